@@ -1,0 +1,267 @@
+"""What decisions and drivers say to each other about one call: heads, actions, outcomes, flags.
+
+Nothing here decides anything or holds I/O. The outbound half is the vocabulary of
+`meshware.outbound.exchange` (it yields actions and is sent outcomes); the inbound half is what
+`meshware.inbound.gate` is asked and what an app finds in `current_call()`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum
+from types import MappingProxyType
+from typing import Any
+
+__all__ = [
+    "Action",
+    "Answer",
+    "Call",
+    "Deliver",
+    "Ended",
+    "ExchangeInfo",
+    "Failure",
+    "FailureKind",
+    "Flag",
+    "HeaderLookup",
+    "Outcome",
+    "Peer",
+    "Raise",
+    "Reply",
+    "RequestHead",
+    "Send",
+    "Sleep",
+    "bind_call",
+    "current_call",
+    "unbind_call",
+    "flags_text",
+]
+
+HeaderLookup = Callable[[str], Sequence[str]]
+"""Return the values of a header, one for each line, by its lower-case name."""
+
+
+class Flag(StrEnum):
+    """Why the mesh answered itself, or what it did to the call, in Envoy's output order.
+
+    Source: Envoy, access log `%RESPONSE_FLAGS%`.
+    """
+
+    NO_HEALTHY_UPSTREAM = "UH"
+    UPSTREAM_TIMEOUT = "UT"
+    UPSTREAM_REMOTE_RESET = "UR"
+    UPSTREAM_CONNECT_FAILURE = "UF"
+    UPSTREAM_TERMINATION = "UC"
+    UPSTREAM_OVERFLOW = "UO"
+    NO_ROUTE = "NR"
+    DELAY_INJECTED = "DI"
+    FAULT_INJECTED = "FI"
+    RATE_LIMITED = "RL"
+    EXTERNAL_AUTHORIZER = "UAEX"
+    DOWNSTREAM_CLOSED = "DC"
+    RETRY_LIMIT = "URX"
+    UPSTREAM_PROTOCOL = "UPE"
+    NO_CLUSTER = "NC"
+
+
+_FLAG_ORDER = {flag: position for position, flag in enumerate(Flag)}
+
+
+def flags_text(flags: Sequence[Flag]) -> str:
+    """Return flags as Envoy writes them: joined by commas in its order, `-` for none."""
+    if not flags:
+        return "-"
+    return ",".join(sorted(set(flags), key=lambda flag: _FLAG_ORDER[Flag(flag)]))
+
+
+# --- outbound: what a driver says first -------------------------------------------------------
+
+
+@dataclass(slots=True, kw_only=True)
+class RequestHead:
+    """One outbound request as the caller wrote it; bodies stay with the driver."""
+
+    method: str  # upper case
+    scheme: str  # "http" or "https"
+    host: str  # of the URL: lower case, without port, brackets or trailing dot
+    port: int  # of the URL, or the scheme's default
+    authority: str  # the Host header as the caller wrote it, port included
+    target: str  # path and query, still percent-encoded: "/reviews/1?x=2"
+    headers: HeaderLookup
+    replayable: bool  # the driver can send the same body again (or there is none)
+    wait_s: float | None = None  # the caller's own time-out on the wait for headers
+    call: Call | None = None  # the inbound call on whose behalf this one is made
+
+
+# --- outbound: actions ------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Send:
+    """Make one attempt. The outcome is an `Answer` or a `Failure`."""
+
+    address: str | None  # where to dial; None: where the caller's URL says (pass-through)
+    port: int
+    pool: str  # name of the service; connections of two pools are never shared
+    attempt: int  # from 1
+    timeout_s: float | None  # the whole attempt until response headers; None: no limit
+    connect_timeout_s: float | None
+    headers: tuple[tuple[str, str], ...]  # set these, replacing what is there
+
+
+@dataclass(slots=True)
+class Sleep:
+    """Wait before the next attempt. The outcome is None."""
+
+    seconds: float
+
+
+@dataclass(slots=True)
+class Deliver:
+    """Hand the last `Answer` to the caller. The outcome is an `Ended`, when the body has ended.
+
+    The driver closes the exchange when the caller closes the body early.
+    """
+
+    info: ExchangeInfo
+    deadline_s: float | None  # what is left for the body to end; None: no limit
+
+
+@dataclass(slots=True)
+class Reply:
+    """Answer in place of the upstream. Nothing is sent to the exchange after it."""
+
+    status: int
+    body: str
+    info: ExchangeInfo
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(slots=True)
+class Raise:
+    """Raise the library's own exception: the caller's time-out has passed, or a pass-through failed.
+
+    Nothing is sent to the exchange after it.
+    """
+
+    timed_out: bool  # True: the library's read time-out; False: the last attempt's own exception
+
+
+Action = Send | Sleep | Deliver | Reply | Raise
+
+
+# --- outbound: outcomes -----------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Answer:
+    """Response headers arrived; the body has not been read."""
+
+    status: int
+    headers: HeaderLookup
+
+
+class FailureKind(Enum):
+    """How an attempt failed before response headers."""
+
+    CONNECT = "connect"  # refused, unreachable, name not found
+    CONNECT_TIMEOUT = "connect-timeout"
+    TLS = "tls"  # the handshake failed
+    RESET = "reset"  # connection reset by the other end
+    TERMINATED = "terminated"  # connection closed by the other end
+    PROTOCOL = "protocol"  # the answer was not HTTP
+    TIMEOUT = "timeout"  # `Send.timeout_s` passed
+
+
+@dataclass(slots=True)
+class Failure:
+    """An attempt that brought no response headers."""
+
+    kind: FailureKind
+    sent: bool  # True unless it is certain that no byte of the request was sent
+    detail: str = ""
+
+
+@dataclass(slots=True)
+class Ended:
+    """The response body has ended."""
+
+    failure: FailureKind | None = None  # None: whole
+    received_bytes: int = 0
+
+
+Outcome = Answer | Failure | Ended | None
+
+
+@dataclass(slots=True)
+class ExchangeInfo:
+    """What the mesh did for one outbound call.
+
+    Found in `response.extensions["meshware"]` (httpx) or `response.meshware` (requests).
+    """
+
+    flags: str = "-"  # Envoy's response flags, comma-joined in its order
+    attempts: int = 0  # the first try counts
+    endpoint: str | None = None  # "address:port" of the last attempt
+    route: str | None = None  # the VirtualService route's name or index
+
+
+# --- inbound: what the app sees ---------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """An authenticated caller."""
+
+    id: str  # "spiffe://..."
+    proved_by: str  # "mtls", "xfcc" or "token"
+    until: float | None = None  # unix seconds at which the proof ends
+
+
+_NO_CLAIMS: Mapping[str, Any] = MappingProxyType({})
+
+
+def _no_route() -> str | None:
+    return None
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Call:
+    """The inbound call that this code runs for; what `current_call()` returns.
+
+    Also found as `scope["meshware"]` (ASGI) and `environ["meshware"]` (WSGI).
+    """
+
+    request_id: str  # x-request-id, made when the caller sent none
+    trace_id: str | None = None  # 32 hex digits of `traceparent`, or None
+    traceparent: str | None = None  # carried to outbound calls unchanged
+    tracestate: str | None = None
+    peer: Peer | None = None
+    principal: str | None = None  # "iss/sub" of the verified token
+    claims: Mapping[str, Any] = field(default_factory=lambda: _NO_CLAIMS)
+    deadline_at: float | None = None  # Clock.monotonic() seconds
+    route_of: Callable[[], str | None] = field(default=_no_route, repr=False)
+
+    @property
+    def route(self) -> str | None:
+        """The framework's route template (`/users/{id}`), once the framework has routed."""
+        return self.route_of()
+
+
+_current: ContextVar[Call | None] = ContextVar("meshware_current_call", default=None)
+
+
+def current_call() -> Call | None:
+    """Return the inbound call that this code runs for, or None outside of one.
+
+    Tasks, `asyncio.to_thread` and anyio carry it by themselves; `threading.Thread` and executors
+    do after `meshware.install()` or under `meshware run`.
+    """
+    return _current.get()
+
+
+bind_call = _current.set
+"""Make a call the current one in this context. Returns the token for `unbind_call`."""
+
+unbind_call = _current.reset
