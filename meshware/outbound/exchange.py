@@ -1,0 +1,298 @@
+"""One outbound call, from its route to the end of its body: the whole order in one place.
+
+Theory of operation
+-------------------
+`exchange` is a generator. It yields *actions* and is sent *outcomes* (both in `meshware.call`):
+
+==========  ====================================  ==========================================
+action      the driver                            is sent
+==========  ====================================  ==========================================
+`Send`      makes one attempt                     `Answer` at its headers, or `Failure`
+`Sleep`     waits                                 None
+`Deliver`   gives the last answer to the caller   `Ended` when the body has ended
+`Reply`     answers in place of the upstream      nothing: the driver closes the generator
+`Raise`     raises the library's own exception    nothing: the driver closes the generator
+==========  ====================================  ==========================================
+
+It ends with exactly one of `Deliver`, `Reply` and `Raise`, unless it is closed before: a driver
+that is cancelled, or whose caller drops the body, closes the generator. However it ends, the
+lease goes back and one event is emitted.
+
+The order: service -> VirtualService rule -> deadline -> destination and subset -> endpoint ->
+send -> classify -> again? -> deliver -> outcome recorded when the body ends. What may not happen:
+
+1. Something is sent after the total time-out, or while an earlier attempt still runs.
+2. A request that is not safe to repeat is sent twice, unless no byte of the first was sent.
+3. The weighted choice is drawn again: a retry stays in the cluster first chosen.
+4. A call mixes two versions of policy: the snapshot is read once, by whoever starts the exchange.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from random import Random
+from typing import TYPE_CHECKING
+
+from meshware.call import (
+    Action,
+    Answer,
+    Deliver,
+    Ended,
+    ExchangeInfo,
+    Failure,
+    FailureKind,
+    Flag,
+    Outcome,
+    Raise,
+    Reply,
+    RequestHead,
+    Send,
+    Sleep,
+    flags_text,
+)
+from meshware.events import EventSink, OutboundEvent
+from meshware.ids import new_request_id
+from meshware.outbound.ledger import Lease, Ledger
+from meshware.outbound.replies import BODY_FLAG, failure_reply, for_protocol
+from meshware.outbound.retry import backoff_s, may_repeat, wants_retry
+
+if TYPE_CHECKING:
+    from meshware.policy.outbound_tables import Route
+    from meshware.policy.snapshot import Snapshot
+
+__all__ = ["Exchange", "exchange"]
+
+Exchange = Generator[Action, Outcome, None]
+
+PASS_THROUGH = "PassthroughCluster"  # Istio's name for what the mesh does not know
+BLACK_HOLE = "BlackHoleCluster"  # and for what it therefore refuses
+
+
+def exchange(
+    head: RequestHead,
+    snapshot: Snapshot | None,
+    ledger: Ledger,
+    *,
+    monotonic: Callable[[], float],
+    rng: Random,
+    sink: EventSink,
+) -> Exchange:
+    """Return the exchange for one call. See the module's theory of operation.
+
+    Args:
+        head: the request as the caller wrote it.
+        snapshot: the policy in force when the call starts; None: there never was one.
+        ledger: calls in flight and turns, shared by all calls of the process.
+        monotonic: seconds, for deadlines and durations.
+        rng: the source of chance.
+        sink: takes the one event that tells how the call went.
+    """
+    started = monotonic()
+    event = OutboundEvent(
+        method=head.method,
+        service=head.authority,
+        cluster="",
+        status=0,
+        flags="-",
+        attempts=0,
+        endpoint=None,
+        route=None,
+        generation=snapshot.generation if snapshot is not None else 0,
+        complete=False,
+        duration_s=0.0,
+    )
+    flags: list[Flag] = []
+    lease: Lease | None = None
+    is_over = False
+
+    def reply(status: int, body: str, extra: tuple[tuple[str, str], ...] = ()) -> Reply:
+        nonlocal is_over
+        is_over = True
+        event.status, text, headers = for_protocol(head, status, body)
+        event.complete = True
+        return Reply(event.status, text, info(), headers + extra)
+
+    def info() -> ExchangeInfo:
+        event.flags = flags_text(flags)
+        return ExchangeInfo(event.flags, event.attempts, event.endpoint, event.route)
+
+    try:
+        if snapshot is None:  # fail closed: nothing is known, not even what may be called
+            yield reply(503, "no policy has been loaded", (("retry-after", "1"),))
+            return
+
+        # Service and rule.
+        table = snapshot.routes(head.host, head.port)
+        if table is None:
+            if snapshot.outbound_mode == "REGISTRY_ONLY":
+                event.cluster, event.route = BLACK_HOLE, "block_all"
+                yield reply(502, "")
+                return
+            event.cluster, event.route = PASS_THROUGH, "allow_any"
+            event.attempts = 1
+            outcome = yield Send(None, head.port, PASS_THROUGH, 1, None, None, ())
+            if not isinstance(outcome, Answer):
+                is_over = True
+                if isinstance(outcome, Failure):
+                    flags.append(BODY_FLAG[outcome.kind])
+                yield Raise(timed_out=False)
+                return
+            event.status = outcome.status
+            ended = yield Deliver(info(), None)
+            is_over = True
+            event.complete = isinstance(ended, Ended) and ended.failure is None
+            return
+        event.service = table.service
+        if table.is_broken:
+            flags.append(Flag.NO_CLUSTER)
+            yield reply(503, "")
+            return
+        route = table.pick(head)
+        if route is None:
+            flags.append(Flag.NO_ROUTE)
+            yield reply(404, "")
+            return
+        event.route = route.name
+
+        # Deadlines: policy's for the whole call, the caller's own for the wait for headers.
+        deadline_at = None if route.timeout_s is None else started + route.timeout_s
+        caller_at = None if head.wait_s is None else started + head.wait_s
+
+        # Destination and subset; drawn once, kept through all retries.
+        key = _draw(route, rng)
+        cluster = snapshot.cluster(key) if key is not None else None
+        if cluster is None:
+            flags.append(Flag.NO_CLUSTER)
+            yield reply(503, "")
+            return
+        event.cluster = cluster.name
+        state = ledger.cluster(cluster.name)
+        retry = route.retry
+        carried = _carried(head, rng)
+        tried: list[str] = []
+        may_send = True
+
+        while True:
+            # How long this attempt may take, and whose limit that is.
+            limit, timeout_s = _limit(deadline_at, caller_at, monotonic())
+            answer: Answer | Failure
+            if not may_send or (timeout_s is not None and timeout_s <= 0):
+                answer = Failure(FailureKind.TIMEOUT, sent=False)
+            else:
+                per_try_s = retry.per_try_timeout_s
+                if per_try_s is not None and (timeout_s is None or per_try_s < timeout_s):
+                    limit, timeout_s = "try", per_try_s
+                taken = state.take(cluster, tried if retry.skip_tried else (), rng)
+                if taken is None:
+                    flags.append(Flag.NO_HEALTHY_UPSTREAM)
+                    yield reply(503, "no healthy upstream")
+                    return
+                endpoint, lease = taken
+                tried.append(endpoint.key)
+                event.attempts += 1
+                event.endpoint = endpoint.key
+                outcome = yield Send(
+                    endpoint.address,
+                    endpoint.port,
+                    cluster.pool,
+                    event.attempts,
+                    timeout_s,
+                    cluster.connect_timeout_s,
+                    (*carried, ("x-envoy-attempt-count", str(event.attempts))),
+                )
+                if not isinstance(outcome, Answer | Failure):
+                    raise TypeError(f"a Send is followed by an Answer or a Failure, not {outcome}")
+                answer = outcome
+
+            # Classify: has the call's time run out, and does policy want another try?
+            timed_out = isinstance(answer, Failure) and answer.kind is FailureKind.TIMEOUT
+            if timed_out and limit in ("caller", "none"):
+                yield Raise(timed_out=True)  # to the mesh the caller is gone, as to a sidecar
+                return
+            is_last = timed_out and limit == "total"
+            again = False
+            if (
+                not is_last
+                and wants_retry(retry, answer)
+                and may_repeat(head, table.is_safe_to_repeat(head), answer)
+            ):
+                if event.attempts <= retry.retries:
+                    again = True
+                elif retry.retries:
+                    flags.append(Flag.RETRY_LIMIT)
+
+            if again:
+                if lease is not None:
+                    lease.release()
+                delay_s = backoff_s(retry, event.attempts, rng)
+                _, left_s = _limit(deadline_at, caller_at, monotonic())
+                if left_s is not None and left_s <= delay_s:
+                    delay_s, may_send = max(0.0, left_s), False
+                yield Sleep(delay_s)
+                continue
+
+            if isinstance(answer, Failure):
+                status, body, flag = failure_reply(answer, event.attempts)
+                flags.append(flag)
+                yield reply(status, body)
+                return
+
+            # Deliver; the lease is held until the body has ended.
+            event.status = answer.status
+            body_s = None if deadline_at is None else max(0.0, deadline_at - monotonic())
+            ended = yield Deliver(info(), body_s)
+            is_over = True
+            if isinstance(ended, Ended):
+                event.complete = ended.failure is None
+                if ended.failure is not None:
+                    flags.append(BODY_FLAG[ended.failure])
+            return
+    finally:
+        if lease is not None:
+            lease.release()
+        if not is_over:
+            flags.append(Flag.DOWNSTREAM_CLOSED)
+        event.flags = flags_text(flags)
+        event.duration_s = monotonic() - started
+        sink(event)
+
+
+def _limit(
+    deadline_at: float | None, caller_at: float | None, now: float
+) -> tuple[str, float | None]:
+    """Return the nearer of policy's and the caller's deadline, and the seconds left to it."""
+    if caller_at is not None and (deadline_at is None or caller_at < deadline_at):
+        return "caller", caller_at - now
+    if deadline_at is not None:
+        return "total", deadline_at - now
+    return "none", None
+
+
+def _draw(route: Route, rng: Random) -> tuple[str, int, str] | None:
+    """Draw one of a route's weighted destinations. Source: Envoy, `weighted_clusters`."""
+    targets = route.targets
+    if len(targets) == 1:
+        return targets[0].key
+    if not targets:
+        return None
+    drawn = rng.random() * targets[-1].upto
+    for target in targets:
+        if drawn < target.upto:
+            return target.key
+    return targets[-1].key
+
+
+def _carried(head: RequestHead, rng: Random) -> tuple[tuple[str, str], ...]:
+    """Return the headers that tie this call to the inbound one, as far as the app set none itself.
+
+    Trace context goes on unchanged: this call makes no span of its own.
+    """
+    call, present = head.call, head.headers
+    carried: list[tuple[str, str]] = []
+    if not present("x-request-id"):
+        carried.append(("x-request-id", call.request_id if call else new_request_id(rng)))
+    if call is not None and call.traceparent is not None and not present("traceparent"):
+        carried.append(("traceparent", call.traceparent))
+        if call.tracestate is not None:
+            carried.append(("tracestate", call.tracestate))
+    return tuple(carried)

@@ -1,0 +1,148 @@
+"""The only mutable heart of the outbound side: what is in flight, and whose turn it is.
+
+Theory of operation
+-------------------
+There is one `ClusterState` for each cluster name. It outlives policy swaps, so that a new
+snapshot neither forgets the calls in flight nor starts the round again; `Ledger.retain` drops
+the clusters that no policy names any more.
+
+Taking an endpoint happens under the state's lock, and nothing else does: no I/O, no callback, no
+`yield`. Giving one back must be safe anywhere, also in a generator's `finally` that the garbage
+collector runs on the very thread that holds this lock. So it only appends to a deque, and the
+next one who takes an endpoint folds the deque in. Whoever reads the numbers folds first, too.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Collection, Iterable
+from random import Random
+from typing import TYPE_CHECKING
+
+from meshware.outbound.balance import Schedule, pick_least_loaded
+
+if TYPE_CHECKING:
+    from meshware.policy.outbound_tables import Cluster, Endpoint
+
+__all__ = ["ClusterState", "Lease", "Ledger"]
+
+
+class Lease:
+    """One attempt's hold on an endpoint. `release` may be called from anywhere, any number of times."""
+
+    __slots__ = ("_key", "_returned")
+
+    def __init__(self, key: str, returned: deque[str]) -> None:
+        self._key: str | None = key
+        self._returned = returned
+
+    def release(self) -> None:
+        """Give the endpoint back; takes no lock."""
+        key, self._key = self._key, None
+        if key is not None:
+            self._returned.append(key)
+
+
+class ClusterState:
+    """Calls in flight by endpoint, and the schedule of the weighted and round-robin balancers."""
+
+    __slots__ = ("_active", "_lock", "_returned", "_schedule", "_scheduled")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._active: dict[str, int] = {}
+        self._returned: deque[str] = deque()
+        self._schedule: Schedule | None = None
+        self._scheduled: tuple[Endpoint, ...] = ()
+
+    def take(
+        self, cluster: Cluster, tried: Collection[str], rng: Random
+    ) -> tuple[Endpoint, Lease] | None:
+        """Choose an endpoint and hold it; None when there is none.
+
+        Args:
+            cluster: whose endpoints to choose from.
+            tried: keys of endpoints to leave out while another is left.
+            rng: the source of chance.
+        """
+        endpoints = cluster.endpoints
+        if not endpoints:
+            return None
+        with self._lock:
+            self._fold()
+            if len(endpoints) == 1:
+                endpoint = endpoints[0]
+            elif cluster.balance == "RANDOM":
+                endpoint = rng.choice(_untried(endpoints, tried))  # Envoy: weights do not count
+            elif cluster.balance == "LEAST_REQUEST" and not cluster.is_weighted:
+                endpoint = pick_least_loaded(_untried(endpoints, tried), self._active, rng)
+            else:
+                endpoint = self._next(cluster, tried, rng)
+            self._active[endpoint.key] = self._active.get(endpoint.key, 0) + 1
+        return endpoint, Lease(endpoint.key, self._returned)
+
+    def active(self) -> dict[str, int]:
+        """Return the calls in flight by endpoint key, those without any left out."""
+        with self._lock:
+            self._fold()
+            return dict(self._active)
+
+    def _next(self, cluster: Cluster, tried: Collection[str], rng: Random) -> Endpoint:
+        if self._schedule is None or self._scheduled != cluster.endpoints:
+            self._schedule = Schedule(cluster.endpoints, rng)
+            self._scheduled = cluster.endpoints
+        active = self._active if cluster.balance == "LEAST_REQUEST" else None
+        return self._schedule.next(tried, active)
+
+    def _fold(self) -> None:
+        """Take returned leases off the numbers. The lock is held."""
+        returned, active = self._returned, self._active
+        while returned:
+            key = returned.popleft()
+            left = active.get(key, 0) - 1
+            if left > 0:
+                active[key] = left
+            else:
+                active.pop(key, None)
+
+
+def _untried(endpoints: tuple[Endpoint, ...], tried: Collection[str]) -> tuple[Endpoint, ...]:
+    """Leave out what was tried, unless nothing would be left.
+
+    Differs from Envoy, which redraws up to five times and may meet a tried endpoint all the same.
+    """
+    if not tried:
+        return endpoints
+    return tuple(e for e in endpoints if e.key not in tried) or endpoints
+
+
+class Ledger:
+    """The states of all clusters, by cluster name. Kept across policy swaps."""
+
+    __slots__ = ("_lock", "_states")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._states: dict[str, ClusterState] = {}
+
+    def cluster(self, name: str) -> ClusterState:
+        """Return the state of a cluster, made when first asked for."""
+        state = self._states.get(name)
+        if state is None:
+            with self._lock:
+                state = self._states.setdefault(name, ClusterState())
+        return state
+
+    def retain(self, names: Iterable[str]) -> None:
+        """Forget the clusters that are not named, once nothing is in flight in them."""
+        wanted = set(names)
+        with self._lock:
+            for name in [n for n in self._states if n not in wanted]:
+                if not self._states[name].active():
+                    del self._states[name]
+
+    def in_flight(self) -> dict[str, dict[str, int]]:
+        """Return the calls in flight by cluster and endpoint; empty when nothing is."""
+        found = {name: state.active() for name, state in list(self._states.items())}
+        return {name: active for name, active in found.items() if active}

@@ -1,0 +1,361 @@
+"""Compile what one client needs to call one host: its route table and clusters.
+
+Everything with a default gets it here, so that the hot path has no `or default`; texts, patterns
+and names are parsed here, once. The types are what `outbound.exchange` reads at call time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from meshware.call import RequestHead
+from meshware.policy.document.destination_rule import (
+    DestinationRuleSpec,
+    Subset,
+    TrafficPolicy,
+)
+from meshware.policy.document.virtual_service import (
+    HTTPRetry,
+    HTTPRoute,
+    VirtualServiceSpec,
+)
+from meshware.policy.names import expand
+from meshware.policy.record_types import EndpointRecord
+from meshware.policy.records import selects
+from meshware.policy.request_match import request_matcher, usable
+from meshware.policy.view import Found, ServiceView, View
+
+__all__ = [
+    "Balance",
+    "Cluster",
+    "ClusterKey",
+    "Endpoint",
+    "RetryRule",
+    "Route",
+    "RouteTable",
+    "Target",
+    "cluster_name",
+    "compile_cluster",
+    "compile_routes",
+]
+
+Balance = Literal["LEAST_REQUEST", "ROUND_ROBIN", "RANDOM"]
+
+ClusterKey = tuple[str, int, str]
+"""Host, port and subset (`""` for none) of a destination."""
+
+# Istio, `retry.DefaultPolicy`: what is tried again when policy says nothing.
+DEFAULT_RETRY_ON = "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes"
+DEFAULT_RETRIES = 2
+DEFAULT_BACKOFF_S = 0.025
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One address and port behind a service."""
+
+    address: str
+    port: int
+    weight: int
+    key: str  # "address:port", with brackets around IPv6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """The endpoints behind a service, or behind one subset of it, and how to choose."""
+
+    name: str  # Envoy's: "outbound|9080|v1|reviews.default.svc.cluster.local"
+    pool: str  # connections are shared within it: the service and port, whatever the subset
+    balance: Balance
+    endpoints: tuple[Endpoint, ...]
+    is_weighted: bool  # the weights differ
+    connect_timeout_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryRule:
+    """When and how often an attempt is made again. Source: Istio HTTPRetry."""
+
+    retries: int  # after the first attempt; 0 is off (Istio's field says `attempts`)
+    per_try_timeout_s: float | None
+    on: frozenset[str]
+    statuses: frozenset[int]
+    backoff_s: float  # the base of the jitter, not a minimum
+    skip_tried: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One weighted destination of a route. `upto` is the running total of the weights."""
+
+    key: ClusterKey
+    upto: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One rule of a route table: what it takes, where it leads, how long and how often."""
+
+    name: str
+    accepts: Callable[[RequestHead], bool] | None  # None: everything
+    targets: tuple[Target, ...]
+    timeout_s: float | None  # the whole call with its retries; None: no limit
+    retry: RetryRule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepeatRule:
+    """Which requests a ServicePolicy declares safe to repeat, or not."""
+
+    accepts: Callable[[RequestHead], bool] | None
+    is_safe: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteTable:
+    """What happens to calls of one host and port. The first route that accepts is taken."""
+
+    service: str  # "host:port", full
+    routes: tuple[Route, ...]
+    repeat: tuple[RepeatRule, ...]
+    policy: str | None  # "ns/name" of the VirtualService; None: the default route
+    is_broken: bool = False  # its records could not be compiled: 503, flag NC
+
+    def pick(self, head: RequestHead) -> Route | None:
+        """Return the first route that accepts a request; None: 404, there is no falling back."""
+        for route in self.routes:
+            if route.accepts is None or route.accepts(head):
+                return route
+        return None
+
+    def is_safe_to_repeat(self, head: RequestHead) -> bool | None:
+        """Return what a ServicePolicy declares; None: it says nothing, the method decides."""
+        for rule in self.repeat:
+            if rule.accepts is None or rule.accepts(head):
+                return rule.is_safe
+        return None
+
+
+def cluster_name(key: ClusterKey) -> str:
+    """Return Envoy's name of an outbound cluster."""
+    host, port, subset = key
+    return f"outbound|{port}|{subset}|{host}"
+
+
+# --- routes -----------------------------------------------------------------------------------
+
+
+def compile_routes(view: View, dialled: str, port: int) -> RouteTable | None:
+    """Return the route table for a host as the caller wrote it; None: the mesh does not know it.
+
+    A VirtualService whose every rule is for other clients counts as none: the service's plain
+    default route holds. A host without a service has its VirtualService on port 80 only, as in
+    Istio.
+    """
+    for host in view.names(dialled):
+        service = view.service(host)
+        if service is not None and not service.has_port(port):
+            service = None
+        if service is None and port != 80:
+            continue
+        rules = view.virtual_service(host)
+        routes = _routes(view, rules, port) if rules is not None else ()
+        if not routes:
+            if service is None:
+                continue
+            routes = (_default_route(view, (host, port, "")),)
+            rules = None
+        return RouteTable(
+            service=f"{host}:{port}",
+            routes=routes,
+            repeat=_repeat_rules(view, host, service),
+            policy=f"{rules.namespace}/{rules.name}" if rules is not None else None,
+        )
+    return None
+
+
+def _default_route(view: View, key: ClusterKey) -> Route:
+    return Route(
+        name="default",
+        accepts=None,
+        targets=(Target(key, 1),),
+        timeout_s=None,
+        retry=_retry(None, view),
+    )
+
+
+def _routes(view: View, found: Found[VirtualServiceSpec], port: int) -> tuple[Route, ...]:
+    routes: list[Route] = []
+    for index, rule in enumerate(found.spec.http or ()):
+        blocks = rule.match or (None,)
+        for block in blocks:
+            if not usable(block, found.spec.gateways, port, view.client):
+                continue
+            name = rule.name or str(index)
+            if block is not None and block.name and rule.name:
+                name = f"{rule.name}.{block.name}"
+            accepts = request_matcher(block) if block is not None else None
+            routes.append(
+                Route(
+                    name=name,
+                    accepts=accepts,
+                    targets=_targets(view, rule, found.namespace, port),
+                    timeout_s=rule.timeout or None,  # Istio: 0s is "no time-out" too
+                    retry=_retry(rule.retries, view),
+                )
+            )
+            if accepts is None:
+                return tuple(routes)  # nothing behind a catch-all is ever reached
+    return tuple(routes)
+
+
+def _targets(view: View, rule: HTTPRoute, namespace: str, port: int) -> tuple[Target, ...]:
+    written = rule.route or ()
+    weighted = [(entry, entry.weight or 0) for entry in written]
+    if len(weighted) == 1:
+        weighted = [(written[0], 1)]  # Istio: the weight of a single destination is not looked at
+    targets: list[Target] = []
+    total = 0
+    for entry, weight in weighted:
+        if weight == 0:
+            continue
+        total += weight
+        host = expand(entry.destination.host, namespace)
+        number = entry.destination.port.number if entry.destination.port else None
+        key = (host, number or _port_of(view, host, port), entry.destination.subset or "")
+        targets.append(Target(key, total))
+    return tuple(targets)
+
+
+def _port_of(view: View, host: str, dialled: int) -> int:
+    """Return a destination's port when policy names none: its only one, else the one dialled."""
+    service = view.service(host)
+    if service is not None and len(service.claim.ports) == 1:
+        return service.claim.ports[0].number
+    return dialled
+
+
+def _retry(rule: HTTPRetry | None, view: View) -> RetryRule:
+    rule = rule or view.mesh.default_retry
+    if rule is None:
+        rule = HTTPRetry(attempts=DEFAULT_RETRIES)
+    words = [word.strip() for word in (rule.retry_on or DEFAULT_RETRY_ON).split(",")]
+    statuses = frozenset(int(word) for word in words if word.isdigit())
+    on = frozenset(word for word in words if word and not word.isdigit())
+    attempts = DEFAULT_RETRIES if rule.attempts is None else rule.attempts
+    return RetryRule(
+        retries=max(attempts, 0),
+        per_try_timeout_s=rule.per_try_timeout or None,
+        on=on,
+        statuses=statuses,
+        backoff_s=rule.backoff or DEFAULT_BACKOFF_S,
+        skip_tried=rule.retry_ignore_previous_hosts is not False,
+    )
+
+
+def _repeat_rules(view: View, host: str, service: ServiceView | None) -> tuple[RepeatRule, ...]:
+    namespace = service.claim.namespace if service else view.client.namespace
+    found = view.service_policy(host, namespace)
+    if found is None:
+        return ()
+    rules = []
+    for rule in found.spec.http or ():
+        if rule.safe_to_repeat is None:
+            continue
+        for block in rule.match or (None,):
+            accepts = request_matcher(block) if block is not None else None
+            rules.append(RepeatRule(accepts=accepts, is_safe=rule.safe_to_repeat))
+    return tuple(rules)
+
+
+# --- clusters ---------------------------------------------------------------------------------
+
+
+def compile_cluster(view: View, key: ClusterKey) -> Cluster | None:
+    """Return the cluster of a destination; None where host, port or subset does not exist."""
+    host, port, subset_name = key
+    service = view.service(host)
+    if service is None or not service.has_port(port):
+        return None
+    found = view.destination_rule(host, service.claim.namespace)
+    rule = found.spec if found is not None else None
+    subset = _subset(rule, subset_name)
+    if subset_name and subset is None:
+        return None
+    policy = _effective(rule, subset, port)
+    labels = subset.labels if subset is not None else None
+    endpoints = tuple(
+        _endpoint(record, port)
+        for record in view.endpoints(service)
+        if str(port) in record.ports and selects(labels, record.labels or {})
+    )
+    return Cluster(
+        name=cluster_name(key),
+        pool=f"{host}:{port}",
+        balance=_balance(policy),
+        endpoints=endpoints,
+        is_weighted=len({endpoint.weight for endpoint in endpoints}) > 1,
+        connect_timeout_s=_connect_timeout_s(policy, view),
+    )
+
+
+def _endpoint(record: EndpointRecord, port: int) -> Endpoint:
+    number = record.ports[str(port)]
+    address = f"[{record.address}]" if ":" in record.address else record.address
+    return Endpoint(record.address, number, record.weight, f"{address}:{number}")
+
+
+def _subset(rule: DestinationRuleSpec | None, name: str) -> Subset | None:
+    subsets: Sequence[Subset] = (rule.subsets if rule is not None else None) or ()
+    return next((subset for subset in subsets if subset.name == name), None)
+
+
+def _effective(
+    rule: DestinationRuleSpec | None, subset: Subset | None, port: int
+) -> TrafficPolicy:
+    """Return the traffic policy of a subset and port.
+
+    A port's entry replaces all four settings, those it leaves out included (the reset trap); a
+    subset replaces field by field. Source: Istio, `MergeTrafficPolicy`.
+    """
+    policy = TrafficPolicy()
+    for layer in (
+        rule.traffic_policy if rule is not None else None,
+        subset.traffic_policy if subset is not None else None,
+    ):
+        if layer is None:
+            continue
+        for_port = next(
+            (e for e in layer.port_level_settings or () if e.port and e.port.number == port), None
+        )
+        if for_port is not None:
+            policy = TrafficPolicy(
+                load_balancer=for_port.load_balancer,
+                connection_pool=for_port.connection_pool,
+                outlier_detection=for_port.outlier_detection,
+                tls=for_port.tls,
+            )
+        else:
+            policy = TrafficPolicy(
+                load_balancer=layer.load_balancer or policy.load_balancer,
+                connection_pool=layer.connection_pool or policy.connection_pool,
+                outlier_detection=layer.outlier_detection or policy.outlier_detection,
+                tls=layer.tls or policy.tls,
+            )
+    return policy
+
+
+def _balance(policy: TrafficPolicy) -> Balance:
+    simple = policy.load_balancer.simple if policy.load_balancer else None
+    if simple == "ROUND_ROBIN":
+        return "ROUND_ROBIN"
+    if simple == "RANDOM":
+        return "RANDOM"
+    return "LEAST_REQUEST"  # also UNSPECIFIED and LEAST_CONN
+
+
+def _connect_timeout_s(policy: TrafficPolicy, view: View) -> float:
+    tcp = policy.connection_pool.tcp if policy.connection_pool else None
+    return (tcp.connect_timeout if tcp else None) or view.mesh.connect_timeout_s

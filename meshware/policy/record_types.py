@@ -1,0 +1,142 @@
+"""What one record of the policy file holds, by the prefix of its key.
+
+==================  ====================  ========================================================
+key                 type                  subject
+==================  ====================  ========================================================
+`mesh`              `MeshRecord`          mesh-wide settings, defaults filled in
+`svc/<host>`        `ServiceRecord`       a service: who claims the host, its ports
+`ep/<host>`         `EndpointsRecord`     its endpoints; they change most, so they stand alone
+`vs/<ns>/<name>`    `VirtualServiceSpec`  one VirtualService
+`dr/<ns>/<name>`    `DestinationRuleSpec` one DestinationRule
+`sp/<ns>/<name>`    `ServicePolicySpec`   one ServicePolicy
+`vs-host/<host>`    `HostIndex`           the VirtualServices that name this host or wildcard
+`dr-host/<host>`    `HostIndex`           the same for DestinationRules
+`sp-host/<host>`    `HostIndex`           the same for ServicePolicies
+`authz/<ns>/<name>` `AuthorizationPolicySpec`  one AuthorizationPolicy
+`sidecars`          `SidecarIndex`        who is scoped by which Sidecar
+`sidecar/<ns>/<name>`  `SidecarSpec`      one Sidecar
+`workload/<ns>/<name>` `WorkloadRecord`   what applies inbound to one workload
+==================  ====================  ========================================================
+
+Names in records are resolved: hosts are full, `exportTo` is a list of namespaces or `*`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from meshware.policy.document.common import Document, Labels
+from meshware.policy.document.virtual_service import HTTPRetry
+
+__all__ = [
+    "ROOT_NAMESPACE",
+    "TRUST_DOMAIN",
+    "Candidate",
+    "EndpointRecord",
+    "EndpointsRecord",
+    "HostIndex",
+    "MeshRecord",
+    "Normalization",
+    "PortRecord",
+    "ServiceClaim",
+    "ServiceRecord",
+    "SidecarEntry",
+    "SidecarIndex",
+    "WorkloadRecord",
+]
+
+TRUST_DOMAIN = "cluster.local"  # Istio's default
+ROOT_NAMESPACE = "istio-system"  # Istio's default, so that its mesh-wide policies work unchanged
+
+Normalization = Literal["NONE", "BASE", "MERGE_SLASHES", "DECODE_AND_MERGE_SLASHES"]
+
+
+class MeshRecord(Document):
+    """Mesh-wide settings. Source: Istio MeshConfig."""
+
+    trust_domain: str = TRUST_DOMAIN
+    root_namespace: str = ROOT_NAMESPACE
+    outbound_mode: Literal["ALLOW_ANY", "REGISTRY_ONLY"] = "ALLOW_ANY"
+    normalization: Normalization | None = None  # None: decide strictly, leave the app's path alone
+    connect_timeout_s: float = 10.0  # Istio MeshConfig.connectTimeout
+    default_retry: HTTPRetry | None = None
+
+
+class PortRecord(Document):
+    """One port of a service."""
+
+    number: int
+    name: str
+    protocol: str
+
+
+class ServiceClaim(Document):
+    """One resource that says a host is a service, and who may see that."""
+
+    namespace: str
+    name: str
+    export_to: tuple[str, ...]
+    ports: tuple[PortRecord, ...] = ()
+    location: str = "MESH_EXTERNAL"  # the proto default of ServiceEntry
+
+
+class ServiceRecord(Document):
+    """All claims on one host, oldest first."""
+
+    claims: tuple[ServiceClaim, ...]
+
+
+class EndpointRecord(Document):
+    """One endpoint of one claim; `ports` maps the service's port to the endpoint's."""
+
+    address: str
+    ports: dict[str, int]  # JSON has string keys
+    labels: Labels | None = None
+    weight: int = 1
+    locality: str | None = None
+    service_account: str | None = None
+
+
+class EndpointsRecord(Document):
+    """The endpoints of one host, by the namespace of the claim."""
+
+    by_namespace: dict[str, tuple[EndpointRecord, ...]]
+
+
+class Candidate(Document):
+    """A resource that may apply to a host; in the order in which Istio would look."""
+
+    namespace: str
+    name: str
+    export_to: tuple[str, ...]
+    selector: Labels | None = None
+
+
+class HostIndex(Document):
+    """The resources that name one host or wildcard, oldest first."""
+
+    candidates: tuple[Candidate, ...]
+
+
+class SidecarEntry(Document):
+    """Which clients a Sidecar is for."""
+
+    namespace: str
+    name: str
+    selector: Labels | None = None
+
+
+class SidecarIndex(Document):
+    """All Sidecars, oldest first."""
+
+    sidecars: tuple[SidecarEntry, ...] = ()
+
+
+class WorkloadRecord(Document):
+    """What applies inbound to one workload."""
+
+    labels: Labels
+    service_account: str | None = None
+    address: str | None = None
+    ports: dict[str, int] | None = None  # name -> number
+    authorization: tuple[str, ...] = ()  # keys of the AuthorizationPolicies that select it

@@ -1,0 +1,324 @@
+"""Turn checked resources into the records of a policy file.
+
+The daemon calls this before it publishes, a process without a daemon when it reads YAML itself,
+and the tests through `TestMesh`: there is one way from resources to what a worker reads. It is
+pure and deterministic: the same resources give the same bytes, in whatever order they come.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+
+from meshware.policy.document.authorization_policy import AuthorizationPolicySpec
+from meshware.policy.document.common import Document, Labels, WorkloadSelector
+from meshware.policy.document.destination_rule import DestinationRuleSpec
+from meshware.policy.document.mesh_config import MeshConfigSpec
+from meshware.policy.document.service_entry import (
+    ServiceEntrySpec,
+    ServicePort,
+    WorkloadEntrySpec,
+    WorkloadGroupSpec,
+)
+from meshware.policy.document.service_policy import ServicePolicySpec
+from meshware.policy.document.sidecar import SidecarSpec
+from meshware.policy.document.virtual_service import VirtualServiceSpec
+from meshware.policy.names import expand
+from meshware.policy.parse import Resource
+from meshware.policy.record_types import (
+    Candidate,
+    EndpointRecord,
+    EndpointsRecord,
+    HostIndex,
+    MeshRecord,
+    PortRecord,
+    ServiceClaim,
+    ServiceRecord,
+    SidecarEntry,
+    SidecarIndex,
+    WorkloadRecord,
+)
+
+__all__ = ["build_records", "selects"]
+
+
+def build_records(resources: Iterable[Resource]) -> dict[str, bytes]:
+    """Return the records of a policy file, each one line of JSON, keyed as `record_types` lists.
+
+    Args:
+        resources: checked resources, without errors.
+    """
+    ordered = sorted(resources, key=_age)
+    mesh = _mesh(ordered)
+    records: dict[str, Document] = {"mesh": mesh}
+    records |= _services(ordered, _default_export(ordered, "default_service_export_to"))
+    records |= _clients(ordered)
+    records |= _workloads(ordered, mesh.root_namespace)
+    return {key: msgspec.json.encode(records[key]) for key in sorted(records)}
+
+
+def selects(selector: Labels | None, labels: Mapping[str, str]) -> bool:
+    """Say whether labels satisfy an equality selector; none or an empty one selects all."""
+    return all(labels.get(name) == value for name, value in (selector or {}).items())
+
+
+def _age(resource: Resource) -> tuple[str, str, str]:
+    """Order as Istio does: creation time, then name, then namespace; undated ones last."""
+    return (resource.created or "~", resource.name, resource.namespace)
+
+
+def _match_labels(selector: WorkloadSelector | None) -> Labels | None:
+    return (selector.match_labels or None) if selector else None
+
+
+def _mesh(resources: Sequence[Resource]) -> MeshRecord:
+    spec = next((r.spec for r in resources if isinstance(r.spec, MeshConfigSpec)), None)
+    if spec is None:
+        return MeshRecord()
+    given = {
+        "trust_domain": spec.trust_domain,
+        "root_namespace": spec.root_namespace,
+        "outbound_mode": spec.outbound_traffic_policy and spec.outbound_traffic_policy.mode,
+        "normalization": spec.path_normalization and _normalization(spec),
+        "connect_timeout_s": spec.connect_timeout,
+        "default_retry": spec.default_http_retry_policy,
+    }
+    return MeshRecord(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+
+
+def _normalization(spec: MeshConfigSpec) -> str | None:
+    written = spec.path_normalization.normalization if spec.path_normalization else None
+    return "BASE" if written == "DEFAULT" else written  # Istio's DEFAULT means BASE
+
+
+# --- services and endpoints -------------------------------------------------------------------
+
+
+def _services(
+    resources: Sequence[Resource], default_export: tuple[str, ...] | None
+) -> dict[str, Document]:
+    workloads = [r for r in resources if isinstance(r.spec, WorkloadEntrySpec)]
+    claims: dict[str, list[ServiceClaim]] = defaultdict(list)
+    endpoints: dict[str, dict[str, tuple[EndpointRecord, ...]]] = defaultdict(dict)
+    for resource in resources:
+        spec = resource.spec
+        if not isinstance(spec, ServiceEntrySpec):
+            continue
+        own = _endpoints(spec, resource.namespace, workloads)
+        for written in spec.hosts or ():
+            host = expand(written, resource.namespace)
+            if resource.namespace in endpoints[host]:
+                continue  # the oldest claim of a namespace holds; `check` warns of the others
+            claims[host].append(
+                ServiceClaim(
+                    namespace=resource.namespace,
+                    name=resource.name,
+                    export_to=_export(
+                        spec.export_to,
+                        resource.namespace,
+                        {host},
+                        {host: {resource.namespace}},
+                        default_export,
+                    ),
+                    ports=tuple(_port(port) for port in spec.ports or ()),
+                    location=spec.location or "MESH_EXTERNAL",
+                )
+            )
+            endpoints[host][resource.namespace] = own
+    return {
+        **{f"svc/{host}": ServiceRecord(claims=tuple(found)) for host, found in claims.items()},
+        **{f"ep/{host}": EndpointsRecord(by_namespace=found) for host, found in endpoints.items()},
+    }
+
+
+def _port(port: ServicePort) -> PortRecord:
+    return PortRecord(number=port.number, name=port.name, protocol=(port.protocol or "TCP").upper())
+
+
+def _endpoints(
+    spec: ServiceEntrySpec, namespace: str, workloads: Sequence[Resource]
+) -> tuple[EndpointRecord, ...]:
+    entries: list[tuple[WorkloadEntrySpec, Mapping[str, str]]]
+    if spec.workload_selector is not None:
+        wanted = spec.workload_selector.labels
+        entries = [
+            (entry.spec, _labels(entry))
+            for entry in workloads
+            if isinstance(entry.spec, WorkloadEntrySpec)
+            and entry.namespace == namespace
+            and selects(wanted, _labels(entry))
+        ]
+    else:
+        entries = [(entry, entry.labels or {}) for entry in spec.endpoints or ()]
+    return tuple(
+        EndpointRecord(
+            address=entry.address,
+            ports={
+                str(port.number): (entry.ports or {}).get(port.name)
+                or port.target_port
+                or port.number
+                for port in spec.ports or ()
+            },
+            labels=dict(labels) or None,
+            # Istio leaves an absent weight at 0, which Envoy reads as 1.
+            weight=entry.weight or 1,
+            locality=entry.locality,
+            service_account=entry.service_account,
+        )
+        for entry, labels in entries
+        if entry.address
+    )
+
+
+def _labels(resource: Resource) -> Mapping[str, str]:
+    """Return a WorkloadEntry's labels: those of its spec over those of its metadata."""
+    spec = resource.spec
+    if isinstance(spec, WorkloadEntrySpec):
+        return {**resource.labels, **(spec.labels or {})}
+    if isinstance(spec, WorkloadGroupSpec):
+        of_metadata = (spec.metadata.labels if spec.metadata else None) or {}
+        of_template = (spec.template.labels if spec.template else None) or {}
+        return {**of_metadata, **of_template}
+    return resource.labels
+
+
+# --- what clients read ------------------------------------------------------------------------
+
+
+def _clients(resources: Sequence[Resource]) -> dict[str, Document]:
+    registry: dict[str, set[str]] = defaultdict(set)  # host -> namespaces of its ServiceEntries
+    for resource in resources:
+        if isinstance(resource.spec, ServiceEntrySpec):
+            for host in resource.spec.hosts or ():
+                registry[expand(host, resource.namespace)].add(resource.namespace)
+    vs_default = _default_export(resources, "default_virtual_service_export_to")
+    dr_default = _default_export(resources, "default_destination_rule_export_to")
+
+    records: dict[str, Document] = {}
+    index: dict[str, list[Candidate]] = defaultdict(list)
+    sidecars: list[SidecarEntry] = []
+    for resource in resources:
+        spec, namespace, name = resource.spec, resource.namespace, resource.name
+        selector: Labels | None = None
+        if isinstance(spec, VirtualServiceSpec):
+            if spec.gateways is not None and not _names_mesh(spec):
+                continue  # only for gateways: no client here reads it
+            prefix, hosts, export_to, default = "vs", spec.hosts or (), spec.export_to, vs_default
+        elif isinstance(spec, DestinationRuleSpec):
+            prefix, hosts, export_to, default = "dr", (spec.host,), spec.export_to, dr_default
+            selector = _match_labels(spec.workload_selector)
+        elif isinstance(spec, ServicePolicySpec):
+            prefix, hosts, export_to, default = "sp", spec.hosts or (), None, None
+        elif isinstance(spec, SidecarSpec):
+            wanted = spec.workload_selector.labels if spec.workload_selector else None
+            sidecars.append(SidecarEntry(namespace=namespace, name=name, selector=wanted or None))
+            records[f"sidecar/{namespace}/{name}"] = spec
+            continue
+        else:
+            continue
+        records[f"{prefix}/{namespace}/{name}"] = spec
+        full = {expand(host, namespace) for host in hosts}
+        for host in full:
+            index[f"{prefix}-host/{host}"].append(
+                Candidate(
+                    namespace=namespace,
+                    name=name,
+                    export_to=_export(export_to, namespace, {host}, registry, default),
+                    selector=selector,
+                )
+            )
+    records |= {key: HostIndex(candidates=tuple(found)) for key, found in index.items()}
+    if sidecars:
+        records["sidecars"] = SidecarIndex(sidecars=tuple(sidecars))
+    return records
+
+
+def _names_mesh(spec: VirtualServiceSpec) -> bool:
+    """Say whether any part of a VirtualService with `gateways` is meant for mesh clients."""
+    return "mesh" in (spec.gateways or ()) or any(
+        "mesh" in (match.gateways or ())
+        for route in spec.http or ()
+        for match in route.match or ()
+    )
+
+
+def _default_export(resources: Sequence[Resource], field: str) -> tuple[str, ...] | None:
+    for resource in resources:
+        if isinstance(resource.spec, MeshConfigSpec):
+            found: tuple[str, ...] | None = getattr(resource.spec, field)
+            return found
+    return None
+
+
+def _export(
+    written: tuple[str, ...] | None,
+    namespace: str,
+    hosts: set[str],
+    registry: Mapping[str, set[str]],
+    default: tuple[str, ...] | None,
+) -> tuple[str, ...]:
+    """Return the namespaces that may see a resource; `*` for all, nothing for none.
+
+    Differs from Istio: about a host of another namespace an absent `exportTo` means the
+    resource's own namespace only, so that nobody redirects the calls of others by accident.
+    MeshConfig's defaults restore Istio's meaning.
+    """
+    if written is None:
+        about_own = all(_home(host, registry.get(host, set()), namespace) for host in hosts)
+        written = default or (("*",) if about_own else (".",))
+    if "*" in written:
+        return ("*",)
+    resolved = {namespace if word == "." else word for word in written if word != "~"}
+    return tuple(sorted(resolved))
+
+
+def _home(host: str, claimed_in: set[str], namespace: str) -> bool:
+    """Say whether a host belongs to a namespace: by its name, else by who declares it."""
+    labels = host.split(".")
+    if len(labels) >= 4 and labels[2] == "svc":  # <name>.<namespace>.svc.<domain>
+        return labels[1] == namespace
+    # A host without a namespace in its name belongs to those who declare it, and to nobody else.
+    return namespace in claimed_in
+
+
+# --- what servers read ------------------------------------------------------------------------
+
+
+def _workloads(resources: Sequence[Resource], root_namespace: str) -> dict[str, Document]:
+    policies = [r for r in resources if isinstance(r.spec, AuthorizationPolicySpec)]
+    records: dict[str, Document] = {
+        f"authz/{policy.namespace}/{policy.name}": policy.spec for policy in policies
+    }
+    # Entries after groups: where both bear one name, the entry, being concrete, holds.
+    kinds: tuple[type[Document], ...] = (WorkloadGroupSpec, WorkloadEntrySpec)
+    for kind in kinds:
+        for resource in resources:
+            if isinstance(resource.spec, kind):
+                records[f"workload/{resource.namespace}/{resource.name}"] = _workload(
+                    resource, policies, root_namespace
+                )
+    return records
+
+
+def _workload(
+    resource: Resource, policies: Sequence[Resource], root_namespace: str
+) -> WorkloadRecord:
+    labels = _labels(resource)
+    spec = resource.spec
+    entry = spec.template if isinstance(spec, WorkloadGroupSpec) else spec
+    assert entry is None or isinstance(entry, WorkloadEntrySpec)
+    return WorkloadRecord(
+        labels=dict(labels),
+        service_account=entry.service_account if entry else None,
+        address=entry.address if entry else None,
+        ports=entry.ports if entry else None,
+        authorization=tuple(
+            f"authz/{policy.namespace}/{policy.name}"
+            for policy in policies
+            if policy.namespace in (root_namespace, resource.namespace)
+            and isinstance(policy.spec, AuthorizationPolicySpec)
+            and selects(_match_labels(policy.spec.selector), labels)
+        ),
+    )

@@ -1,0 +1,280 @@
+"""Policy compiled for one process: immutable in what it says, published whole.
+
+Inbound rules are compiled before a snapshot exists, and any failure refuses it. Outbound parts are
+compiled when a host is first called, into a memo that the snapshot owns: once, under a lock, never
+to change. A new snapshot takes over from its predecessor whatever rests on the same records, so
+that a swap costs what changed and not what there is.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Generic, Literal, TypeVar
+
+import msgspec
+
+from meshware.errors import PolicyError
+from meshware.policy.document.authorization_policy import AuthorizationPolicySpec
+from meshware.policy.file import Records
+from meshware.policy.inbound_rules import InboundRules, NamedPolicy, compile_inbound
+from meshware.policy.outbound_tables import (
+    Cluster,
+    ClusterKey,
+    RouteTable,
+    cluster_name,
+    compile_cluster,
+    compile_routes,
+)
+from meshware.policy.record_types import MeshRecord, WorkloadRecord
+from meshware.policy.view import Client, View
+
+__all__ = ["InboundView", "Snapshot", "SnapshotCell", "build_snapshot"]
+
+T = TypeVar("T")
+Digest = str | bytes | None
+
+# Names that the mesh does not know are remembered too, but anyone can ask for any number of them.
+_MOST_REMEMBERED = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InboundView:
+    """What the gate needs: this workload's rules and facts."""
+
+    rules: InboundRules
+    ports: tuple[int, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+class _Tracked:
+    """Records that note which of them were read, with their digests, absent ones too."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+        self.read: dict[str, Digest] = {}
+
+    def get(self, key: str) -> bytes | None:
+        self.read[key] = self._records.digest(key)
+        return self._records.get(key)
+
+    def digest(self, key: str) -> Digest:
+        return self._records.digest(key)
+
+    def keys(self, prefix: str) -> Iterable[str]:
+        return self._records.keys(prefix)
+
+
+class _Memo(Generic[T]):
+    """Compiled parts by key, each with the records that it rests on."""
+
+    def __init__(self) -> None:
+        self._parts: dict[object, T] = {}
+        self._rests_on: dict[object, Mapping[str, Digest]] = {}
+
+    def get(self, key: object, default: T | None) -> T | None:
+        return self._parts.get(key, default)
+
+    def put(self, key: object, part: T, rests_on: Mapping[str, Digest]) -> None:
+        if len(self._parts) >= _MOST_REMEMBERED:
+            self._parts.clear()
+            self._rests_on.clear()
+        self._rests_on[key] = rests_on
+        self._parts[key] = part
+
+    def take_over(self, previous: _Memo[T], digest: Callable[[str], Digest]) -> None:
+        """Keep what rests on records that are the same now."""
+        same: dict[tuple[str, Digest], bool] = {}
+        for key, part in list(previous._parts.items()):
+            rests_on = previous._rests_on[key]
+            for pair in rests_on.items():
+                if pair not in same:
+                    same[pair] = digest(pair[0]) == pair[1]
+            if all(same[pair] for pair in rests_on.items()):
+                self.put(key, part, rests_on)
+
+
+class _Missing:
+    """Stands for "not compiled yet" where None means "does not exist"."""
+
+
+_MISSING = _Missing()
+
+
+class Snapshot:
+    """One version of policy, as one workload sees it. Safe to read from any thread.
+
+    Attributes:
+        generation: the policy file's; grows with every publish.
+        mesh: mesh-wide settings.
+        client: whose snapshot this is.
+        inbound: what applies to calls of this workload; None: policy does not know the workload.
+        outbound_mode: what happens to hosts that the mesh does not know.
+    """
+
+    def __init__(
+        self,
+        records: Records,
+        client: Client,
+        *,
+        generation: int,
+        on_refusal: Callable[[str, Exception], None],
+        previous: Snapshot | None = None,
+    ) -> None:
+        self._records = records
+        self._on_refusal = on_refusal
+        self._lock = threading.Lock()
+        self._tables: _Memo[RouteTable | None] = _Memo()
+        self._clusters: _Memo[Cluster | None] = _Memo()
+        self.generation = generation
+        workload = _workload(records, client)
+        if workload is not None:
+            client = Client(namespace=client.namespace, name=client.name, labels=workload.labels)
+        self.client = client
+        seen = View(records, client)
+        self.mesh: MeshRecord = seen.mesh
+        self.outbound_mode: Literal["ALLOW_ANY", "REGISTRY_ONLY"] = seen.outbound_mode
+        keys = workload.authorization if workload is not None else ()
+        self._inbound_rests_on = tuple((key, records.digest(key)) for key in keys)
+        self.inbound = None if workload is None else self._compile_inbound(workload, previous)
+        if previous is not None and previous.client == client:
+            self._tables.take_over(previous._tables, records.digest)
+            self._clusters.take_over(previous._clusters, records.digest)
+
+    def routes(self, host: str, port: int) -> RouteTable | None:
+        """Return the route table for a host as dialled; None: the mesh does not know it."""
+        found = self._tables.get((host, port), _MISSING)  # type: ignore[arg-type]
+        if found is not _MISSING:
+            return found
+        return self._compiled(
+            self._tables,
+            (host, port),
+            f"{host}:{port}",
+            lambda seen: compile_routes(seen, host, port),
+            # A service that cannot be compiled is known all the same, and has no cluster.
+            RouteTable(service=f"{host}:{port}", routes=(), repeat=(), policy=None, is_broken=True),
+        )
+
+    def cluster(self, key: ClusterKey) -> Cluster | None:
+        """Return a destination's cluster; None: host, port or subset does not exist."""
+        found = self._clusters.get(key, _MISSING)  # type: ignore[arg-type]
+        if found is not _MISSING:
+            return found
+        return self._compiled(
+            self._clusters,
+            key,
+            cluster_name(key),
+            lambda seen: compile_cluster(seen, key),
+            None,
+        )
+
+    def cluster_names(self) -> list[str]:
+        """Return the names of the clusters in use, for `Ledger.retain`."""
+        with self._lock:
+            parts = list(self._clusters._parts.values())
+        return [cluster.name for cluster in parts if cluster is not None]
+
+    def _compile_inbound(
+        self, workload: WorkloadRecord, previous: Snapshot | None
+    ) -> InboundView:
+        """Compile this workload's rules, or take them over when none of their records changed."""
+        if (
+            previous is not None
+            and previous.inbound is not None
+            and previous._inbound_rests_on == self._inbound_rests_on
+        ):
+            rules = previous.inbound.rules
+        else:
+            rules = compile_inbound(
+                [_policy(self._records, key) for key in workload.authorization]
+            )
+        return InboundView(
+            rules=rules,
+            ports=tuple(sorted((workload.ports or {}).values())),
+            labels=workload.labels,
+        )
+
+    def _compiled(
+        self,
+        memo: _Memo[T],
+        key: object,
+        name: str,
+        compile_it: Callable[[View], T],
+        on_failure: T,
+    ) -> T:
+        with self._lock:
+            found = memo.get(key, _MISSING)  # type: ignore[arg-type]
+            if found is not _MISSING:
+                return found  # type: ignore[return-value]
+            tracked = _Tracked(self._records)
+            try:
+                part = compile_it(View(tracked, self.client))
+            except (PolicyError, msgspec.MsgspecError, ValueError) as error:
+                self._on_refusal(name, error)
+                part = on_failure
+            memo.put(key, part, tracked.read)
+            return part
+
+
+class SnapshotCell:
+    """Where the snapshot in force is found: read `current` once, at the start of a call."""
+
+    __slots__ = ("current",)
+
+    def __init__(self, current: Snapshot | None = None) -> None:
+        self.current = current
+
+
+def build_snapshot(
+    records: Records,
+    client: Client,
+    *,
+    generation: int,
+    on_refusal: Callable[[str, Exception], None],
+    previous: Snapshot | None = None,
+) -> Snapshot:
+    """Compile a snapshot for one workload.
+
+    Args:
+        records: the policy file's.
+        client: the workload; its labels are taken from policy.
+        generation: the policy file's.
+        on_refusal: told when an outbound part cannot be compiled on first use.
+        previous: the snapshot in force, whose compiled parts are taken over where they still hold.
+
+    Raises:
+        PolicyError: the records cannot be compiled, or they no longer name a workload that the
+            snapshot in force does: dropping it would stop its service.
+    """
+    try:
+        snapshot = Snapshot(
+            records, client, generation=generation, on_refusal=on_refusal, previous=previous
+        )
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise PolicyError(f"generation {generation} cannot be compiled: {error}") from error
+    if snapshot.inbound is None and previous is not None and previous.inbound is not None:
+        raise PolicyError(
+            f"generation {generation} no longer names workload {client.namespace}/{client.name}; "
+            "give it a WorkloadEntry or WorkloadGroup again, or stop the process first"
+        )
+    return snapshot
+
+
+def _workload(records: Records, client: Client) -> WorkloadRecord | None:
+    if client.name is None:
+        return None
+    data = records.get(f"workload/{client.namespace}/{client.name}")
+    return None if data is None else msgspec.json.decode(data, type=WorkloadRecord)
+
+
+def _policy(records: Records, key: str) -> NamedPolicy:
+    data = records.get(key)
+    if data is None:
+        raise PolicyError(f"record {key} is missing; publish the policy again")
+    _, namespace, name = key.split("/", 2)
+    return NamedPolicy(
+        namespace=namespace,
+        name=name,
+        spec=msgspec.json.decode(data, type=AuthorizationPolicySpec),
+    )

@@ -1,0 +1,263 @@
+"""What one client sees of the records: services, and the rules that apply to a host.
+
+`view(records, client)` is pure. Which service a name means and which VirtualService,
+DestinationRule and ServicePolicy apply to it depends on the client's namespace and labels, on
+`exportTo` and on Sidecar; every such choice is made here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Generic, Literal, TypeVar
+
+import msgspec
+
+from meshware.policy.document.common import Document
+from meshware.policy.document.destination_rule import DestinationRuleSpec
+from meshware.policy.document.service_policy import ServicePolicySpec
+from meshware.policy.document.sidecar import SidecarSpec
+from meshware.policy.document.virtual_service import VirtualServiceSpec
+from meshware.policy.file import Records
+from meshware.policy.names import candidates, matches, wildcards
+from meshware.policy.record_types import (
+    Candidate,
+    EndpointRecord,
+    EndpointsRecord,
+    HostIndex,
+    MeshRecord,
+    ServiceClaim,
+    ServiceRecord,
+    SidecarIndex,
+)
+from meshware.policy.records import selects
+
+__all__ = ["Client", "Found", "ServiceView", "View", "view"]
+
+D = TypeVar("D", bound=Document)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Client:
+    """Who is asking: the workload of this process."""
+
+    namespace: str = "default"
+    name: str | None = None  # None: MESH_WORKLOAD is not set
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceView:
+    """A service as a client sees it."""
+
+    host: str  # the host of its ServiceEntry: full, or a wildcard
+    claim: ServiceClaim
+
+    def has_port(self, number: int) -> bool:
+        """Say whether the service has this port."""
+        return any(port.number == number for port in self.claim.ports)
+
+
+@dataclass(frozen=True, slots=True)
+class Found(Generic[D]):
+    """A resource that applies to a host, and where it comes from."""
+
+    namespace: str
+    name: str
+    spec: D
+
+
+def view(records: Records, client: Client) -> View:
+    """Return what a client sees of the records; nothing is read until it is asked for."""
+    return View(records, client)
+
+
+class View:
+    """The records through the eyes of one client. Not shared between threads."""
+
+    def __init__(self, records: Records, client: Client) -> None:
+        self._records = records
+        self.client = client
+
+    @cached_property
+    def mesh(self) -> MeshRecord:
+        """The mesh-wide settings."""
+        return self._read("mesh", MeshRecord) or MeshRecord()
+
+    @cached_property
+    def outbound_mode(self) -> Literal["ALLOW_ANY", "REGISTRY_ONLY"]:
+        """What happens to hosts that the mesh does not know: Sidecar's word, else the mesh's."""
+        if self._sidecar is not None and self._sidecar.spec.outbound_traffic_policy is not None:
+            # Istio: the zero value inside an empty `outboundTrafficPolicy: {}` is REGISTRY_ONLY.
+            mode = self._sidecar.spec.outbound_traffic_policy.mode
+            return "ALLOW_ANY" if mode == "ALLOW_ANY" else "REGISTRY_ONLY"
+        return self.mesh.outbound_mode
+
+    # --- services -----------------------------------------------------------------------------
+
+    def names(self, dialled: str) -> tuple[str, ...]:
+        """Return the full hosts that a dialled name may mean, in the order to try them."""
+        return tuple(candidates(dialled, self.client.namespace))
+
+    def service(self, host: str) -> ServiceView | None:
+        """Return the service that a full host means: an exact one, else the longest wildcard.
+
+        Of several claims on a host the client's own namespace comes first, then the oldest.
+        """
+        for pattern in (host, *wildcards(host)):
+            record = self._read(f"svc/{pattern}", ServiceRecord)
+            if record is None:
+                continue
+            seen = [claim for claim in record.claims if self._sees(claim.export_to)]
+            seen = [claim for claim in seen if self._imports(claim.namespace, host)]
+            seen.sort(key=lambda claim: claim.namespace != self.client.namespace)
+            if seen:
+                return ServiceView(pattern, seen[0])
+        return None
+
+    def endpoints(self, service: ServiceView) -> tuple[EndpointRecord, ...]:
+        """Return the endpoints of a service, in the order in which policy names them."""
+        record = self._read(f"ep/{service.host}", EndpointsRecord)
+        return record.by_namespace.get(service.claim.namespace, ()) if record else ()
+
+    # --- rules --------------------------------------------------------------------------------
+
+    def virtual_service(self, host: str) -> Found[VirtualServiceSpec] | None:
+        """Return the VirtualService for a full host: one wins, nothing is merged.
+
+        An exact host beats a wildcard, a longer wildcard a shorter one; then those private to the
+        client's namespace, those exported to it by name, the public ones; then the oldest.
+        Source: Istio, `SelectVirtualServices` and `dedupeDomains`.
+        """
+        for pattern, index in self._indexes("vs-host", host):
+            seen = [c for c in index.candidates if self._sees(c.export_to)]
+            seen = [c for c in seen if self._imports(c.namespace, pattern)]
+            for candidate in sorted(seen, key=self._privacy):
+                found = self._found(candidate, "vs", VirtualServiceSpec)
+                if found is not None:
+                    return found
+        return None
+
+    def destination_rule(
+        self, host: str, service_namespace: str
+    ) -> Found[DestinationRuleSpec] | None:
+        """Return the DestinationRule for a full host, subsets of equal hosts joined.
+
+        The first of the client's, the service's and the root namespace with any match decides, and
+        in it the most specific host. Source: Istio, `PushContext.destinationRule`.
+        """
+        for namespace in self._lookup_order(service_namespace):
+            for _, index in self._indexes("dr-host", host):
+                seen = [c for c in index.candidates if c.namespace == namespace]
+                if namespace == self.client.namespace:
+                    if namespace == self.mesh.root_namespace:
+                        seen = [c for c in seen if c.export_to == (namespace,)] or seen
+                else:
+                    seen = [c for c in seen if self._sees(c.export_to) and c.selector is None]
+                mine = [c for c in seen if c.selector and selects(c.selector, self.client.labels)]
+                chosen = mine[:1] or [c for c in seen if c.selector is None]
+                found = [self._found(c, "dr", DestinationRuleSpec) for c in chosen]
+                rules = [rule for rule in found if rule is not None]
+                if rules:
+                    return _joined(rules)
+        return None
+
+    def service_policy(self, host: str, service_namespace: str) -> Found[ServicePolicySpec] | None:
+        """Return the ServicePolicy for a full host, looked up as a DestinationRule is."""
+        for namespace in self._lookup_order(service_namespace):
+            for _, index in self._indexes("sp-host", host):
+                for candidate in index.candidates:
+                    if candidate.namespace == namespace:
+                        found = self._found(candidate, "sp", ServicePolicySpec)
+                        if found is not None:
+                            return found
+        return None
+
+    # --- how they are found -------------------------------------------------------------------
+
+    def _read(self, key: str, kind: type[D]) -> D | None:
+        data = self._records.get(key)
+        return None if data is None else msgspec.json.decode(data, type=kind)
+
+    def _indexes(self, prefix: str, host: str) -> Iterator[tuple[str, HostIndex]]:
+        for pattern in (host, *wildcards(host)):
+            index = self._read(f"{prefix}/{pattern}", HostIndex)
+            if index is not None:
+                yield pattern, index
+
+    def _found(self, candidate: Candidate, prefix: str, kind: type[D]) -> Found[D] | None:
+        spec = self._read(f"{prefix}/{candidate.namespace}/{candidate.name}", kind)
+        return None if spec is None else Found(candidate.namespace, candidate.name, spec)
+
+    def _sees(self, export_to: tuple[str, ...]) -> bool:
+        return "*" in export_to or self.client.namespace in export_to
+
+    def _privacy(self, candidate: Candidate) -> int:
+        if "*" in candidate.export_to:
+            return 2
+        return 0 if candidate.export_to == (self.client.namespace,) else 1
+
+    def _lookup_order(self, service_namespace: str) -> tuple[str, ...]:
+        order = (self.client.namespace, service_namespace, self.mesh.root_namespace)
+        return tuple(dict.fromkeys(order))
+
+    # --- Sidecar ------------------------------------------------------------------------------
+
+    @cached_property
+    def _sidecar(self) -> Found[SidecarSpec] | None:
+        """The Sidecar of this client: by labels, else its namespace's, else the root one's."""
+        index = self._read("sidecars", SidecarIndex)
+        if index is None:
+            return None
+        for namespace, with_selector in (
+            (self.client.namespace, True),
+            (self.client.namespace, False),
+            (self.mesh.root_namespace, False),
+        ):
+            for entry in index.sidecars:
+                if entry.namespace != namespace or (entry.selector is not None) != with_selector:
+                    continue
+                if selects(entry.selector, self.client.labels):
+                    spec = self._read(f"sidecar/{namespace}/{entry.name}", SidecarSpec)
+                    if spec is not None:
+                        return Found(namespace, entry.name, spec)
+        return None
+
+    @cached_property
+    def _egress(self) -> tuple[tuple[str, str], ...] | None:
+        """The (namespace, host pattern) pairs that the Sidecar imports; None for everything."""
+        if self._sidecar is None or self._sidecar.spec.egress is None:
+            return None
+        pairs = []
+        for listener in self._sidecar.spec.egress:
+            for written in listener.hosts or ():
+                namespace, _, pattern = written.partition("/")
+                if namespace == ".":
+                    namespace = self.client.namespace
+                pairs.append((namespace, pattern.lower()))
+        return tuple(pairs)
+
+    def _imports(self, namespace: str, host: str) -> bool:
+        if self._egress is None:
+            return True
+        return any(
+            wanted in ("*", namespace) and (matches(pattern, host) or matches(host, pattern))
+            for wanted, pattern in self._egress
+        )
+
+
+def _joined(rules: list[Found[DestinationRuleSpec]]) -> Found[DestinationRuleSpec]:
+    """Join the rules of one namespace and host: subsets by name, the first policy there is."""
+    first = rules[0]
+    if len(rules) == 1:
+        return first
+    subsets = {}
+    for rule in rules:
+        for subset in rule.spec.subsets or ():
+            subsets.setdefault(subset.name, subset)
+    policy = next((r.spec.traffic_policy for r in rules if r.spec.traffic_policy), None)
+    spec = msgspec.structs.replace(
+        first.spec, subsets=tuple(subsets.values()) or None, traffic_policy=policy
+    )
+    return Found(first.namespace, first.name, spec)
