@@ -1,0 +1,70 @@
+# The one entrance: every target sets up what it needs. `make help` lists them.
+
+ifeq ($(origin PYTHON), undefined)
+PYTHON := $(shell scripts/find-python)
+endif
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready-for-meshware
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint types unit e2e conformance fuzz bench docs format pins wheel clean
+
+help: ## list the targets
+	@grep -E '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9]+):.*## /  \1\t/' | expand -t 18
+
+setup: $(READY) ## make the virtual environment from the pins
+
+$(READY): requirements/dev.txt pyproject.toml scripts/set-up
+	@test -n "$(PYTHON)" || scripts/find-python
+	@echo "setting up $(VENV) with $(PYTHON) (once, and when the pins change)"
+	@scripts/set-up "$(PYTHON)" "$(VENV)"
+	@touch $@
+
+demo: $(READY) ## the shop of examples/ through the mesh, with policy edited live
+	$(BIN)/meshware demo $(ARGS)
+
+test: lint types ## lint, types, unit and end-to-end tests
+	$(BIN)/pytest $(ARGS)
+
+lint: $(READY) ## ruff: style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY) ## mypy, strict
+	$(BIN)/mypy
+
+unit: $(READY) ## the tests that open no socket
+	$(BIN)/pytest --ignore=tests/e2e $(ARGS)
+
+e2e: $(READY) ## the tests with real servers, clients and daemons
+	$(BIN)/pytest tests/e2e $(ARGS)
+
+conformance: $(READY) ## the shared tables of expected decisions
+	$(BIN)/pytest -m conformance $(ARGS)
+
+fuzz: $(READY) ## the property tests, with many more examples
+	MESHWARE_HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest -m hypothesis $(ARGS)
+
+bench: $(READY) ## what the mesh costs, beside the same without it
+	$(BIN)/python -m benchmarks $(ARGS)
+
+docs: $(READY) ## write the pages that are made from the code
+	$(BIN)/python scripts/make_docs.py
+
+format: $(READY) ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+pins: $(READY) ## choose the newest versions anew: requirements/dev.txt
+	$(BIN)/uv pip compile pyproject.toml --extra dev --upgrade --quiet --universal \
+		--no-emit-index-url --no-header --generate-hashes -o requirements/dev.txt
+
+wheel: $(READY) ## dist/*.whl
+	rm -rf dist
+	$(BIN)/python -m hatchling build -t wheel
+
+clean: ## remove what the targets made
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
