@@ -175,6 +175,10 @@ class Snapshot:
             parts = list(self._clusters._parts.values())
         return [cluster.name for cluster in parts if cluster is not None]
 
+    def renew_lock(self) -> None:
+        """Replace the lock, in a child process: the thread that may have held it is not there."""
+        self._lock = threading.Lock()
+
     def _compile_inbound(
         self, workload: WorkloadRecord, previous: Snapshot | None
     ) -> InboundView:

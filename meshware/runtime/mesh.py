@@ -1,0 +1,171 @@
+"""The root object: wires policy, gate, ledger, clock and chance together for one process.
+
+Nothing starts at import or construction, because servers fork: following policy and reporting
+begin with `start()`, which the drivers call at lifespan start-up or the first call, in whichever
+process that is. This is the only module with a default clock, source of chance and environment.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import threading
+import weakref
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
+
+from meshware.call import RequestHead
+from meshware.clock import Clock, SystemClock
+from meshware.errors import SettingsError
+from meshware.events import EventSink, ignore
+from meshware.ids import new_request_id
+from meshware.inbound.gate import Gate
+from meshware.outbound.exchange import Exchange, exchange
+from meshware.outbound.ledger import Ledger
+from meshware.policy.snapshot import Snapshot, SnapshotCell
+from meshware.policy.view import Client
+
+if TYPE_CHECKING:
+    from meshware.runtime.follower import Follower
+    from meshware.runtime.reporter import Reporter
+
+__all__ = ["Mesh"]
+
+_log = logging.getLogger("meshware")
+
+
+class Mesh:
+    """The mesh in one process: what the middlewares and client transports ask.
+
+    Safe to use from any thread, and across `fork`: a child follows policy on its own, draws its
+    own chance and counts its own calls.
+
+    Attributes:
+        client: the workload that this process is.
+        cell: where the policy in force is found.
+        gate: decides inbound calls.
+        ledger: what is in flight outbound.
+        clock, rng: time and chance, as every decision here is handed them.
+        port: where this process is reached, from MESH_PORT; None: not known.
+    """
+
+    _process_wide: ClassVar[Mesh | None] = None
+    _process_lock: ClassVar[threading.Lock] = threading.Lock()
+
+    def __init__(
+        self,
+        *,
+        client: Client | None = None,
+        cell: SnapshotCell | None = None,
+        clock: Clock | None = None,
+        rng: random.Random | None = None,
+        sink: EventSink = ignore,
+        port: int | None = None,
+    ) -> None:
+        self.client = client or Client()
+        self.cell = cell or SnapshotCell()
+        self.clock: Clock = clock or SystemClock()
+        self.rng = rng or random.Random()
+        self.ledger = Ledger()
+        self.port = port
+        self._sink = sink
+        self._follower: Follower | None = None
+        self._reporter: Reporter | None = None
+        self._monotonic = self.clock.monotonic
+        self.gate = Gate(
+            self._snapshot,
+            monotonic=self._monotonic,
+            new_request_id=self._new_request_id,
+            sink=sink,
+        )
+        _meshes.add(self)
+
+    # --- making one ---------------------------------------------------------------------------
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Mesh:
+        """Return a mesh as the environment says: MESH_CONFIG, MESH_WORKLOAD and their fellows.
+
+        Raises:
+            SettingsError: MESH_CONFIG is not set, or a variable cannot be read.
+        """
+        from meshware.runtime.settings import Settings
+
+        settings = Settings.from_env(os.environ if environ is None else environ)
+        mesh = cls(client=settings.client, port=settings.port)
+        mesh._follow(settings.config, settings)
+        return mesh
+
+    @classmethod
+    def current(cls) -> Mesh:
+        """Return the process-wide mesh, made from the environment when first asked for.
+
+        With an environment that cannot be read the mesh has no policy, and so it refuses every
+        call; one error in the log says why.
+        """
+        found = Mesh._process_wide
+        if found is None:
+            with Mesh._process_lock:
+                found = Mesh._process_wide
+                if found is None:
+                    try:
+                        found = Mesh.from_env()
+                    except SettingsError as error:
+                        _log.error("meshware refuses every call: %s", error)
+                        found = Mesh()
+                    Mesh._process_wide = found
+        return found
+
+    # --- what drivers call --------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Follow policy and report, in this process. Idempotent, and cheap when started."""
+        if self._follower is not None:
+            self._follower.start()
+        if self._reporter is not None:
+            self._reporter.start()
+
+    def stop(self) -> None:
+        """Stop following and reporting; the policy in force stays."""
+        if self._reporter is not None:
+            self._reporter.stop()
+        if self._follower is not None:
+            self._follower.stop()
+
+    def exchange(self, head: RequestHead) -> Exchange:
+        """Return the exchange for one outbound call, over the policy in force now."""
+        return exchange(
+            head,
+            self.cell.current,
+            self.ledger,
+            monotonic=self._monotonic,
+            rng=self.rng,
+            sink=self._sink,
+        )
+
+    # --- inside -------------------------------------------------------------------------------
+
+    def _snapshot(self) -> Snapshot | None:
+        return self.cell.current
+
+    def _new_request_id(self) -> str:
+        return new_request_id(self.rng)
+
+    def _renew(self) -> None:
+        """Shed what a fork copied: another thread may have held a lock, and chance must differ."""
+        self.rng.seed()
+        self.ledger = Ledger()
+        if self.cell.current is not None:
+            self.cell.current.renew_lock()
+
+
+_meshes: weakref.WeakSet[Mesh] = weakref.WeakSet()
+
+
+def _renew_all() -> None:
+    for mesh in list(_meshes):
+        mesh._renew()
+
+
+os.register_at_fork(after_in_child=_renew_all)

@@ -1,0 +1,151 @@
+"""`TestMesh`: a mesh for tests, over policy written in the test. It opens no connection."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from random import Random
+from typing import Any, ClassVar
+
+from meshware.clock import Clock
+from meshware.errors import PolicyError
+from meshware.events import Event
+from meshware.policy.document.service_entry import (
+    ObjectMeta,
+    WorkloadEntrySpec,
+    WorkloadGroupSpec,
+)
+from meshware.policy.file import MemoryRecords
+from meshware.policy.load import Loaded, load, load_mapping, load_text
+from meshware.policy.parse import Origin, Resource
+from meshware.policy.records import build_records
+from meshware.policy.snapshot import build_snapshot
+from meshware.policy.validate import check
+from meshware.policy.view import Client
+from meshware.runtime.mesh import Mesh
+from meshware.runtime.settings import workload_client
+
+__all__ = ["Policies", "TestMesh"]
+
+Policies = str | Path | Mapping[str, Any] | Sequence["str | Path | Mapping[str, Any]"]
+
+_log = logging.getLogger("meshware.testing")
+
+
+class TestMesh(Mesh):
+    """A `Mesh` over policy written in a test.
+
+    A workload that no document names is taken to have the label `app=<name>`.
+
+    Args:
+        policies: YAML text, a `Path` (file or directory), a mapping (one resource), or a list of
+            these; checked as one, as the daemon would.
+        workload: `namespace/name` of the workload that this process is.
+        clock: time; the machine's when left out.
+        rng: chance; seeded with 0 when left out.
+
+    Raises:
+        PolicyError: the policies have problems; all of them are in it.
+
+    Attributes:
+        events: what happened, oldest first: one event for each call that is over.
+    """
+
+    __test__: ClassVar[bool] = False  # not a test class, for all its name
+
+    def __init__(
+        self,
+        policies: Policies,
+        workload: str = "default/app",
+        *,
+        clock: Clock | None = None,
+        rng: Random | None = None,
+        port: int | None = None,
+    ) -> None:
+        self.events: list[Event] = []
+        super().__init__(
+            client=workload_client(workload),
+            clock=clock,
+            rng=rng or Random(0),
+            sink=self.events.append,
+            port=port,
+        )
+        self.apply(policies)
+
+    def apply(self, policies: Policies) -> None:
+        """Put other policies in force, as a publish would.
+
+        Raises:
+            PolicyError: they have problems; nothing has changed.
+        """
+        resources = _resources(policies)
+        _add_workload(resources, self.client)
+        previous = self.cell.current
+        snapshot = build_snapshot(
+            MemoryRecords(build_records(resources)),
+            self.client,
+            generation=previous.generation + 1 if previous else 1,
+            on_refusal=_refused,
+            previous=previous,
+        )
+        self.cell.current = snapshot
+        self.ledger.retain(snapshot.cluster_names())
+
+    def start(self) -> None:
+        """Do nothing: there is nothing to follow."""
+
+    def stop(self) -> None:
+        """Do nothing."""
+
+
+def _refused(name: str, error: Exception) -> None:
+    _log.error("%s cannot be compiled: %s", name, error)
+
+
+def _resources(policies: Policies) -> list[Resource]:
+    parts = [policies] if isinstance(policies, str | Path | Mapping) else list(policies)
+    loaded = [_load(part) for part in parts]
+    if len(loaded) == 1:
+        loaded[0].raise_for_errors()
+        return list(loaded[0].resources)
+    # Each part alone may lack what another brings: parse them apart, check them together.
+    resources = [resource for part in loaded for resource in part.resources]
+    problems = [problem for part in loaded for problem in part.parse_problems]
+    problems += check(resources)
+    Loaded(resources=tuple(resources), problems=tuple(problems)).raise_for_errors()
+    return resources
+
+
+def _load(part: str | Path | Mapping[str, Any]) -> Loaded:
+    if isinstance(part, Path):
+        return load([part])
+    if isinstance(part, Mapping):
+        return load_mapping(part)
+    return load_text(part)
+
+
+def _add_workload(resources: list[Resource], client: Client) -> None:
+    if client.name is None:
+        raise PolicyError("TestMesh needs a workload")
+    for resource in resources:
+        if (resource.namespace, resource.name) == (client.namespace, client.name) and isinstance(
+            resource.spec, WorkloadEntrySpec | WorkloadGroupSpec
+        ):
+            return
+    resources.append(
+        Resource(
+            kind="WorkloadGroup",
+            group="networking.istio.io",
+            namespace=client.namespace,
+            name=client.name,
+            labels={},
+            annotations={},
+            created="",
+            spec=WorkloadGroupSpec(
+                metadata=ObjectMeta(labels={"app": client.name}), template=WorkloadEntrySpec()
+            ),
+            origin=Origin(file="<test>", line=1),
+            lines={},
+        )
+    )
