@@ -20,11 +20,9 @@ from meshware.clients.httpx import AsyncMeshTransport
 
 ROLE = os.environ.get("SHOP_ROLE", "reviews-v1")
 FAULT = os.environ.get("SHOP_FAULT", "")
-SERVICE, _, VERSION = ROLE.partition("-")
-if SERVICE not in {"reviews", "ratings"} or (SERVICE == "reviews") != (
-    VERSION in {"v1", "v2", "v3"}
-):
+if ROLE not in {"reviews-v1", "reviews-v2", "reviews-v3", "ratings"}:
     raise SystemExit(f"SHOP_ROLE is {ROLE!r}; use reviews-v1, reviews-v2, reviews-v3 or ratings")
+SERVICE, _, VERSION = ROLE.partition("-")
 
 
 @asynccontextmanager
