@@ -27,6 +27,7 @@ __all__ = [
     "Duration",
     "Labels",
     "Percentage",
+    "PolicyTargetReference",
     "Port",
     "StringMatch",
     "WorkloadSelector",
@@ -62,3 +63,12 @@ class WorkloadSelector(Document):
     """Workloads by their labels. Source: istio.type.v1beta1.WorkloadSelector."""
 
     match_labels: Labels | None = None
+
+
+class PolicyTargetReference(Document):
+    """A gateway or service that a policy is attached to. Source: PolicyTargetReference."""
+
+    kind: str
+    name: str
+    group: str | None = None
+    namespace: str | None = None

@@ -1,0 +1,140 @@
+"""MeshConfig: mesh-wide settings, named as in Istio's MeshConfig, and some of ours.
+
+Source: Istio mesh.v1alpha1.MeshConfig; written as meshware.dev/v1alpha1 in the root namespace.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from meshware.policy.document.common import Document, Duration
+from meshware.policy.document.virtual_service import HTTPRetry
+
+__all__ = [
+    "AuthzProviderHttp",
+    "CertificateData",
+    "DefaultConfig",
+    "DefaultProviders",
+    "ExtensionProvider",
+    "GatewayTopology",
+    "Identity",
+    "IncludeRequestBody",
+    "MeshConfigSpec",
+    "MeshOutboundTrafficPolicy",
+    "NodeIdentity",
+    "PathNormalization",
+]
+
+
+class MeshOutboundTrafficPolicy(Document):
+    """What happens to hosts that the mesh does not know."""
+
+    mode: Literal["REGISTRY_ONLY", "ALLOW_ANY"] | None = None
+
+
+class PathNormalization(Document):
+    """How paths are normalised before anything decides on them."""
+
+    normalization: (
+        Literal["DEFAULT", "NONE", "BASE", "MERGE_SLASHES", "DECODE_AND_MERGE_SLASHES"] | None
+    ) = None
+
+
+class GatewayTopology(Document):
+    """How many proxies stand in front."""
+
+    num_trusted_proxies: int | None = None
+
+
+class DefaultConfig(Document):
+    """Settings of every process."""
+
+    gateway_topology: GatewayTopology | None = None
+
+
+class CertificateData(Document):
+    """The roots of other trust domains."""
+
+    pem: str | None = None
+    trust_domains: tuple[str, ...] | None = None
+
+
+class IncludeRequestBody(Document):
+    """How much of a request's body an authorizer is shown."""
+
+    max_request_bytes: int | None = None
+    allow_partial_message: bool | None = None
+    pack_as_bytes: bool | None = None
+
+
+class AuthzProviderHttp(Document):
+    """An external authorizer that speaks HTTP."""
+
+    service: str
+    port: int
+    timeout: Duration | None = None
+    path_prefix: str | None = None
+    fail_open: bool | None = None
+    status_on_error: str | None = None
+    include_request_headers_in_check: tuple[str, ...] | None = None
+    include_additional_headers_in_check: dict[str, str] | None = None
+    include_request_body_in_check: IncludeRequestBody | None = None
+    headers_to_upstream_on_allow: tuple[str, ...] | None = None
+    headers_to_downstream_on_deny: tuple[str, ...] | None = None
+    headers_to_downstream_on_allow: tuple[str, ...] | None = None
+
+
+class ExtensionProvider(Document):
+    """Something outside of the mesh that policies name."""
+
+    name: str
+    envoy_ext_authz_http: AuthzProviderHttp | None = None
+
+
+class DefaultProviders(Document):
+    """Providers that count where Telemetry names none."""
+
+    tracing: tuple[str, ...] | None = None
+    metrics: tuple[str, ...] | None = None
+    access_logging: tuple[str, ...] | None = None
+
+
+class Identity(Document):
+    """Where identities come from. Ours."""
+
+    provider: Literal["embedded", "files", "workload-api"] | None = None
+
+
+class NodeIdentity(Document):
+    """The Unix user that a service account's workloads run as. Ours."""
+
+    service_account: str
+    user: str
+
+
+class MeshConfigSpec(Document):
+    """Mesh-wide settings."""
+
+    trust_domain: str | None = None
+    trust_domain_aliases: tuple[str, ...] | None = None
+    root_namespace: str | None = None
+    path_normalization: PathNormalization | None = None
+    outbound_traffic_policy: MeshOutboundTrafficPolicy | None = None
+    connect_timeout: Duration | None = None
+    default_http_retry_policy: HTTPRetry | None = None
+    default_service_export_to: tuple[str, ...] | None = None
+    default_virtual_service_export_to: tuple[str, ...] | None = None
+    default_destination_rule_export_to: tuple[str, ...] | None = None
+    default_config: DefaultConfig | None = None
+    default_providers: DefaultProviders | None = None
+    extension_providers: tuple[ExtensionProvider, ...] | None = None
+    ca_certificates: tuple[CertificateData, ...] | None = None
+    enable_auto_mtls: bool | None = None
+    dns_refresh_rate: Duration | None = None
+    access_log_file: str | None = None
+    access_log_format: str | None = None
+    access_log_encoding: Literal["TEXT", "JSON"] | None = None
+    enable_tracing: bool | None = None
+    xfcc_trusted_proxies: tuple[str, ...] | None = None
+    identity: Identity | None = None
+    node_identities: tuple[NodeIdentity, ...] | None = None
