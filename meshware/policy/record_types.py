@@ -16,6 +16,7 @@ key                 type                  subject
 `sidecars`          `SidecarIndex`        who is scoped by which Sidecar
 `sidecar/<ns>/<name>`  `SidecarSpec`      one Sidecar
 `workload/<ns>/<name>` `WorkloadRecord`   what applies inbound to one workload
+`partial-wildcards` `PartialWildcards`    the hosts that end within a label, `*foo.com`
 ==================  ====================  ========================================================
 
 Names in records are resolved: hosts are full, `exportTo` is a list of namespaces or `*`.
@@ -37,6 +38,7 @@ __all__ = [
     "HostIndex",
     "MeshRecord",
     "Normalization",
+    "PartialWildcards",
     "PortRecord",
     "ServiceClaim",
     "ServiceRecord",
@@ -116,6 +118,12 @@ class HostIndex(Document):
     """The resources that name one host or wildcard, oldest first."""
 
     candidates: tuple[Candidate, ...]
+
+
+class PartialWildcards(Document):
+    """Patterns such as `*foo.com`, by key prefix: too many could cover a host to look them up."""
+
+    hosts: dict[str, list[str]]
 
 
 class SidecarEntry(Document):

@@ -25,7 +25,7 @@ from meshware.policy.document.service_entry import (
 from meshware.policy.document.service_policy import ServicePolicySpec
 from meshware.policy.document.sidecar import SidecarSpec
 from meshware.policy.document.virtual_service import VirtualServiceSpec
-from meshware.policy.names import expand
+from meshware.policy.names import expand, is_partial_wildcard
 from meshware.policy.parse import Resource
 from meshware.policy.record_types import (
     Candidate,
@@ -33,6 +33,7 @@ from meshware.policy.record_types import (
     EndpointsRecord,
     HostIndex,
     MeshRecord,
+    PartialWildcards,
     PortRecord,
     ServiceClaim,
     ServiceRecord,
@@ -56,6 +57,13 @@ def build_records(resources: Iterable[Resource]) -> dict[str, bytes]:
     records |= _services(ordered, _default_export(ordered, "default_service_export_to"))
     records |= _clients(ordered)
     records |= _workloads(ordered, mesh.root_namespace)
+    partial: dict[str, list[str]] = defaultdict(list)
+    for key in sorted(records):
+        prefix, _, host = key.partition("/")
+        if is_partial_wildcard(host):
+            partial[prefix].append(host)
+    if partial:
+        records["partial-wildcards"] = PartialWildcards(hosts=dict(partial))
     return {key: msgspec.json.encode(records[key]) for key in sorted(records)}
 
 
@@ -265,7 +273,7 @@ def _export(
     resource's own namespace only, so that nobody redirects the calls of others by accident.
     MeshConfig's defaults restore Istio's meaning.
     """
-    if written is None:
+    if not written:
         about_own = all(_home(host, registry.get(host, set()), namespace) for host in hosts)
         written = default or (("*",) if about_own else (".",))
     if "*" in written:

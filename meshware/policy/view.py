@@ -27,6 +27,7 @@ from meshware.policy.record_types import (
     EndpointsRecord,
     HostIndex,
     MeshRecord,
+    PartialWildcards,
     ServiceClaim,
     ServiceRecord,
     SidecarIndex,
@@ -105,7 +106,7 @@ class View:
 
         Of several claims on a host the client's own namespace comes first, then the oldest.
         """
-        for pattern in (host, *wildcards(host)):
+        for pattern in self._patterns("svc", host):
             record = self._read(f"svc/{pattern}", ServiceRecord)
             if record is None:
                 continue
@@ -180,8 +181,17 @@ class View:
         data = self._records.get(key)
         return None if data is None else msgspec.json.decode(data, type=kind)
 
+    def _patterns(self, prefix: str, host: str) -> tuple[str, ...]:
+        """Return what may be declared about a host: itself, then the patterns that cover it."""
+        partial = self._partial_wildcards.hosts.get(prefix, ()) if self._partial_wildcards else ()
+        return (host, *wildcards(host, partial))
+
+    @cached_property
+    def _partial_wildcards(self) -> PartialWildcards | None:
+        return self._read("partial-wildcards", PartialWildcards)
+
     def _indexes(self, prefix: str, host: str) -> Iterator[tuple[str, HostIndex]]:
-        for pattern in (host, *wildcards(host)):
+        for pattern in self._patterns(prefix, host):
             index = self._read(f"{prefix}/{pattern}", HostIndex)
             if index is not None:
                 yield pattern, index

@@ -1,0 +1,491 @@
+r"""Read a regular expression in the dialect of RE2 into a tree.
+
+Istio's regular expressions are RE2's: no lookaround, no backreference, no possessive or atomic
+group, so that they can be matched in time linear in the text. A pattern is taken or refused here,
+with or without google-re2 installed, and the reason says what to write instead.
+
+Only *whether* a text matches is asked, so greedy and lazy repetition are the same, groups only
+hold things together, and their names are skipped. Differs from RE2: scripts (`\p{Greek}`) and
+single bytes (`\C`) are refused; general categories (`\p{L}`, `\pN`) are taken.
+
+Source: RE2, `re2/parse.cc` and the syntax page.
+"""
+
+from __future__ import annotations
+
+import string
+import sys
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+
+__all__ = ["LONGEST", "Alternatives", "At", "Chars", "Node", "Ranges", "Repeat", "Sequence", "parse"]
+
+LONGEST = 1024  # bytes of UTF-8; Istio's limit
+_DEEPEST = 100  # groups within groups; RE2 takes 1,000, but nobody writes that
+_MOST_REPEATED = 1000  # RE2's kMaxRepeat, for nested repetitions multiplied
+_LARGEST = 2000  # characters and classes with the repetitions written out
+
+Ranges = tuple[tuple[int, int], ...]
+"""Code points as sorted, separate, inclusive ranges."""
+
+_LAST = sys.maxunicode
+_DIGIT: Ranges = ((48, 57),)
+_WORD: Ranges = ((48, 57), (65, 90), (95, 95), (97, 122))
+_SPACE: Ranges = ((9, 10), (12, 13), (32, 32))
+_PERL = {"d": _DIGIT, "w": _WORD, "s": _SPACE}
+_POSIX: dict[str, Ranges] = {
+    "alnum": ((48, 57), (65, 90), (97, 122)),
+    "alpha": ((65, 90), (97, 122)),
+    "ascii": ((0, 127),),
+    "blank": ((9, 9), (32, 32)),
+    "cntrl": ((0, 31), (127, 127)),
+    "digit": _DIGIT,
+    "graph": ((33, 126),),
+    "lower": ((97, 122),),
+    "print": ((32, 126),),
+    "punct": ((33, 47), (58, 64), (91, 96), (123, 126)),
+    "space": ((9, 13), (32, 32)),
+    "upper": ((65, 90),),
+    "word": _WORD,
+    "xdigit": ((48, 57), (65, 70), (97, 102)),
+}
+_ESCAPES = {"a": 7, "f": 12, "n": 10, "r": 13, "t": 9, "v": 11}
+_ASSERTIONS = {"A": "begin", "z": "end", "b": "word", "B": "no-word"}
+_NO_COUNTERPART = {
+    "=": "a lookahead",
+    "!": "a negative lookahead",
+    "<=": "a lookbehind",
+    "<!": "a negative lookbehind",
+    ">": "an atomic group",
+    "#": "a comment",
+    "P=": "a backreference",
+    "P>": "a recursion",
+    "(": "a conditional",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Chars:
+    """One character out of some."""
+
+    ranges: Ranges
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    """One after another."""
+
+    items: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Alternatives:
+    """Any of them."""
+
+    items: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """The item at least `least` and at most `most` times; None: without limit."""
+
+    item: Node
+    least: int
+    most: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class At:
+    """A place: `begin`, `end`, `line-begin`, `line-end`, `word` or `no-word`."""
+
+    place: str
+
+
+Node = Chars | Sequence | Alternatives | Repeat | At
+
+
+def parse(pattern: str) -> Node:
+    """Return the tree of a pattern.
+
+    Raises:
+        ValueError: RE2 would refuse it, or it is too long, too deep or too large.
+    """
+    try:
+        length = len(pattern.encode())
+    except UnicodeEncodeError:
+        raise ValueError("it holds half of a surrogate pair; write valid Unicode") from None
+    if length > LONGEST:
+        raise ValueError(f"it is {length} bytes long; at most {LONGEST} are allowed")
+    parser = _Parser(pattern)
+    node = parser.alternatives(0)
+    if parser.at < len(pattern):
+        raise ValueError("it closes a group that was not opened; write `\\)` for the character")
+    size = _size(node)
+    if size > _LARGEST:
+        raise ValueError(
+            f"it stands for {size} characters when its repetitions are written out; "
+            f"at most {_LARGEST} are allowed: use smaller counts, or `*` and `+`"
+        )
+    return node
+
+
+def _size(node: Node) -> int:
+    match node:
+        case Chars() | At():
+            return 1
+        case Sequence(items) | Alternatives(items):
+            return sum(map(_size, items)) + len(items)
+        case Repeat(item, least, most):
+            return (_size(item) + 1) * max(least, most or 0, 1)
+
+
+def _repeated(node: Node) -> int:
+    """Return how often the innermost of nested counted repetitions would be written out."""
+    match node:
+        case Sequence(items) | Alternatives(items):
+            return max(map(_repeated, items), default=1)
+        case Repeat(item, least, most):
+            return _repeated(item) * max(least if most is None else most, 1)
+        case _:
+            return 1
+
+
+class _Parser:
+    """A recursive descent over one pattern; `flags` holds those of `imsU` that are on."""
+
+    def __init__(self, pattern: str) -> None:
+        self.pattern = pattern
+        self.at = 0
+        self.flags: frozenset[str] = frozenset()
+
+    # --- structure ----------------------------------------------------------------------------
+
+    def alternatives(self, depth: int) -> Node:
+        """Read up to the end or to an unread `)`; flags set within end there."""
+        if depth > _DEEPEST:
+            raise ValueError(f"its groups are nested more than {_DEEPEST} deep")
+        outer = self.flags
+        branches = [self._sequence(depth)]
+        while self._take("|"):
+            branches.append(self._sequence(depth))
+        self.flags = outer
+        return branches[0] if len(branches) == 1 else Alternatives(tuple(branches))
+
+    def _sequence(self, depth: int) -> Node:
+        items: list[Node] = []
+        is_repeatable = False  # flags alone, as in `(?i)*`, are nothing to repeat
+        while self.at < len(self.pattern) and self.pattern[self.at] not in "|)":
+            start = self.at
+            counts = self._repetition()
+            if counts is not None:
+                operator = self.pattern[start : self.at]
+                if not is_repeatable:
+                    raise ValueError(f"there is nothing for `{operator}` to repeat")
+                items[-1] = self._repeat(items[-1], counts, operator)
+                is_repeatable = True
+                continue
+            before = len(items)
+            self._item(items, depth)
+            is_repeatable = len(items) > before
+        return items[0] if len(items) == 1 else Sequence(tuple(items))
+
+    def _repeat(self, item: Node, counts: tuple[int, int | None], operator: str) -> Node:
+        least, most = counts
+        self._take("?")  # lazy: no difference to whether it matches
+        follows = self.at
+        if self._repetition() is not None:
+            second = self.pattern[follows : self.at]
+            if second == "+":
+                raise ValueError("possessive repetition is not part of RE2; write it without `+`")
+            raise ValueError(f"`{operator}{second}` repeats a repetition; put it into a group")
+        node = Repeat(item, least, most)
+        if _repeated(node) > _MOST_REPEATED:
+            raise ValueError(f"it repeats something more than {_MOST_REPEATED} times")
+        return node
+
+    def _repetition(self) -> tuple[int, int | None] | None:
+        """Read `*`, `+`, `?` or `{n,m}`; a brace that is not one is a character."""
+        if self._take("*"):
+            return (0, None)
+        if self._take("+"):
+            return (1, None)
+        if self._take("?"):
+            return (0, 1)
+        end = self.pattern.find("}", self.at)
+        if not self.pattern.startswith("{", self.at) or end < 0:
+            return None
+        first, comma, second = self.pattern[self.at + 1 : end].partition(",")
+        if not _is_number(first) or (second and not _is_number(second)):
+            return None
+        least = int(first)
+        most = int(second) if second else (None if comma else least)
+        if max(least, most or 0) > _MOST_REPEATED:
+            raise ValueError(f"it repeats something more than {_MOST_REPEATED} times")
+        if most is not None and most < least:
+            raise ValueError(f"`{{{least},{most}}}` ends before it begins; swap the numbers")
+        self.at = end + 1
+        return (least, most)
+
+    def _item(self, items: list[Node], depth: int) -> None:
+        """Read one item that is not a repetition; flags add none, `\\Q...\\E` adds several."""
+        char = self._next()
+        match char:
+            case "(":
+                group = self._group(depth)
+                if group is not None:
+                    items.append(group)
+            case "[":
+                items.append(self._class())
+            case ".":
+                excluded: Ranges = () if "s" in self.flags else ((10, 10),)
+                items.append(Chars(_complement(excluded)))
+            case "^":
+                items.append(At("line-begin" if "m" in self.flags else "begin"))
+            case "$":
+                items.append(At("line-end" if "m" in self.flags else "end"))
+            case "\\":
+                self._escape(items)
+            case _:
+                items.append(self._chars(((ord(char), ord(char)),)))
+
+    def _group(self, depth: int) -> Node | None:
+        """Read behind a `(`; None for flags that hold from here on."""
+        outer = self.flags
+        if self._take("?") and not self._name():
+            if not self._flags():
+                return None
+        node = self.alternatives(depth + 1)
+        if not self._take(")"):
+            raise ValueError("a group is not closed; write `)`, or `\\(` for the character")
+        self.flags = outer
+        return node
+
+    def _name(self) -> bool:
+        """Read `P<name>` or `<name>` behind `(?`."""
+        rest = self.pattern[self.at :]
+        for opening, what in _NO_COUNTERPART.items():
+            if rest.startswith(opening):
+                raise ValueError(f"`(?{opening}` is {what}, which RE2 does not have")
+        if not rest.startswith(("P<", "<")):
+            return False
+        name, closing, _ = rest.partition("<")[2].partition(">")
+        if not closing or not name or not all(c == "_" or c.isalnum() for c in name):
+            raise ValueError("a group's name is letters, digits and `_`, as in `(?P<name>...)`")
+        self.at += rest.index(">") + 1
+        return True
+
+    def _flags(self) -> bool:
+        """Read flags behind `(?`; say whether a group follows, as in `(?i:...)`."""
+        flags = set(self.flags)
+        adding, is_empty = True, False
+        while True:
+            char = self._next("a group `(?` is not closed")
+            if char in "imsU":
+                (flags.add if adding else flags.discard)(char)
+                is_empty = False
+            elif char == "-" and adding:
+                adding, is_empty = False, True
+            elif char in ":)" and not is_empty:
+                self.flags = frozenset(flags)
+                return char == ":"
+            else:
+                raise ValueError(f"`(?...{char}` is not known to RE2; its flags are i, m, s and U")
+
+    # --- characters ---------------------------------------------------------------------------
+
+    def _escape(self, items: list[Node]) -> None:
+        if self._take("Q"):
+            text, _, _ = self.pattern[self.at :].partition("\\E")
+            self.at = min(self.at + len(text) + 2, len(self.pattern))
+            items += [self._chars(((ord(char), ord(char)),)) for char in text]
+            return
+        place = _ASSERTIONS.get(self.pattern[self.at : self.at + 1])
+        if place is not None:
+            self.at += 1
+            items.append(At(place))
+            return
+        found = self._named_class()
+        if found is None:
+            point = self._escaped()
+            found = ((point, point),)
+        items.append(self._chars(found))
+
+    def _named_class(self) -> Ranges | None:
+        r"""Read `\d`, `\pL`, `\p{Lu}` or the like behind the backslash."""
+        letter = self.pattern[self.at : self.at + 1]
+        if letter and letter in "dwsDWS":
+            self.at += 1
+            ranges = _PERL[letter.lower()]
+            return ranges if letter.islower() else _complement(ranges)
+        if letter not in ("p", "P"):
+            return None
+        self.at += 1
+        name = self._next("`\\p` names no category")
+        if name == "{":
+            name, closing, _ = self.pattern[self.at :].partition("}")
+            if not closing:
+                raise ValueError("`\\p{` is not closed")
+            self.at += len(name) + 1
+        is_negated = (letter == "P") != name.startswith("^")
+        ranges = _category(name.removeprefix("^"))
+        return _complement(ranges) if is_negated else ranges
+
+    def _escaped(self) -> int:
+        """Read one escaped character behind the backslash."""
+        char = self._next("it ends in a lone backslash; write `\\\\`")
+        if char in _ESCAPES:
+            return _ESCAPES[char]
+        if char == "x":
+            return self._hexadecimal()
+        octal = self.pattern[self.at - 1 : self.at + 2]
+        digits = octal[: len(octal) - len(octal.lstrip("01234567"))]
+        if char == "0" or (char in "1234567" and len(digits) > 1):
+            self.at += len(digits) - 1
+            return int(digits, 8)
+        if char.isdigit():
+            raise ValueError(f"`\\{char}` is a backreference, which RE2 does not have")
+        if ord(char) < 128 and not char.isalnum():
+            return ord(char)
+        raise ValueError(f"`\\{char}` is not known to RE2")
+
+    def _hexadecimal(self) -> int:
+        if self._take("{"):
+            digits, closing, _ = self.pattern[self.at :].partition("}")
+            self.at += len(digits) + 1
+        else:
+            digits, closing = self.pattern[self.at : self.at + 2], "}"
+            self.at += 2
+        is_whole = bool(digits) and bool(closing) and set(digits) <= set(string.hexdigits)
+        if not is_whole or (closing and len(digits) < 2 and not self.pattern[self.at - 1] == "}"):
+            raise ValueError("`\\x` needs two hexadecimal digits, or braces as in `\\x{1F600}`")
+        if int(digits, 16) > _LAST:
+            raise ValueError("`\\x{...}` is beyond the last character of Unicode, 10FFFF")
+        return int(digits, 16)
+
+    def _class(self) -> Node:
+        """Read behind a `[`."""
+        is_negated = self._take("^")
+        ranges: list[tuple[int, int]] = []
+        is_first = True
+        while is_first or not self._take("]"):
+            is_first = False
+            ranges += self._class_part()
+        found = _merged(ranges)
+        if "i" in self.flags:
+            found = _folded(found)
+        # Unlike in other dialects, a negated class takes the newline.
+        return Chars(_complement(found) if is_negated else found)
+
+    def _class_part(self) -> Ranges:
+        """Read a character, a range or a named class."""
+        if self.pattern.startswith("[:", self.at):
+            name, closing, _ = self.pattern[self.at + 2 :].partition(":]")
+            if closing:
+                known = _POSIX.get(name.removeprefix("^"))
+                if known is None:
+                    raise ValueError(f"`[:{name}:]` is not a class that RE2 knows")
+                self.at += len(name) + 4
+                return _complement(known) if name.startswith("^") else known
+        if self._take("\\"):
+            named = self._named_class()
+            if named is not None:
+                return named
+            low = self._escaped()
+        else:
+            low = ord(self._next("a class is not closed; write `]`, or `\\[` for the character"))
+        rest = self.pattern[self.at : self.at + 2]
+        if len(rest) < 2 or rest[0] != "-" or rest[1] == "]":
+            return ((low, low),)
+        self.at += 1
+        high = self._escaped() if self._take("\\") else ord(self._next())
+        if high < low:
+            raise ValueError(f"the range `{chr(low)}-{chr(high)}` ends before it begins")
+        return ((low, high),)
+
+    def _chars(self, ranges: Ranges) -> Chars:
+        return Chars(_folded(ranges) if "i" in self.flags else ranges)
+
+    # --- reading ------------------------------------------------------------------------------
+
+    def _next(self, otherwise: str = "it ends too early") -> str:
+        if self.at >= len(self.pattern):
+            raise ValueError(otherwise)
+        self.at += 1
+        return self.pattern[self.at - 1]
+
+    def _take(self, text: str) -> bool:
+        if not self.pattern.startswith(text, self.at):
+            return False
+        self.at += len(text)
+        return True
+
+
+def _is_number(text: str) -> bool:
+    return bool(text) and len(text) <= 9 and set(text) <= set(string.digits)
+
+
+# --- sets of characters -----------------------------------------------------------------------
+
+
+def _merged(ranges: Iterable[tuple[int, int]]) -> Ranges:
+    found: list[tuple[int, int]] = []
+    for low, high in sorted(ranges):
+        if found and low <= found[-1][1] + 1:
+            found[-1] = (found[-1][0], max(found[-1][1], high))
+        else:
+            found.append((low, high))
+    return tuple(found)
+
+
+def _complement(ranges: Ranges) -> Ranges:
+    found = []
+    start = 0
+    for low, high in ranges:
+        if low > start:
+            found.append((start, low - 1))
+        start = high + 1
+    if start <= _LAST:
+        found.append((start, _LAST))
+    return tuple(found)
+
+
+@lru_cache(maxsize=32)
+def _category(name: str) -> Ranges:
+    if name == "Any":
+        return ((0, _LAST),)
+    points = [
+        point for point in range(_LAST + 1) if unicodedata.category(chr(point)).startswith(name)
+    ]
+    is_name = 1 <= len(name) <= 2 and name[0].isupper() and name[1:].islower() == bool(name[1:])
+    if not is_name or not points or name in ("Cn", "C"):
+        raise ValueError(
+            f"`\\p{{{name}}}` is not supported; write a general category such as `\\p{{L}}`, "
+            "or the characters as ranges"
+        )
+    return _merged((point, point) for point in points)
+
+
+def _folded(ranges: Ranges) -> Ranges:
+    """Add every character that differs only in case."""
+    found = list(ranges)
+    for point, others in _orbits().items():
+        if any(low <= point <= high for low, high in ranges):
+            found += [(other, other) for other in others]
+    return _merged(found)
+
+
+@lru_cache(maxsize=1)
+def _orbits() -> dict[int, tuple[int, ...]]:
+    """Map each character that has cases to the others of its kind, by simple case folding."""
+    orbits: dict[str, set[int]] = {}
+    for point in range(_LAST + 1):
+        char = chr(point)
+        for other in (char.lower(), char.upper()):
+            if len(other) == 1 and other != char:
+                key = other.lower() if len(other.lower()) == 1 else other
+                orbits.setdefault(key, set()).update((point, ord(other)))
+    return {
+        point: tuple(sorted(orbit - {point})) for orbit in orbits.values() for point in orbit
+    }
