@@ -20,7 +20,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
-__all__ = ["LONGEST", "Alternatives", "At", "Chars", "Node", "Ranges", "Repeat", "Sequence", "parse"]
+__all__ = [
+    "LONGEST",
+    "Alternatives",
+    "At",
+    "Chars",
+    "Node",
+    "Ranges",
+    "Repeat",
+    "Sequence",
+    "parse",
+]
 
 LONGEST = 1024  # bytes of UTF-8; Istio's limit
 _DEEPEST = 100  # groups within groups; RE2 takes 1,000, but nobody writes that
@@ -31,6 +41,7 @@ Ranges = tuple[tuple[int, int], ...]
 """Code points as sorted, separate, inclusive ranges."""
 
 _LAST = sys.maxunicode
+_LAST_WITH_CASE = 0x1FFFF  # no letter beyond the first two planes has cases
 _DIGIT: Ranges = ((48, 57),)
 _WORD: Ranges = ((48, 57), (65, 90), (95, 95), (97, 122))
 _SPACE: Ranges = ((9, 10), (12, 13), (32, 32))
@@ -175,20 +186,16 @@ class _Parser:
 
     def _sequence(self, depth: int) -> Node:
         items: list[Node] = []
-        is_repeatable = False  # flags alone, as in `(?i)*`, are nothing to repeat
         while self.at < len(self.pattern) and self.pattern[self.at] not in "|)":
             start = self.at
             counts = self._repetition()
             if counts is not None:
                 operator = self.pattern[start : self.at]
-                if not is_repeatable:
+                if not items:  # flags alone, as in `(?i)*`, are nothing to repeat
                     raise ValueError(f"there is nothing for `{operator}` to repeat")
                 items[-1] = self._repeat(items[-1], counts, operator)
-                is_repeatable = True
-                continue
-            before = len(items)
-            self._item(items, depth)
-            is_repeatable = len(items) > before
+            else:
+                self._item(items, depth)
         return items[0] if len(items) == 1 else Sequence(tuple(items))
 
     def _repeat(self, item: Node, counts: tuple[int, int | None], operator: str) -> Node:
@@ -253,9 +260,8 @@ class _Parser:
     def _group(self, depth: int) -> Node | None:
         """Read behind a `(`; None for flags that hold from here on."""
         outer = self.flags
-        if self._take("?") and not self._name():
-            if not self._flags():
-                return None
+        if self._take("?") and not self._name() and not self._flags():
+            return None
         node = self.alternatives(depth + 1)
         if not self._take(")"):
             raise ValueError("a group is not closed; write `)`, or `\\(` for the character")
@@ -355,10 +361,10 @@ class _Parser:
             digits, closing, _ = self.pattern[self.at :].partition("}")
             self.at += len(digits) + 1
         else:
-            digits, closing = self.pattern[self.at : self.at + 2], "}"
+            digits = self.pattern[self.at : self.at + 2]
+            closing = "}" if len(digits) == 2 else ""
             self.at += 2
-        is_whole = bool(digits) and bool(closing) and set(digits) <= set(string.hexdigits)
-        if not is_whole or (closing and len(digits) < 2 and not self.pattern[self.at - 1] == "}"):
+        if not digits or not closing or not set(digits) <= set(string.hexdigits):
             raise ValueError("`\\x` needs two hexadecimal digits, or braces as in `\\x{1F600}`")
         if int(digits, 16) > _LAST:
             raise ValueError("`\\x{...}` is beyond the last character of Unicode, 10FFFF")
@@ -480,12 +486,10 @@ def _folded(ranges: Ranges) -> Ranges:
 def _orbits() -> dict[int, tuple[int, ...]]:
     """Map each character that has cases to the others of its kind, by simple case folding."""
     orbits: dict[str, set[int]] = {}
-    for point in range(_LAST + 1):
+    for point in range(_LAST_WITH_CASE + 1):
         char = chr(point)
         for other in (char.lower(), char.upper()):
             if len(other) == 1 and other != char:
                 key = other.lower() if len(other.lower()) == 1 else other
                 orbits.setdefault(key, set()).update((point, ord(other)))
-    return {
-        point: tuple(sorted(orbit - {point})) for orbit in orbits.values() for point in orbit
-    }
+    return {point: tuple(sorted(orbit - {point})) for orbit in orbits.values() for point in orbit}
