@@ -1,0 +1,233 @@
+"""One call of httpx or httpx2 on its way: what the loop's actions are carried out with.
+
+1. A failed attempt is told to the exchange, never raised; only the exchange says what to raise.
+2. What is no attempt's failure (a request that cannot be sent, an error in the iterator of its
+   body) goes to the caller as it is.
+3. A body that is not bytes is begun once at most.
+4. What the mesh does not know goes the library's own way, with the caller's own time-outs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from meshware.call import Answer, Deliver, Ended, Failure, FailureKind, Raise, Reply, Send
+from meshware.clients import tasks
+from meshware.clients.deadline import Attempt, enter, leave
+from meshware.clients.httpx_engines import Timeouts
+from meshware.clients.httpx_library import Library, library_of
+from meshware.clients.pools import Lent
+from meshware.outbound.drive import ExchangeSource, drive, drive_async, finish
+
+if TYPE_CHECKING:
+    from meshware.outbound.exchange import Exchange
+
+__all__ = ["AsyncCall", "EngineFor", "SyncCall"]
+
+EngineFor = Callable[[Library, Any, Send], Lent[Any]]
+"""Return the engine for an attempt of a library's request, taken for this call."""
+
+
+class _Call:
+    """What a call is to threads and tasks alike; everything that does no I/O."""
+
+    __slots__ = (
+        "_attempt",
+        "_engine_for",
+        "_error",
+        "_lent",
+        "_library",
+        "_passes_through",
+        "_replayable",
+        "_request",
+        "_response",
+        "_stream",
+        "_timeouts",
+    )
+
+    def __init__(self, request: Any, engine_for: EngineFor) -> None:
+        self._request = request
+        self._engine_for = engine_for
+        self._library = library = library_of(request)
+        self._replayable = library.is_replayable(request)
+        self._stream = request.stream if self._replayable else library.once_class(request.stream)
+        self._passes_through = False
+        self._attempt = Attempt(None)
+        self._timeouts: Timeouts | None = None
+        self._lent: Lent[Any] | None = None
+        self._response: Any = None
+        self._error: Exception | None = None
+
+    def _open(self, mesh: ExchangeSource) -> Exchange:
+        return mesh.exchange(self._library.head(self._request, replayable=self._replayable))
+
+    def _begin(self, action: Send) -> Any:
+        """Get ready for an attempt and return the engine that makes it."""
+        self._error = None
+        attempt = self._attempt = Attempt(None)
+        self._passes_through = action.address is None
+        if self._passes_through:
+            self._timeouts = None
+        else:
+            left_s = action.timeout_s
+            attempt.allow(left_s)
+            # For engines that know only time-outs of single operations; ours know the attempt too.
+            self._timeouts = {
+                "connect": _nearer(action.connect_timeout_s, left_s),
+                "read": _nearer(self._callers_read_s(), left_s),
+                "write": left_s,
+                "pool": left_s,
+            }
+        lent = self._lent = self._engine_for(self._library, self._request, action)
+        return lent.inner
+
+    def _callers_read_s(self) -> float | None:
+        timeouts = self._request.extensions.get("timeout")
+        return timeouts.get("read") if timeouts else None
+
+    def _answered(self, response: Any) -> Answer:
+        self._response = response
+        return Answer(response.status_code, response.headers.get_list)
+
+    def _failed(self, error: Exception) -> Failure | None:
+        """Say how the attempt failed; None: it is the caller's to see."""
+        self._let_go()
+        failure = self._library.failure(error, self._attempt)
+        if failure is not None:
+            self._error = error
+            if not self._replayable and self._stream.is_begun:
+                failure.sent = True
+        return failure
+
+    def _let_go(self) -> None:
+        lent, self._lent = self._lent, None
+        if lent is not None:
+            lent.give_back()
+
+    def _deliver(self, exchange: Exchange, deliver: Deliver, body_class: Any) -> Any:
+        response = self._response
+        response.extensions["meshware"] = deliver.info
+        if response.is_closed:  # a transport that answers from memory; nobody reads its stream
+            self._let_go()
+            finish(exchange, Ended(None, len(response.content)))
+            return response
+        self._attempt.allow(deliver.deadline_s)
+        if self._timeouts is not None:
+            self._timeouts["read"] = self._callers_read_s()
+        response.stream = body_class(
+            self._library, self._request, response.stream, exchange, self._attempt, self._lent
+        )
+        self._lent = None
+        return response
+
+    def _refuse(self, end: Reply | Raise) -> Any:
+        """Answer in place of the upstream, or raise."""
+        error, self._error = self._error, None
+        if isinstance(end, Reply):
+            return self._library.reply(self._request, end)
+        try:
+            if error is not None and (self._passes_through or not end.timed_out):
+                raise self._library.own(error, self._request)
+            raise self._library.timed_out(
+                self._request, "timed out waiting for the response headers"
+            ) from error
+        finally:
+            del error  # its traceback refers to this frame
+
+
+class SyncCall(_Call):
+    """A call made by a thread."""
+
+    __slots__ = ()
+
+    def run(self, mesh: ExchangeSource) -> Any:
+        """Make the call and return the library's response, its body still to be read."""
+        exchange = self._open(mesh)
+        end = drive(exchange, self._send, time.sleep, self._discard)
+        if isinstance(end, Deliver):
+            return self._deliver(exchange, end, self._library.sync_body_class)
+        return self._refuse(end)
+
+    def _send(self, action: Send) -> Answer | Failure:
+        engine = self._begin(action)
+        token = enter(self._attempt)
+        try:
+            return self._answered(
+                engine.send(self._library, self._request, self._stream, action, self._timeouts)
+            )
+        except Exception as error:
+            failure = self._failed(error)
+            if failure is None:
+                raise
+            return failure
+        except BaseException:
+            self._let_go()
+            raise
+        finally:
+            leave(token)
+
+    def _discard(self) -> None:
+        response, self._response = self._response, None
+        try:
+            response.stream.close()
+        except Exception as error:
+            if not self._library.is_failure(error):
+                raise
+        finally:
+            self._let_go()
+
+
+class AsyncCall(_Call):
+    """A call made by a task."""
+
+    __slots__ = ()
+
+    async def run(self, mesh: ExchangeSource) -> Any:
+        """Make the call and return the library's response, its body still to be read."""
+        exchange = self._open(mesh)
+        end = await drive_async(exchange, self._send, tasks.sleep, self._discard)
+        if isinstance(end, Deliver):
+            return self._deliver(exchange, end, self._library.async_body_class)
+        return self._refuse(end)
+
+    async def _send(self, action: Send) -> Answer | Failure:
+        engine = self._begin(action)
+        token = enter(self._attempt)
+        try:
+            sending = engine.send_async(
+                self._library, self._request, self._stream, action, self._timeouts
+            )
+            left_s = None if self._passes_through else action.timeout_s
+            return self._answered(await tasks.within(left_s, sending))
+        except TimeoutError as error:
+            self._let_go()
+            self._error = error
+            return Failure(FailureKind.TIMEOUT, self._attempt.sent or not engine.notes_sending)
+        except Exception as error:
+            failure = self._failed(error)
+            if failure is None:
+                raise
+            return failure
+        except BaseException:
+            self._let_go()
+            raise
+        finally:
+            leave(token)
+
+    async def _discard(self) -> None:
+        response, self._response = self._response, None
+        try:
+            await response.stream.aclose()
+        except Exception as error:
+            if not self._library.is_failure(error):
+                raise
+        finally:
+            self._let_go()
+
+
+def _nearer(one_s: float | None, other_s: float | None) -> float | None:
+    if one_s is None or other_s is None:
+        return other_s if one_s is None else one_s
+    return min(one_s, other_s)
