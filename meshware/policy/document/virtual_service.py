@@ -6,7 +6,14 @@ from typing import Literal
 
 import msgspec
 
-from meshware.policy.document.common import Document, Duration, Labels, Percentage, Port, StringMatch
+from meshware.policy.document.common import (
+    Document,
+    Duration,
+    Labels,
+    Percentage,
+    Port,
+    StringMatch,
+)
 
 __all__ = [
     "CorsPolicy",

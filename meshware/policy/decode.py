@@ -1,0 +1,280 @@
+"""Build documents from nodes, and find *all* that is wrong with them on the way.
+
+msgspec reads policy files, but it stops at the first error and knows no lines. This walker goes
+through a node tree beside the document's types: unknown fields, wrong types, words and ranges, and
+fields that are not carried out each become a problem with their path, line and remedy.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Annotated, Any, Literal, Union
+
+import msgspec
+
+from meshware.policy.codes import INVALID, NOT_APPLICABLE, NOT_SUPPORTED_YET, UNKNOWN_FIELD
+from meshware.policy.document.common import Document
+from meshware.policy.support import LATER_WORDS, SUPPORT, Status, support_of
+from meshware.policy.yaml12 import MappingNode, Node, ScalarNode, SequenceNode
+
+__all__ = ["BAD", "Decoder", "parse_duration"]
+
+Report = Callable[[str, str, int, str], None]
+"""Take a problem: code, field path, line, message."""
+
+
+class _Bad:
+    """Stands for a value that could not be made; the problem has been told."""
+
+
+BAD = _Bad()
+
+_DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]*)?(?:h|ms|us|µs|ns|m|s))+")  # noqa: RUF001
+_DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]*)?)(h|ms|us|µs|ns|m|s)")  # noqa: RUF001
+_UNIT_S = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}  # noqa: RUF001
+_INTEGER = (-(2**31), 2**32 - 1)  # the CRDs' int32 and uint32
+
+
+def parse_duration(text: str) -> float:
+    """Return the seconds of a duration as Go and protobuf write it: `1h`, `1m30s`, `0.5s`, `10ms`.
+
+    Raises:
+        ValueError: it is not one.
+    """
+    if len(text) > 40 or not _DURATION.fullmatch(text):
+        raise ValueError(text)
+    return sum(float(number) * _UNIT_S[unit] for number, unit in _DURATION_PART.findall(text))
+
+
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """A field of a document, as the walker needs it."""
+
+    attribute: str
+    name: str  # as written in YAML
+    type: Any
+    is_required: bool
+
+
+@cache
+def _fields(document: type[Document]) -> Mapping[str, _Field]:
+    hints = typing.get_type_hints(document, include_extras=True)
+    return {
+        f.encode_name: _Field(f.name, f.encode_name, hints[f.name], f.required)
+        for f in msgspec.structs.fields(document)
+    }
+
+
+@dataclass(slots=True)
+class Decoder:
+    """Decodes one resource.
+
+    Attributes:
+        report: takes each problem.
+        lines: filled with the line of every field, by its path.
+    """
+
+    report: Report
+    lines: dict[str, int] = field(default_factory=dict)
+
+    def document(self, node: Node, kind: type[Document], path: str, generic: str) -> Any:
+        """Return a document, or BAD.
+
+        Args:
+            node: what was written.
+            kind: the type of document.
+            path: where it stands: `spec.http[0]`.
+            generic: the same in the words of the support table: `VirtualService.spec.http[]`.
+        """
+        if not isinstance(node, MappingNode):
+            return self._wrong(node, path, "a mapping of fields")
+        known = _fields(kind)
+        values: dict[str, Any] = {}
+        is_bad = False
+        for name, (line, child) in node.items.items():
+            here = f"{path}.{name}"
+            self.lines[here] = line
+            found = known.get(name)
+            if found is None:
+                self.report(UNKNOWN_FIELD, here, line, _unknown(name, known))
+                is_bad = True
+                continue
+            there = f"{generic}.{name}"
+            if self._is_refused(there, here, line):
+                is_bad = True
+                continue
+            value = self._value(child, found.type, here, there)
+            is_bad = is_bad or value is BAD
+            values[found.attribute] = value
+        for name, wanted in known.items():
+            if wanted.is_required and name not in node.items:
+                self.report(INVALID, f"{path}.{name}", node.line, f"{name} is missing; add it")
+                is_bad = True
+        return BAD if is_bad else kind(**values)
+
+    def _is_refused(self, generic: str, path: str, line: int) -> bool:
+        support = support_of(generic)
+        if support.status is Status.LATER:
+            if _has_done_below(generic):
+                return False  # part of it is carried out: the fields that are not say so themselves
+            note = f" ({support.note})" if support.note else ""
+            self.report(
+                NOT_SUPPORTED_YET,
+                path,
+                line,
+                f"{path.rpartition('.')[2]} is not supported yet{note}; remove it",
+            )
+            return True
+        if support.status is Status.NOT_APPLICABLE:
+            self.report(
+                NOT_APPLICABLE,
+                path,
+                line,
+                f"{path.rpartition('.')[2]} is not applicable: {support.note}; remove it",
+            )
+            return True
+        return False
+
+    def _value(self, node: Node, kind: Any, path: str, generic: str) -> Any:
+        if isinstance(node, ScalarNode) and node.value is None:
+            return self._problem(node, path, "is empty; give it a value or remove it")
+        origin = typing.get_origin(kind)
+        if origin in (Union, types.UnionType):
+            inner = next(part for part in typing.get_args(kind) if part is not type(None))
+            return self._value(node, inner, path, generic)
+        if origin is Annotated:
+            base, *notes = typing.get_args(kind)
+            return self._annotated(node, base, notes[0], path)
+        if origin is tuple:
+            return self._list(node, typing.get_args(kind)[0], path, generic)
+        if origin is dict:
+            return self._mapping(node, typing.get_args(kind)[1], path, generic)
+        if origin is Literal:
+            return self._word(node, typing.get_args(kind), path, generic)
+        if isinstance(kind, type) and issubclass(kind, Document):
+            return self.document(node, kind, path, generic)
+        return self._scalar(node, kind, path)
+
+    def _list(self, node: Node, kind: Any, path: str, generic: str) -> Any:
+        if not isinstance(node, SequenceNode):
+            return self._wrong(node, path, "a list")
+        values = []
+        for index, child in enumerate(node.items):
+            here = f"{path}[{index}]"
+            self.lines[here] = child.line
+            values.append(self._value(child, kind, here, f"{generic}[]"))
+        return BAD if BAD in values else tuple(values)
+
+    def _mapping(self, node: Node, kind: Any, path: str, generic: str) -> Any:
+        if not isinstance(node, MappingNode):
+            return self._wrong(node, path, "a mapping")
+        values = {}
+        for name, (line, child) in node.items.items():
+            here = f"{path}[{name}]"
+            self.lines[here] = line
+            values[name] = self._value(child, kind, here, f"{generic}{{}}")
+        return BAD if BAD in values.values() else values
+
+    def _annotated(self, node: Node, base: Any, meta: msgspec.Meta, path: str) -> Any:
+        if meta.extra and meta.extra.get("format") == "duration":
+            return self._duration(node, path)
+        value = self._scalar(node, base, path)
+        if value is BAD:
+            return BAD
+        if (meta.ge is not None and value < meta.ge) or (meta.le is not None and value > meta.le):
+            return self._problem(
+                node, path, f"is {value}; write a number from {meta.ge:g} to {meta.le:g}"
+            )
+        return value
+
+    def _duration(self, node: Node, path: str) -> Any:
+        if isinstance(node, ScalarNode) and isinstance(node.value, str):
+            try:
+                return parse_duration(node.value)
+            except ValueError:
+                pass
+        return self._wrong(node, path, "a duration such as 5s, 0.5s, 10ms or 1m30s")
+
+    def _word(self, node: Node, words: tuple[str, ...], path: str, generic: str) -> Any:
+        value = node.value if isinstance(node, ScalarNode) else None
+        if value in words:
+            if value in LATER_WORDS.get(generic, ()):
+                message = f"{path.rpartition('.')[2]} {value} is not supported yet"
+                self.report(NOT_SUPPORTED_YET, path, node.line, f"{message}; write another")
+                return BAD
+            return value
+        near = difflib.get_close_matches(str(value).upper(), words, 1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        return self._wrong(node, path, f"one of {', '.join(words)}{hint}")
+
+    def _scalar(self, node: Node, kind: Any, path: str) -> Any:
+        value = node.value if isinstance(node, ScalarNode) else node
+        if kind is str:
+            if isinstance(value, str):
+                return value
+            if isinstance(node, ScalarNode):
+                return self._problem(
+                    node, path, f'is {_what(node)}, not text; quote it: "{node.text}"'
+                )
+            return self._wrong(node, path, "text")
+        if kind is bool:
+            return value if isinstance(value, bool) else self._wrong(node, path, "true or false")
+        if kind is int:
+            return self._integer(node, value, path)
+        if kind is float:
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                return float(value)
+            return self._wrong(node, path, "a number")
+        raise TypeError(f"no way to decode {kind} at {path}")
+
+    def _integer(self, node: Node, value: object, path: str) -> Any:
+        if isinstance(value, int) and not isinstance(value, bool):
+            if _INTEGER[0] <= value <= _INTEGER[1]:
+                return value
+            return self._problem(node, path, "is a number out of range")
+        if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,10}", value):
+            return self._problem(node, path, f"is text; remove the quotes: {value}")
+        return self._wrong(node, path, "a whole number")
+
+    def _wrong(self, node: Node, path: str, wanted: str) -> _Bad:
+        return self._problem(node, path, f"is {_what(node)}; write {wanted}")
+
+    def _problem(self, node: Node, path: str, rest: str) -> _Bad:
+        self.report(INVALID, path, node.line, f"{path.rpartition('.')[2]} {rest}")
+        return BAD
+
+
+def _what(node: Node) -> str:
+    """Say what was written, for a message."""
+    if isinstance(node, MappingNode):
+        return "a mapping"
+    if isinstance(node, SequenceNode):
+        return "a list"
+    if node.value is None:
+        return "empty"
+    shown = node.text if len(node.text) <= 40 else f"{node.text[:37]}..."
+    names = {bool: "the truth value", int: "the number", float: "the number", str: "the text"}
+    return f"{names[type(node.value)]} {shown!r}"
+
+
+def _unknown(name: str, known: Mapping[str, _Field]) -> str:
+    camel = re.sub(r"_+([a-z0-9])", lambda found: found[1].upper(), name)
+    near = [camel] if camel in known else difflib.get_close_matches(camel, known, 1, 0.6)
+    if near:
+        return f"there is no field {name!r}; did you mean {near[0]!r}?"
+    return f"there is no field {name!r}; remove it (there are {', '.join(sorted(known))})"
+
+
+@cache
+def _has_done_below(generic: str) -> bool:
+    """Say whether part of a field that is not supported yet is carried out all the same."""
+    return any(
+        path.startswith((f"{generic}.", f"{generic}[")) and support.status is Status.DONE
+        for path, support in SUPPORT.items()
+    )

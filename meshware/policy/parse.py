@@ -1,0 +1,408 @@
+"""Turn policy text, files and directories into resources, with every problem there is.
+
+Only what one resource says by itself is looked at here: whether it is YAML, of a known kind, with
+known fields of the right types. What resources mean together is `validate`'s matter.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from meshware.policy.codes import (
+    EMPTY,
+    INVALID,
+    NOT_APPLICABLE,
+    NOT_SUPPORTED_YET,
+    SIZE,
+    UNKNOWN_FIELD,
+    UNKNOWN_KIND,
+    UNREADABLE,
+)
+from meshware.policy.decode import BAD, Decoder
+from meshware.policy.document.common import Document
+from meshware.policy.kinds import Kind, classify
+from meshware.policy.problems import Problem, Severity
+from meshware.policy.support import Status, support_of
+from meshware.policy.yaml12 import (
+    MAX_BYTES,
+    MappingNode,
+    Node,
+    ScalarNode,
+    SequenceNode,
+    YAMLProblem,
+    from_python,
+    read,
+)
+
+__all__ = [
+    "DEFAULT_NAMESPACE",
+    "Origin",
+    "Resource",
+    "parse_mapping",
+    "parse_paths",
+    "parse_text",
+    "policy_files",
+]
+
+DEFAULT_NAMESPACE = "default"
+SUFFIXES = (".yaml", ".yml", ".json")
+
+# RFC 1123: what Kubernetes takes for the names of resources and of namespaces.
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+
+_TOP = frozenset({"apiVersion", "kind", "metadata", "spec", "status"})
+_METADATA = frozenset({"name", "namespace", "labels", "annotations", "creationTimestamp"})
+# What a cluster writes into metadata says nothing about policy.
+_OF_THE_CLUSTER = frozenset(
+    {
+        "deletionGracePeriodSeconds",
+        "deletionTimestamp",
+        "finalizers",
+        "generateName",
+        "generation",
+        "managedFields",
+        "ownerReferences",
+        "resourceVersion",
+        "selfLink",
+        "uid",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a resource was written."""
+
+    file: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resource:
+    """One resource as written, and where."""
+
+    kind: str
+    group: str
+    namespace: str
+    name: str
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    created: str  # metadata.creationTimestamp, or ""
+    spec: Document
+    origin: Origin
+    lines: Mapping[str, int]  # field path -> line
+
+    @property
+    def key(self) -> str:
+        """Return `Kind/namespace/name`."""
+        return f"{self.kind}/{self.namespace}/{self.name}"
+
+    def line_of(self, path: str) -> int:
+        """Return the line of a field, or of the nearest one around it that is written."""
+        while path:
+            found = self.lines.get(path)
+            if found is not None:
+                return found
+            path = path[: max(path.rfind("."), path.rfind("["), 0)]
+        return self.origin.line
+
+
+Parsed = tuple[list[Resource], list[Problem]]
+
+
+def parse_text(text: str | bytes, file: str | None = None) -> Parsed:
+    """Return the resources of a text, and all that is wrong with it.
+
+    Args:
+        text: YAML or JSON, several documents or a `List` allowed.
+        file: as problems shall name it.
+    """
+    parser = _Parser(file)
+    try:
+        for node in read(text):
+            parser.document(node)
+    except YAMLProblem as problem:
+        parser.tell(problem.code, None, problem.line, problem.message)
+    if not parser.resources and not parser.problems:
+        parser.tell(
+            EMPTY, None, 1, "empty: there is no resource here; write one or remove the file"
+        )
+    return parser.resources, parser.problems
+
+
+def parse_mapping(mapping: Mapping[str, Any], file: str | None = None) -> Parsed:
+    """Return the one resource that a mapping holds, and all that is wrong with it."""
+    parser = _Parser(file)
+    try:
+        parser.document(from_python(mapping))
+    except YAMLProblem as problem:
+        parser.tell(problem.code, None, None, problem.message)
+    return parser.resources, parser.problems
+
+
+def parse_paths(paths: Iterable[Path]) -> Parsed:
+    """Return the resources of files and directories, and all that is wrong with them."""
+    resources: list[Resource] = []
+    problems: list[Problem] = []
+    for path in paths:
+        try:
+            files = policy_files(path)
+        except OSError as error:
+            problems.append(_unreadable(path, error))
+            continue
+        if not files:
+            message = f"empty: no {', '.join(SUFFIXES)} file in this directory; add one"
+            problems.append(_file_problem(EMPTY, path, message))
+        for file in files:
+            found, wrong = _parse_file(file)
+            resources += found
+            problems += wrong
+    return resources, problems
+
+
+def policy_files(path: Path) -> list[Path]:
+    """Return the policy files of a directory and those below it, sorted; or the file itself.
+
+    Hidden entries are left out, which is also what makes a ConfigMap's files be read once: they
+    are links into a hidden directory.
+
+    Raises:
+        OSError: the path or a directory below it cannot be read.
+    """
+    if not path.is_dir():
+        path.stat()
+        return [path]
+    files = []
+    for entry in sorted(os.scandir(path), key=lambda entry: entry.name):
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            files += policy_files(Path(entry.path))
+        elif entry.name.endswith(SUFFIXES):
+            files.append(Path(entry.path))
+    return files
+
+
+def _parse_file(path: Path) -> Parsed:
+    try:
+        # Opened without waiting: a named pipe among the files must not hold the daemon.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        return [], [_unreadable(path, error)]
+    if len(data) > MAX_BYTES:
+        message = f"size: more than {MAX_BYTES // 1024 // 1024} MiB; split it into files"
+        return [], [_file_problem(SIZE, path, message)]
+    return parse_text(data, str(path))
+
+
+def _unreadable(path: Path, error: OSError) -> Problem:
+    reason = error.strerror or str(error)
+    return _file_problem(UNREADABLE, path, f"cannot be read: {reason}; mend the path or its mode")
+
+
+def _file_problem(code: str, path: Path, message: str) -> Problem:
+    return Problem(
+        severity=Severity.ERROR,
+        code=code,
+        kind=None,
+        namespace=DEFAULT_NAMESPACE,
+        name=None,
+        field=None,
+        file=str(path),
+        line=None,
+        message=message,
+    )
+
+
+class _Parser:
+    """Collects the resources and problems of one text."""
+
+    def __init__(self, file: str | None) -> None:
+        self.file = file
+        self.resources: list[Resource] = []
+        self.problems: list[Problem] = []
+        self._who: tuple[str | None, str, str | None] = (None, DEFAULT_NAMESPACE, None)
+
+    def tell(
+        self,
+        code: str,
+        field: str | None,
+        line: int | None,
+        message: str,
+        severity: Severity = Severity.ERROR,
+    ) -> None:
+        """Add a problem of the resource at hand."""
+        kind, namespace, name = self._who
+        self.problems.append(
+            Problem(
+                severity=severity,
+                code=code,
+                kind=kind,
+                namespace=namespace,
+                name=name,
+                field=field,
+                file=self.file,
+                line=line,
+                message=message,
+            )
+        )
+
+    def document(self, node: Node) -> None:
+        """Take one document: a resource or a List of them."""
+        self._who = (None, DEFAULT_NAMESPACE, None)
+        if not isinstance(node, MappingNode):
+            self.tell(
+                INVALID, None, node.line, "this is not a resource; write apiVersion, kind, ..."
+            )
+            return
+        items = node.items.get("items")
+        if _text(node, "kind") == "List" and items is not None:
+            if isinstance(items[1], SequenceNode):
+                for item in items[1].items:
+                    self.document(item)
+            else:
+                self.tell(INVALID, "items", items[0], "items is not a list")
+            return
+        self._resource(node)
+        self._who = (None, DEFAULT_NAMESPACE, None)
+
+    def _resource(self, node: MappingNode) -> None:
+        api_version, kind_name = _text(node, "apiVersion"), _text(node, "kind")
+        metadata = self._metadata_node(node)
+        namespace = (_text(metadata, "namespace") if metadata else None) or DEFAULT_NAMESPACE
+        name = _text(metadata, "name") if metadata else None
+        self._who = (kind_name, namespace, name)
+        if api_version is None or kind_name is None:
+            for missing in [f for f in ("apiVersion", "kind") if _text(node, f) is None]:
+                self.tell(INVALID, missing, node.line, f"{missing} is missing; add it")
+            return
+        kind = classify(api_version, kind_name)
+        if not isinstance(kind, Kind):
+            code = UNKNOWN_KIND if kind.is_error else NOT_APPLICABLE
+            severity = Severity.ERROR if kind.is_error else Severity.WARNING
+            self.tell(code, kind.field, node.items[kind.field][0], kind.message, severity)
+            return
+        before = len(self.problems)
+        decoder = Decoder(self.tell)
+        self._check_top(node, metadata)
+        labels = self._texts(metadata, "labels", decoder)
+        annotations = self._texts(metadata, "annotations", decoder)
+        spec = self._spec(node, kind, decoder)
+        if spec is BAD or len(self.problems) > before or name is None:
+            return
+        self.resources.append(
+            Resource(
+                kind=kind.name,
+                group=kind.group,
+                namespace=namespace,
+                name=name,
+                labels=labels,
+                annotations=annotations,
+                created=(_text(metadata, "creationTimestamp") if metadata else None) or "",
+                spec=spec,
+                origin=Origin(self.file or "", node.line),
+                lines=MappingProxyType(decoder.lines),
+            )
+        )
+
+    def _spec(self, node: MappingNode, kind: Kind, decoder: Decoder) -> Any:
+        line, written = node.items.get("spec", (node.line, MappingNode({}, node.line)))
+        decoder.lines["spec"] = line
+        support = support_of(f"{kind.label}.spec")
+        if support.status is Status.LATER and kind.name != "MeshConfig":
+            self.tell(
+                NOT_SUPPORTED_YET,
+                "spec",
+                line,
+                f"{kind.label} is not supported yet ({support.note}); remove the resource",
+            )
+            return BAD
+        if isinstance(written, ScalarNode) and written.value is None:
+            written = MappingNode({}, line)
+        return decoder.document(written, kind.spec, "spec", f"{kind.label}.spec")
+
+    def _metadata_node(self, node: MappingNode) -> MappingNode | None:
+        found = node.items.get("metadata")
+        return found[1] if found is not None and isinstance(found[1], MappingNode) else None
+
+    def _check_top(self, node: MappingNode, metadata: MappingNode | None) -> None:
+        for name, (line, _) in node.items.items():
+            if name not in _TOP:
+                message = f"there is no field {name!r} in a resource; remove it or move it"
+                self.tell(UNKNOWN_FIELD, name, line, message)
+        if metadata is None:
+            self.tell(INVALID, "metadata.name", node.line, "metadata.name is missing; add it")
+            return
+        for name, (line, _) in metadata.items.items():
+            if name not in _METADATA and name not in _OF_THE_CLUSTER:
+                message = f"there is no field {name!r} in metadata; remove it"
+                self.tell(UNKNOWN_FIELD, f"metadata.{name}", line, message)
+        self._check_name(metadata, "name", _NAME, 253, is_required=True)
+        self._check_name(metadata, "namespace", _NAMESPACE, 63, is_required=False)
+
+    def _check_name(
+        self,
+        metadata: MappingNode,
+        field: str,
+        pattern: re.Pattern[str],
+        most: int,
+        *,
+        is_required: bool,
+    ) -> None:
+        found = metadata.items.get(field)
+        if found is None:
+            if is_required:
+                message = f"metadata.{field} is missing; add it"
+                self.tell(INVALID, f"metadata.{field}", metadata.line, message)
+            return
+        line, node = found
+        value = node.value if isinstance(node, ScalarNode) else None
+        if not isinstance(value, str) or len(value) > most or not pattern.fullmatch(value):
+            shown = node.text[:60] if isinstance(node, ScalarNode) else "no text"
+            message = (
+                f"{field} is {shown!r}; write lower-case letters, digits and hyphens, "
+                f"{most} characters at most (numbers in quotes)"
+            )
+            self.tell(INVALID, f"metadata.{field}", line, message)
+
+    def _texts(
+        self, metadata: MappingNode | None, field: str, decoder: Decoder
+    ) -> Mapping[str, str]:
+        """Return metadata's labels or annotations."""
+        found = metadata.items.get(field) if metadata is not None else None
+        if found is None:
+            return MappingProxyType({})
+        line, node = found
+        if not isinstance(node, MappingNode):
+            if not (isinstance(node, ScalarNode) and node.value is None):
+                self.tell(INVALID, f"metadata.{field}", line, f"{field} is not a mapping of texts")
+            return MappingProxyType({})
+        texts = {}
+        for name, (item_line, item) in node.items.items():
+            path = f"metadata.{field}[{name}]"
+            decoder.lines[path] = item_line
+            value = item.value if isinstance(item, ScalarNode) else None
+            if isinstance(value, str):
+                texts[name] = value
+            else:
+                self.tell(INVALID, path, item_line, f"{name} is not text; quote it")
+        return MappingProxyType(texts)
+
+
+def _text(node: MappingNode, name: str) -> str | None:
+    """Return a field that is text, or None."""
+    found = node.items.get(name)
+    if found is None or not isinstance(found[1], ScalarNode):
+        return None
+    value = found[1].value
+    # A date is text in the core schema, and so stays what was written.
+    return value if isinstance(value, str) and value else None

@@ -1,0 +1,238 @@
+"""What the mesh carries out of each field: one table, for refusing and for the reference.
+
+A path names a field of a kind, `[]` for the items of a list, `{}` for the values of a mapping; a
+path without an entry has the status of the nearest one above it. Nothing is ignored in silence:
+`decode` refuses what is `LATER` or `NOT_APPLICABLE`, wherever it is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from types import MappingProxyType
+
+__all__ = ["LATER_WORDS", "SUPPORT", "Status", "Support", "support_of"]
+
+
+class Status(StrEnum):
+    """How far a field is carried out."""
+
+    DONE = "done"
+    DIFFERS = "differs"  # done, in another way than Istio: the note says how
+    LATER = "not supported yet"
+    NOT_APPLICABLE = "not applicable"
+
+
+@dataclass(frozen=True, slots=True)
+class Support:
+    """The status of a field, and what there is to say about it."""
+
+    status: Status
+    note: str = ""
+
+
+def _done(note: str = "") -> Support:
+    return Support(Status.DONE, note)
+
+
+def _differs(note: str) -> Support:
+    return Support(Status.DIFFERS, note)
+
+
+def _later(note: str = "") -> Support:
+    return Support(Status.LATER, note)
+
+
+def _never(why: str) -> Support:
+    return Support(Status.NOT_APPLICABLE, why)
+
+
+_NO_L4 = "only HTTP passes through the mesh in an app's process"
+_NO_GATEWAY = "a policy with a target is for gateways and waypoints; write `selector`"
+_EXPORT = (
+    "about a host of another namespace an absent `exportTo` means `.`; "
+    "MeshConfig's defaults restore Istio's `*`"
+)
+
+_ROUTE = "VirtualService.spec.http[]"
+_POLICY = "DestinationRule.spec.trafficPolicy"
+_SUBSET = "DestinationRule.spec.subsets[].trafficPolicy"
+
+
+def _traffic_policy(root: str) -> dict[str, Support]:
+    """Return the table of a traffic policy: of a destination, of a subset, of a port."""
+    return {
+        root: _done(),
+        f"{root}.loadBalancer": _later(),
+        f"{root}.loadBalancer.simple": _done(
+            "an endpoint that was tried is passed over while another is left; "
+            "PASSTHROUGH is not supported yet"
+        ),
+        f"{root}.connectionPool": _later(),
+        f"{root}.connectionPool.tcp.connectTimeout": _done(),
+        f"{root}.outlierDetection": _later(),
+        f"{root}.tls": _later(),
+        f"{root}.tls.mode": _done("DISABLE; the other modes are not supported yet"),
+        f"{root}.tunnel": _never(_NO_L4),
+        f"{root}.proxyProtocol": _never(_NO_L4),
+        f"{root}.retryBudget": _later(),
+    }
+
+
+def _workload(root: str) -> dict[str, Support]:
+    """Return the table of a WorkloadEntry: alone, as an endpoint, as a template."""
+    return {
+        root: _done(),
+        f"{root}.address": _done("an IP address; Unix sockets are not supported yet"),
+        f"{root}.network": _later(),
+        f"{root}.locality": _differs("kept; without `localityLbSetting` it changes nothing"),
+        f"{root}.serviceAccount": _differs("kept; it is verified once identities are there"),
+    }
+
+
+SUPPORT: Mapping[str, Support] = MappingProxyType(
+    {
+        # --- VirtualService ---
+        "VirtualService.spec": _done(),
+        "VirtualService.spec.gateways": _done("without `mesh` the resource is for no client"),
+        "VirtualService.spec.tls": _never(_NO_L4),
+        "VirtualService.spec.tcp": _never(_NO_L4),
+        "VirtualService.spec.exportTo": _differs(_EXPORT),
+        f"{_ROUTE}.match[].headers": _done("a repeated header is matched line by line, as Envoy"),
+        f"{_ROUTE}.match[].statPrefix": _never("there are no Envoy statistics"),
+        f"{_ROUTE}.route[].headers": _later(),
+        f"{_ROUTE}.redirect": _later(),
+        f"{_ROUTE}.directResponse": _later(),
+        f"{_ROUTE}.delegate": _later(),
+        f"{_ROUTE}.rewrite": _later(),
+        f"{_ROUTE}.retries": _differs(
+            "what is not safe to repeat, by its method or a ServicePolicy, is sent at most once"
+        ),
+        f"{_ROUTE}.retries.retryRemoteLocalities": _later(),
+        f"{_ROUTE}.retries.retryIgnorePreviousHosts": _differs(
+            "an endpoint that was tried is met again only when no other is left"
+        ),
+        f"{_ROUTE}.fault": _later(),
+        f"{_ROUTE}.mirror": _later(),
+        f"{_ROUTE}.mirrors": _later(),
+        f"{_ROUTE}.mirrorPercentage": _later(),
+        f"{_ROUTE}.mirrorPercent": _later(),
+        f"{_ROUTE}.mirror_percent": _later(),
+        f"{_ROUTE}.corsPolicy": _later(),
+        f"{_ROUTE}.headers": _later(),
+        # --- DestinationRule ---
+        "DestinationRule.spec": _done(),
+        "DestinationRule.spec.exportTo": _differs(_EXPORT),
+        **_traffic_policy(_POLICY),
+        **_traffic_policy(_SUBSET),
+        f"{_POLICY}.portLevelSettings": _done(),
+        f"{_SUBSET}.portLevelSettings": _done(),
+        **_traffic_policy(f"{_POLICY}.portLevelSettings[]"),
+        **_traffic_policy(f"{_SUBSET}.portLevelSettings[]"),
+        # --- ServiceEntry, WorkloadEntry, WorkloadGroup ---
+        "ServiceEntry.spec": _done(),
+        "ServiceEntry.spec.hosts": _differs("a host without a dot expands, as a VirtualService's"),
+        "ServiceEntry.spec.addresses": _later(),
+        "ServiceEntry.spec.resolution": _done("STATIC; the others are not supported yet"),
+        "ServiceEntry.spec.exportTo": _differs(_EXPORT),
+        "ServiceEntry.spec.subjectAltNames": _later(),
+        **_workload("ServiceEntry.spec.endpoints[]"),
+        **_workload("WorkloadEntry.spec"),
+        "WorkloadGroup.spec": _done(),
+        "WorkloadGroup.spec.probe": _later(),
+        **_workload("WorkloadGroup.spec.template"),
+        "WorkloadGroup.spec.template.address": _never("each workload of a group has its own"),
+        # --- Sidecar ---
+        "Sidecar.spec": _done(),
+        "Sidecar.spec.ingress": _never("there is no listener beside the app's own"),
+        "Sidecar.spec.inboundConnectionPool": _later(),
+        "Sidecar.spec.egress[].port": _never("clients listen on no port"),
+        "Sidecar.spec.egress[].bind": _never("clients listen on no port"),
+        "Sidecar.spec.egress[].captureMode": _never("no traffic is captured"),
+        "Sidecar.spec.outboundTrafficPolicy.egressProxy": _later(),
+        # --- security and telemetry ---
+        "PeerAuthentication.spec": _later("arrives with identities"),
+        "RequestAuthentication.spec": _later("arrives with end-user tokens"),
+        "Telemetry.spec": _later("arrives with metrics, traces and access logs"),
+        "AuthorizationPolicy (meshware.dev).spec": _later("arrives with the rule index"),
+        "AuthorizationPolicy.spec": _done(),
+        "AuthorizationPolicy.spec.action": _done("ALLOW and DENY; AUDIT and CUSTOM come later"),
+        "AuthorizationPolicy.spec.provider": _later("arrives with CUSTOM"),
+        "AuthorizationPolicy.spec.targetRef": _never(_NO_GATEWAY),
+        "AuthorizationPolicy.spec.targetRefs": _never(_NO_GATEWAY),
+        "AuthorizationPolicy.spec.rules[].from[].source": _later("arrives with identities"),
+        "AuthorizationPolicy.spec.rules[].from[].source.ipBlocks": _done(
+            "an unknown address is matched by DENY and not by ALLOW"
+        ),
+        "AuthorizationPolicy.spec.rules[].from[].source.notIpBlocks": _done(
+            "an unknown address is matched by DENY and not by ALLOW"
+        ),
+        "AuthorizationPolicy.spec.rules[].to[].operation.hosts": _differs(
+            "without case, port and trailing dot, unless the value has a port itself"
+        ),
+        "AuthorizationPolicy.spec.rules[].to[].operation.paths": _differs(
+            "DENY matches any candidate path, ALLOW needs all of them"
+        ),
+        "AuthorizationPolicy.spec.rules[].when": _differs(
+            "keys request.headers[...], source.ip, destination.ip and destination.port; each "
+            "value of a repeated header counts; the other keys are not supported yet"
+        ),
+        # --- ours ---
+        "MeshConfig.spec": _later(),
+        "MeshConfig.spec.trustDomain": _done(),
+        "MeshConfig.spec.rootNamespace": _done(),
+        "MeshConfig.spec.outboundTrafficPolicy": _done(),
+        "MeshConfig.spec.pathNormalization": _differs(
+            "absent: decides with DECODE_AND_MERGE_SLASHES, and the app's path stays as it is"
+        ),
+        "MeshConfig.spec.connectTimeout": _done(),
+        "MeshConfig.spec.defaultHttpRetryPolicy": _done(),
+        "MeshConfig.spec.defaultHttpRetryPolicy.retryRemoteLocalities": _later(),
+        "MeshConfig.spec.defaultServiceExportTo": _done(),
+        "MeshConfig.spec.defaultVirtualServiceExportTo": _done(),
+        "MeshConfig.spec.defaultDestinationRuleExportTo": _done(),
+        "ServicePolicy.spec": _done(),
+        "ServicePolicy.spec.http[].replayBufferBytes": _later(),
+        "ServicePolicy.spec.http[].retryBudget": _later(),
+        "ServicePolicy.spec.http[].deadline": _later(),
+        "ServicePolicy.spec.http[].match[].statPrefix": _never("there are no Envoy statistics"),
+    }
+)
+"""Field path -> status."""
+
+
+_NOT_YET = {"simple": ("PASSTHROUGH",), "mode": ("SIMPLE", "MUTUAL", "ISTIO_MUTUAL")}
+
+LATER_WORDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        **{
+            f"{root}.{field}": _NOT_YET[field.rpartition(".")[2]]
+            for root in (
+                _POLICY,
+                _SUBSET,
+                f"{_POLICY}.portLevelSettings[]",
+                f"{_SUBSET}.portLevelSettings[]",
+            )
+            for field in ("loadBalancer.simple", "tls.mode")
+        },
+        "ServiceEntry.spec.resolution": ("NONE", "DNS", "DNS_ROUND_ROBIN", "DYNAMIC_DNS"),
+        "AuthorizationPolicy.spec.action": ("AUDIT", "CUSTOM"),
+    }
+)
+"""Words of a field that is carried out, which themselves are not supported yet."""
+
+
+@cache
+def support_of(path: str) -> Support:
+    """Return the status of a field: its own, else that of the nearest field above it."""
+    while path:
+        found = SUPPORT.get(path)
+        if found is not None:
+            return found
+        if path.endswith(("[]", "{}")):
+            path = path[:-2]
+        else:
+            path = path.rpartition(".")[0]
+    return _done()
