@@ -312,9 +312,7 @@ def _subset(rule: DestinationRuleSpec | None, name: str) -> Subset | None:
     return next((subset for subset in subsets if subset.name == name), None)
 
 
-def _effective(
-    rule: DestinationRuleSpec | None, subset: Subset | None, port: int
-) -> TrafficPolicy:
+def _effective(rule: DestinationRuleSpec | None, subset: Subset | None, port: int) -> TrafficPolicy:
     """Return the traffic policy of a subset and port.
 
     A port's entry replaces all four settings, those it leaves out included (the reset trap); a

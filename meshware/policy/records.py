@@ -201,6 +201,7 @@ def _clients(resources: Sequence[Resource]) -> dict[str, Document]:
         if isinstance(resource.spec, ServiceEntrySpec):
             for host in resource.spec.hosts or ():
                 registry[expand(host, resource.namespace)].add(resource.namespace)
+    root = _mesh(resources).root_namespace
     vs_default = _default_export(resources, "default_virtual_service_export_to")
     dr_default = _default_export(resources, "default_destination_rule_export_to")
 
@@ -233,7 +234,14 @@ def _clients(resources: Sequence[Resource]) -> dict[str, Document]:
                 Candidate(
                     namespace=namespace,
                     name=name,
-                    export_to=_export(export_to, namespace, {host}, registry, default),
+                    export_to=_export(
+                        export_to,
+                        namespace,
+                        {host},
+                        registry,
+                        # What the root namespace says is for the whole mesh.
+                        ("*",) if namespace == root and default is None else default,
+                    ),
                     selector=selector,
                 )
             )
@@ -246,9 +254,7 @@ def _clients(resources: Sequence[Resource]) -> dict[str, Document]:
 def _names_mesh(spec: VirtualServiceSpec) -> bool:
     """Say whether any part of a VirtualService with `gateways` is meant for mesh clients."""
     return "mesh" in (spec.gateways or ()) or any(
-        "mesh" in (match.gateways or ())
-        for route in spec.http or ()
-        for match in route.match or ()
+        "mesh" in (match.gateways or ()) for route in spec.http or () for match in route.match or ()
     )
 
 

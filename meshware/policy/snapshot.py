@@ -179,9 +179,7 @@ class Snapshot:
         """Replace the lock, in a child process: the thread that may have held it is not there."""
         self._lock = threading.Lock()
 
-    def _compile_inbound(
-        self, workload: WorkloadRecord, previous: Snapshot | None
-    ) -> InboundView:
+    def _compile_inbound(self, workload: WorkloadRecord, previous: Snapshot | None) -> InboundView:
         """Compile this workload's rules, or take them over when none of their records changed."""
         if (
             previous is not None
@@ -190,9 +188,7 @@ class Snapshot:
         ):
             rules = previous.inbound.rules
         else:
-            rules = compile_inbound(
-                [_policy(self._records, key) for key in workload.authorization]
-            )
+            rules = compile_inbound([_policy(self._records, key) for key in workload.authorization])
         return InboundView(
             rules=rules,
             ports=tuple(sorted((workload.ports or {}).values())),

@@ -231,8 +231,5 @@ def support_of(path: str) -> Support:
         found = SUPPORT.get(path)
         if found is not None:
             return found
-        if path.endswith(("[]", "{}")):
-            path = path[:-2]
-        else:
-            path = path.rpartition(".")[0]
+        path = path[:-2] if path.endswith(("[]", "{}")) else path.rpartition(".")[0]
     return _done()
