@@ -237,7 +237,10 @@ class PolicyIndex:
             return None
         if at + 1 < len(self._lines) and self._lines[at + 1].startswith(start):
             raise PolicyFileError(f"the index names {key} twice")
-        return _parse_line(self._lines[at])
+        entry = _parse_line(self._lines[at])
+        if entry.offset + entry.length >= self.body_bytes:
+            raise PolicyFileError(f"the index says that {key} lies behind the end of the file")
+        return entry
 
     def keys(self, prefix: str = "") -> Iterator[str]:
         """Yield the keys that begin with a prefix, sorted."""
