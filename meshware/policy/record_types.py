@@ -28,6 +28,7 @@ from typing import Literal
 
 from meshware.policy.document.common import Document, Labels
 from meshware.policy.document.virtual_service import HTTPRetry
+from meshware.policy.paths import Normalization
 
 __all__ = [
     "ROOT_NAMESPACE",
@@ -37,7 +38,6 @@ __all__ = [
     "EndpointsRecord",
     "HostIndex",
     "MeshRecord",
-    "Normalization",
     "PartialWildcards",
     "PortRecord",
     "ServiceClaim",
@@ -49,9 +49,6 @@ __all__ = [
 
 TRUST_DOMAIN = "cluster.local"  # Istio's default
 ROOT_NAMESPACE = "istio-system"  # Istio's default, so that its mesh-wide policies work unchanged
-
-Normalization = Literal["NONE", "BASE", "MERGE_SLASHES", "DECODE_AND_MERGE_SLASHES"]
-
 
 class MeshRecord(Document):
     """Mesh-wide settings. Source: Istio MeshConfig."""

@@ -78,6 +78,7 @@ class Mesh:
             monotonic=self._monotonic,
             new_request_id=self._new_request_id,
             sink=sink,
+            on_error=_tell_once,
         )
         _meshes.add(self)
 
@@ -158,6 +159,22 @@ class Mesh:
         self.ledger = Ledger()
         if self.cell.current is not None:
             self.cell.current.renew_lock()
+
+
+_told: set[str] = set()
+_MOST_TOLD = 100  # distinct mistakes; what never ends must not fill the log
+
+
+def _tell_once(error: Exception) -> None:
+    """Log an exception that a call was spared, the first time that it comes from its place."""
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    place = "" if traceback is None else f"{traceback.tb_frame.f_code}:{traceback.tb_lineno}"
+    key = f"{type(error).__name__} {place}"
+    if key not in _told and len(_told) < _MOST_TOLD:
+        _told.add(key)
+        _log.error("a mistake in meshware, told once: %s", error, exc_info=error)
 
 
 _meshes: weakref.WeakSet[Mesh] = weakref.WeakSet()

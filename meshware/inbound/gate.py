@@ -1,0 +1,198 @@
+"""The inbound decision, whole: what happens to a call before the app sees it, in order.
+
+Theory of operation
+-------------------
+A driver makes an `InboundHead` and asks `admit` once, before it calls the app. The order of the
+steps *is* the security property:
+
+1. There is policy, and it knows this workload; else 503.
+2. The request can mean one thing only; else 400.
+3. Its path is normalised into every path that it may mean; 400 when it cannot be.
+4. DENY rules, then ALLOW rules; else 403.
+5. The app is called, with what untrusted callers must not say removed from the headers, and with
+   the call in context.
+
+The answer is an `Admission` (call the app) or a `Denial` (answer so, without having read the
+body). Either way the driver says `finish` when the response has ended.
+
+`admit` never waits and never raises: an exception while deciding refuses the call. Whatever fails
+in telling about a call is told to `on_error` and changes nothing for the caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from meshware.call import Call
+from meshware.events import EventSink
+from meshware.inbound.authz import Verdict, decide
+from meshware.inbound.head import InboundHead
+from meshware.inbound.passage import Admission, Denial, Teller
+from meshware.inbound.trace import read_request_id, read_trace
+from meshware.inbound.wellformed import complaint, split_target
+from meshware.policy.inbound_rules import Facts
+from meshware.policy.paths import (
+    DEFAULT_NORMALIZATION,
+    candidates,
+    decoded,
+    encoded,
+    normalise,
+)
+from meshware.policy.snapshot import Snapshot
+
+__all__ = ["Gate"]
+
+XFCC = "x-forwarded-client-cert"
+OURS = ("x-envoy-", "x-meshware-")
+"""Headers with which only the mesh speaks; from anyone else they are removed."""
+
+_TEXT = (("content-type", "text/plain"),)
+_NO_POLICY = Verdict(False)
+
+
+class Gate:
+    """Decides inbound calls by the policy in force. Safe to use from any thread.
+
+    Args:
+        snapshot_of: returns the policy in force; None: there never was one.
+        monotonic: time in seconds, for durations.
+        new_request_id: makes an `x-request-id` for a call that brings none.
+        sink: is told of each call that is over.
+        on_error: is told of exceptions that callers must not suffer from.
+    """
+
+    def __init__(
+        self,
+        snapshot_of: Callable[[], Snapshot | None],
+        *,
+        monotonic: Callable[[], float],
+        new_request_id: Callable[[], str],
+        sink: EventSink,
+        on_error: Callable[[Exception], None],
+    ) -> None:
+        self._snapshot_of = snapshot_of
+        self._monotonic = monotonic
+        self._new_request_id = new_request_id
+        self._teller = Teller(monotonic, sink, on_error)
+
+    def admit(self, head: InboundHead) -> Admission | Denial:
+        """Decide one call."""
+        asked = _Question(head, self._monotonic())
+        try:
+            asked.request_id = read_request_id(head.headers)
+            snapshot = asked.snapshot = self._snapshot_of()
+            return self._decide(asked, snapshot)
+        except Exception as error:
+            # Whatever cannot be decided is refused: a handler reached by mistake cannot be undone.
+            self._teller.on_error(error)
+            return self._deny(asked, 403, f"exception_while_deciding{{{type(error).__name__}}}")
+
+    def _decide(self, asked: _Question, snapshot: Snapshot | None) -> Admission | Denial:
+        if snapshot is None:
+            return self._deny(asked, 503, "no_policy")
+        if snapshot.inbound is None:
+            return self._deny(asked, 503, "unknown_workload")
+        rules = snapshot.inbound.rules
+        head = asked.head
+
+        wrong = complaint(head, rules.reads_headers)
+        if wrong is not None:
+            return self._deny(asked, 400, f"bad_request{{{wrong}}}")
+
+        normalization = snapshot.mesh.normalization
+        target = None if head.target is None else split_target(head.target)
+        paths, rewritten = head.paths, None
+        if normalization is not None:
+            # As behind Istio the app sees the normalised path, so that is one it may mean.
+            rewritten = normalise(encoded(paths[0]) if target is None else target, normalization)
+            if rewritten is None:
+                return self._deny(asked, 400, "bad_request{the path cannot be normalised}")
+            paths = (decoded(rewritten), *paths[1:])
+        elif "#" in paths[0] and target is not None and "#" in target:
+            # Cut in the decision and left in what the app sees, it would mean two things.
+            return self._deny(asked, 400, "bad_request{the path holds a fragment}")
+        means = candidates(target, paths, normalization or DEFAULT_NORMALIZATION)
+        if means is None:
+            return self._deny(asked, 400, "bad_request{the path cannot be normalised}")
+
+        hosts = head.headers("host")
+        facts = Facts(
+            method=head.method,
+            authority=hosts[0].strip(" \t") if hosts else "",
+            headers=head.headers,
+            source_ip=head.source_ip,
+            destination_ip=head.destination_ip,
+            port=head.port,
+        )
+        verdict = decide(rules, facts, means)
+        if not verdict.is_allowed:
+            return self._deny(asked, 403, verdict.details, verdict)
+        return self._admit(asked, verdict, rewritten)
+
+    # --- the two answers ----------------------------------------------------------------------
+
+    def _admit(self, asked: _Question, verdict: Verdict, rewritten: str | None) -> Admission:
+        head, request_id = asked.head, asked.request_id
+        remove = tuple(name for name in head.names if name == XFCC or name.startswith(OURS))
+        add: tuple[tuple[str, str], ...] = ()
+        if request_id is None:
+            request_id = self._new_request_id()
+            add = (("x-request-id", request_id),)
+            remove = (*remove, "x-request-id")
+        trace = read_trace(head.headers)
+        return Admission(
+            teller=self._teller,
+            head=head,
+            started_at=asked.started_at,
+            generation=asked.generation,
+            request_id=request_id,
+            reason="via_upstream",
+            policy=verdict.policy,
+            rule=verdict.rule,
+            call=Call(
+                request_id=request_id,
+                trace_id=trace.trace_id,
+                traceparent=trace.traceparent,
+                tracestate=trace.tracestate,
+                route_of=head.route_of,
+            ),
+            remove=remove,
+            add=add,
+            path=rewritten,
+        )
+
+    def _deny(
+        self, asked: _Question, status: int, reason: str, verdict: Verdict = _NO_POLICY
+    ) -> Denial:
+        return Denial(
+            teller=self._teller,
+            head=asked.head,
+            started_at=asked.started_at,
+            generation=asked.generation,
+            request_id=asked.request_id or self._new_request_id(),
+            reason=reason,
+            policy=verdict.policy,
+            rule=verdict.rule,
+            status=status,
+            body=_BODIES[status],
+            headers=(*_TEXT, ("retry-after", "1")) if status == 503 else _TEXT,
+        )
+
+
+# A refusal says little to the caller; its reason is for the log.
+_BODIES = {400: "Bad Request", 403: "RBAC: access denied", 503: "no policy"}
+
+
+@dataclass(slots=True)
+class _Question:
+    """What is known of a call while it is decided."""
+
+    head: InboundHead
+    started_at: float
+    snapshot: Snapshot | None = None
+    request_id: str | None = None
+
+    @property
+    def generation(self) -> int:
+        return 0 if self.snapshot is None else self.snapshot.generation

@@ -1,0 +1,105 @@
+"""Refuse what two parsers could read in two ways, before anything is decided on it.
+
+Python servers let through what others refuse (two Hosts, an absolute target for another host, a
+method in lower case), and the app behind may take it otherwise than a rule did. Each of these is
+answered 400. Sources: RFC 9110 and 9112; Envoy's header and path checks.
+"""
+
+from __future__ import annotations
+
+import re
+
+from meshware.inbound.head import InboundHead
+from meshware.policy.paths import has_control
+
+__all__ = ["MESH_HEADERS", "complaint", "split_target"]
+
+MESH_HEADERS = frozenset(
+    {
+        "authorization",
+        "content-length",
+        "forwarded",
+        "host",
+        "traceparent",
+        "tracestate",
+        "transfer-encoding",
+        "x-forwarded-client-cert",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-forwarded-proto",
+        "x-request-id",
+    }
+)
+"""Headers that the mesh reads; their twins with underscores are refused."""
+
+_METHOD = re.compile(r"[A-Z0-9!#$%&'*+.^_`|~-]+")
+# RFC 3986 host and port. No comma, although a name may hold one: servers join two Hosts with it.
+_HOST = re.compile(
+    r"(?:\[[0-9A-Fa-f:.]+(?:%25[\w.~-]+)?\]|(?:[A-Za-z0-9._~!$&'()*+;=-]|%[0-9A-Fa-f]{2})+)"
+    r"(?::[0-9]{0,5})?",
+    re.ASCII,
+)
+_ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)(.*)", re.DOTALL)
+_DEFAULT_PORTS = {"http": ":80", "https": ":443", "ws": ":80", "wss": ":443"}
+
+
+def complaint(head: InboundHead, read: frozenset[str]) -> str | None:
+    """Return what is wrong with a request that must be refused; None: it can mean one thing.
+
+    Args:
+        head: the request.
+        read: headers that policy reads, in lower case.
+    """
+    if not _METHOD.fullmatch(head.method):
+        return "the method is not upper case"
+    hosts = head.headers("host")
+    if len(hosts) > 1:
+        return "there are two Host headers"
+    if hosts:
+        if not _HOST.fullmatch(hosts[0].strip(" \t")):
+            return "the Host header is malformed"
+    elif head.version == "1.1":
+        return "there is no Host header"
+    if head.headers("content-length") and head.headers("transfer-encoding"):
+        return "there are both Content-Length and Transfer-Encoding"
+    for path in head.paths:
+        if has_control(path):
+            return "there are control characters in the path"
+    if not head.paths[0].startswith("/"):
+        return "the path does not begin with a slash"
+    return _about_target(head, hosts[0].strip(" \t") if hosts else "") or _about_twins(head, read)
+
+
+def split_target(target: str) -> str:
+    """Return the path of a request target, still encoded: no authority, no query; `#` stays."""
+    if not target.startswith("/"):
+        absolute = _ABSOLUTE.fullmatch(target)
+        if absolute is not None:
+            target = absolute[2]
+            if not target.startswith("/"):
+                target = "/" + target
+    return target.partition("?")[0]
+
+
+def _about_target(head: InboundHead, host: str) -> str | None:
+    target = head.target
+    if target is not None and not target.startswith("/"):
+        absolute = _ABSOLUTE.fullmatch(target)
+        if absolute is None:
+            return "the request target does not begin with a slash"
+        if _comparable(absolute[1], head.scheme) != _comparable(host, head.scheme):
+            return "the request target is for another host than the Host header"
+    return None
+
+
+def _comparable(authority: str, scheme: str) -> str:
+    return authority.lower().removesuffix(_DEFAULT_PORTS.get(scheme, ""))
+
+
+def _about_twins(head: InboundHead, read: frozenset[str]) -> str | None:
+    for name in head.names:
+        if "_" in name:
+            twin = name.replace("_", "-")
+            if twin in MESH_HEADERS or twin in read:
+                return f"header {name} could be taken for {twin}"
+    return None
