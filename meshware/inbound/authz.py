@@ -31,7 +31,12 @@ _PASS = Verdict(True)
 _REFUSED = Verdict(False)
 
 
-def decide(rules: InboundRules, facts: Facts, paths: tuple[str, ...]) -> Verdict:
+def decide(
+    rules: InboundRules,
+    facts: Facts,
+    paths: tuple[str, ...],
+    partial_paths: tuple[str, ...] = (),
+) -> Verdict:
     """Return what the rules of a workload say about a request.
 
     Args:
@@ -39,10 +44,11 @@ def decide(rules: InboundRules, facts: Facts, paths: tuple[str, ...]) -> Verdict
         facts: the request, its path apart.
         paths: every path that the request may mean; at least one. DENY holds if it matches any of
             them, ALLOW needs each of them allowed, each by some rule.
+        partial_paths: what it may mean to an app that looks behind a prefix only; for DENY.
     """
     deny = rules.deny
     if deny.entries:
-        for path in paths:
+        for path in (*paths, *partial_paths):
             entry = deny.first(facts, path)
             if entry is not None:
                 return Verdict(False, entry.policy, entry.rule)

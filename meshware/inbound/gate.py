@@ -112,8 +112,10 @@ class Gate:
         elif "#" in paths[0] and target is not None and "#" in target:
             # Cut in the decision and left in what the app sees, it would mean two things.
             return self._deny(asked, 400, "bad_request{the path holds a fragment}")
-        means = candidates(target, paths, normalization or DEFAULT_NORMALIZATION)
-        if means is None:
+        mode = normalization or DEFAULT_NORMALIZATION
+        means = candidates(target, paths, mode)
+        partly = candidates(None, head.partial_paths, mode) if head.partial_paths else ()
+        if means is None or partly is None:
             return self._deny(asked, 400, "bad_request{the path cannot be normalised}")
 
         hosts = head.headers("host")
@@ -125,7 +127,7 @@ class Gate:
             destination_ip=head.destination_ip,
             port=head.port,
         )
-        verdict = decide(rules, facts, means)
+        verdict = decide(rules, facts, means, partly)
         if not verdict.is_allowed:
             return self._deny(asked, 403, verdict.details, verdict)
         return self._admit(asked, verdict, rewritten)

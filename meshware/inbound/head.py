@@ -23,6 +23,7 @@ class InboundHead:
     version: str  # of HTTP: "1.0", "1.1", "2", ...
     target: str | None  # as received, query included; None: the server does not say
     paths: tuple[str, ...]  # decoded, as the app may see it: the whole path first
+    partial_paths: tuple[str, ...] = ()  # decoded, without a prefix; they count for DENY alone
     headers: HeaderLookup  # by lower-case name, in the order received
     names: Sequence[str]  # of the headers, lower case
     source_ip: str | None  # the transport's peer; None: not known

@@ -103,6 +103,7 @@ class Follower:
         self._poll_s = poll_s
         self._file = PolicyFileReader(config, trusted_owners(policy_owner), now_ns)
         self._sources = SourcesReader(config, compile_them, now_ns)
+        self._reader: PolicyFileReader | SourcesReader | None = None  # who found what is in force
         self._told: set[tuple[str, int | None]] = set()
         self._is_missed = False  # its absence was told
         self.renew()
@@ -151,7 +152,8 @@ class Follower:
     def poll_once(self) -> bool:
         """Look for policy once. Returns whether a new snapshot came into force."""
         with self._looking:
-            reader = self._sources if is_source(self._config) else self._file
+            # A directory in the place of the policy file that is followed is no change of mind.
+            reader = self._reader or (self._sources if is_source(self._config) else self._file)
             try:
                 fresh = reader.look()
             except (FileNotFoundError, NotADirectoryError):
@@ -185,6 +187,7 @@ class Follower:
             return False
         self._cell.current = snapshot
         reader.taken_up(fresh)
+        self._reader = reader
         self._told.clear()
         _log.info("generation %d of %s is in force", fresh.generation, self._config)
         try:

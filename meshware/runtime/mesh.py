@@ -23,12 +23,14 @@ from meshware.ids import new_request_id
 from meshware.inbound.gate import Gate
 from meshware.outbound.exchange import Exchange, exchange
 from meshware.outbound.ledger import Ledger
-from meshware.policy.snapshot import Snapshot, SnapshotCell
+from meshware.policy.file import Records
+from meshware.policy.snapshot import Snapshot, SnapshotCell, build_snapshot
 from meshware.policy.view import Client
 
 if TYPE_CHECKING:
     from meshware.runtime.follower import Follower
     from meshware.runtime.reporter import Reporter
+    from meshware.runtime.settings import Settings
 
 __all__ = ["Mesh"]
 
@@ -95,7 +97,7 @@ class Mesh:
 
         settings = Settings.from_env(os.environ if environ is None else environ)
         mesh = cls(client=settings.client, port=settings.port)
-        mesh._follow(settings.config, settings)
+        mesh._follow(settings)
         return mesh
 
     @classmethod
@@ -147,6 +149,50 @@ class Mesh:
 
     # --- inside -------------------------------------------------------------------------------
 
+    def _follow(self, settings: Settings) -> None:
+        """Make follower and reporter; nothing starts before `start()`."""
+        from meshware.runtime.follower import Follower
+        from meshware.runtime.reporter import Reporter
+
+        reporter = Reporter(
+            settings.run_dir,
+            settings.client,
+            settings.address,
+            settings.port,
+            clock=self.clock,
+        )
+
+        def not_compiled(name: str, error: Exception) -> None:
+            _log.error("%s cannot be compiled, and calls to it are answered 503: %s", name, error)
+            current = self.cell.current
+            generation = None if current is None else current.generation
+            reporter.refused(str(error), generation, subject=name)
+
+        def build(records: Records, previous: Snapshot | None, generation: int) -> Snapshot:
+            return build_snapshot(
+                records,
+                settings.client,
+                generation=generation,
+                on_refusal=not_compiled,
+                previous=previous,
+            )
+
+        def applied(snapshot: Snapshot) -> None:
+            self.ledger.retain(snapshot.cluster_names())
+            reporter.applied(snapshot.generation)
+            if snapshot.inbound is None:
+                _tell_about_workload(settings.client)
+
+        self._reporter = reporter
+        self._follower = Follower(
+            settings.config,
+            self.cell,
+            build,
+            settings.policy_owner,
+            applied,
+            on_refused=reporter.refused,
+        )
+
     def _snapshot(self) -> Snapshot | None:
         return self.cell.current
 
@@ -159,6 +205,21 @@ class Mesh:
         self.ledger = Ledger()
         if self.cell.current is not None:
             self.cell.current.renew_lock()
+
+
+def _tell_about_workload(client: Client) -> None:
+    if client.name is None:
+        _log.warning(
+            "MESH_WORKLOAD is not set, so no inbound call can be let in; set it to namespace/name "
+            "of a WorkloadEntry or WorkloadGroup (a process that only calls others needs none)"
+        )
+        return
+    _log.error(
+        "MESH_WORKLOAD is %s/%s, which the policy does not name, so no inbound call can be let in; "
+        "add a WorkloadEntry or WorkloadGroup of this name, or mend MESH_WORKLOAD",
+        client.namespace,
+        client.name,
+    )
 
 
 _told: set[str] = set()

@@ -30,7 +30,7 @@ class Settings:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
-        """Read MESH_CONFIG, MESH_WORKLOAD, MESH_RUN_DIR, MESH_ADDRESS, MESH_PORT, MESH_POLICY_OWNER.
+        """Read MESH_CONFIG, MESH_WORKLOAD, MESH_RUN_DIR and their fellows.
 
         Raises:
             SettingsError: one is missing or cannot be read; the message names it and the remedy.

@@ -157,7 +157,7 @@ def let_others_write(path: Path) -> None:
 def make_it_a_directory(path: Path) -> None:
     path.unlink()
     path.mkdir()
-    (path / "broken.yaml").write_text("broken")
+    (path / "policy.yaml").write_text("good")
 
 
 @pytest.mark.parametrize("damage", [tear, fill_with_zeros, let_others_write, make_it_a_directory])
@@ -170,7 +170,7 @@ def test_a_damaged_file_is_refused_and_the_last_good_stays(world, damage):
         assert not world.look()
     assert world.cell.current == Said("one", 1)
     if world.path.is_dir():
-        (world.path / "broken.yaml").unlink()
+        (world.path / "policy.yaml").unlink()
         world.path.rmdir()
     write(world.path, "two", 2)
     assert world.look()

@@ -1,0 +1,88 @@
+"""Translate an ASGI scope into the head that the gate decides on."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from meshware.inbound.head import InboundHead
+
+__all__ = ["Message", "Receive", "Scope", "Send", "inbound_head"]
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+_NO_VALUES: tuple[str, ...] = ()
+
+
+def inbound_head(scope: Scope, receive: Receive, mesh_port: int | None) -> InboundHead:
+    """Return the head of an `http` or `websocket` scope.
+
+    Args:
+        scope: the server's.
+        receive: the server's; it leads to the transport, which knows the true peer.
+        mesh_port: where the process is reached, for a server that does not say where it listens.
+    """
+    table: dict[str, list[str]] = {}
+    for raw_name, raw_value in scope["headers"]:
+        name = raw_name.decode("latin-1").lower()
+        value = raw_value.decode("latin-1")
+        if name in table:
+            table[name].append(value)
+        else:
+            table[name] = [value]
+    raw_path: bytes | None = scope.get("raw_path")
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "")
+    paths: tuple[str, ...] = (path,)
+    partial: tuple[str, ...] = ()
+    if root and path.startswith(root):
+        partial = (path[len(root) :],)
+    elif root:  # hypercorn keeps them apart, frameworks put them together
+        paths = (root + path, path)
+    source_ip, destination_ip, port = _addresses(scope, receive)
+    return InboundHead(
+        method=scope.get("method", "GET"),
+        scheme=scope.get("scheme", "http"),
+        version=scope.get("http_version", "1.1"),
+        target=raw_path.decode("latin-1") if raw_path else None,
+        paths=paths,
+        partial_paths=partial,
+        headers=lambda name: table.get(name, _NO_VALUES),
+        names=tuple(table),
+        source_ip=source_ip,
+        destination_ip=destination_ip,
+        port=mesh_port if port is None else port,
+    )
+
+
+def route_of(scope: Scope) -> str | None:
+    """Return the route template that Starlette or FastAPI chose; None when there is none (yet)."""
+    route = scope.get("route")
+    template = getattr(route, "path_format", None) or getattr(route, "path", None)
+    if not isinstance(template, str):
+        return None
+    root = scope.get("root_path", "").rstrip("/")
+    return root + template if root and not template.startswith(root) else template
+
+
+def _addresses(scope: Scope, receive: Receive) -> tuple[str | None, str | None, int | None]:
+    """Return the peer's address, and the address and port where the call came in.
+
+    Behind its own proxy-header middleware uvicorn puts what `X-Forwarded-For` says into
+    `scope["client"]`; the transport knows better.
+    """
+    transport = getattr(getattr(receive, "__self__", None), "transport", None)
+    about = getattr(transport, "get_extra_info", None)
+    peer = local = None
+    if about is not None:
+        peer, local = about("peername"), about("sockname")
+    # A Unix socket has a path or nothing where others have a pair: then nothing is known.
+    source = peer if about is not None else scope.get("client")
+    here = local if about is not None else scope.get("server")
+    source_ip = source[0] if isinstance(source, tuple | list) and source else None
+    if not isinstance(here, tuple | list) or len(here) < 2 or not isinstance(here[1], int):
+        return source_ip, None, None
+    return source_ip, here[0], here[1]

@@ -1,0 +1,132 @@
+"""The ASGI middleware: ask the gate, then call the app or answer in its place.
+
+Plain ASGI, without a base class. What is decided is in `meshware.inbound.gate`; here is only what
+ASGI asks for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from meshware.asgi.head import Message, Receive, Scope, Send, inbound_head, route_of
+from meshware.call import Call, bind_call, unbind_call
+from meshware.inbound.passage import Admission, Denial
+from meshware.runtime.mesh import Mesh
+
+__all__ = ["MeshMiddleware"]
+
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_KEY = "meshware"
+
+
+class MeshMiddleware:
+    """Let the mesh decide every call before the app sees it.
+
+    `http` and `websocket` calls are decided (a WebSocket before it is accepted), `lifespan` passes
+    and starts the mesh, any other type is refused. Within another `MeshMiddleware` it does nothing:
+    the outer one has decided, on the whole path.
+
+    Args:
+        app: the ASGI app.
+        mesh: None: the process-wide `Mesh.current()`, asked for at the first call.
+    """
+
+    def __init__(self, app: App, mesh: Mesh | None = None) -> None:
+        self.app = app
+        self._mesh = mesh
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Carry one ASGI call."""
+        kind = scope["type"]
+        if isinstance(scope.get(_KEY), Call):
+            await self.app(scope, receive, send)
+            return
+        mesh = self._mesh or Mesh.current()
+        mesh.start()
+        if kind == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        if kind not in ("http", "websocket"):
+            # What the gate cannot read it cannot let pass.
+            raise RuntimeError(
+                f"meshware refuses ASGI calls of type {kind!r}: it knows no rules for it"
+            )
+        head = inbound_head(scope, receive, mesh.port)
+        inner = dict(scope)
+        head.route_of = lambda: route_of(inner)
+        passage = mesh.gate.admit(head)
+        if isinstance(passage, Denial):
+            await _refuse(passage, scope, send)
+            return
+        await self._let_in(passage, inner, receive, send)
+
+    async def _let_in(
+        self, admission: Admission, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        _edit(scope, admission)
+        status, is_complete = 0, False
+
+        async def watch(message: Message) -> None:
+            nonlocal status, is_complete
+            kind = message["type"]
+            if kind in ("http.response.start", "websocket.http.response.start"):
+                status = message["status"]
+            elif kind == "websocket.accept":
+                status = 101
+            elif kind == "websocket.close" and not status:
+                status = 403  # so the server answers a handshake that was not accepted
+            await send(message)
+            if kind in ("http.response.body", "websocket.http.response.body"):
+                is_complete = not message.get("more_body", False)
+            elif kind in ("http.response.pathsend", "websocket.close"):
+                is_complete = True
+
+        token = bind_call(admission.call)
+        try:
+            await self.app(scope, receive, watch)
+        except Exception:
+            if not status:
+                # The server answers so in the app's place.
+                status, is_complete = 500, True
+            raise
+        finally:
+            unbind_call(token)
+            admission.finish(status, is_complete=is_complete or status == 101)
+
+
+def _edit(scope: Scope, admission: Admission) -> None:
+    """Make the scope what the app is to see."""
+    scope[_KEY] = admission.call
+    if admission.remove or admission.add:
+        removed = {name.encode("latin-1") for name in admission.remove}
+        scope["headers"] = [
+            *(pair for pair in scope["headers"] if pair[0].lower() not in removed),
+            *((name.encode("latin-1"), value.encode("latin-1")) for name, value in admission.add),
+        ]
+    app_path = admission.app_path
+    if app_path is not None and admission.path is not None:
+        scope["path"] = app_path
+        scope["raw_path"] = admission.path.encode("latin-1", "replace")
+
+
+async def _refuse(denial: Denial, scope: Scope, send: Send) -> None:
+    """Answer in the app's place, without having read anything of the body."""
+    body = denial.body.encode()
+    headers = [(name.encode(), value.encode()) for name, value in denial.headers]
+    headers.append((b"content-length", str(len(body)).encode()))
+    kind = "http.response"
+    if scope["type"] == "websocket":
+        kind = "websocket.http.response"
+        if kind not in (scope.get("extensions") or {}):
+            # Closed before it is accepted: the server answers the handshake with 403.
+            await send({"type": "websocket.close", "code": 1008, "reason": denial.body})
+            denial.finish(403)
+            return
+    is_complete = False
+    try:
+        await send({"type": f"{kind}.start", "status": denial.status, "headers": headers})
+        await send({"type": f"{kind}.body", "body": b"" if scope.get("method") == "HEAD" else body})
+        is_complete = True
+    finally:
+        denial.finish(denial.status, is_complete=is_complete)

@@ -1,0 +1,296 @@
+"""Keep this worker's report: which policy it applied, what it refused, where it is reached.
+
+A report is a claim for people and for the daemon's arithmetic, never a credential. It lies at
+`reports/<namespace>/<workload>/<id>.json` below the run directory, under a random id. That its
+worker lives is told by a POSIX record lock on `<id>.lock` beside it: the kernel lets go of it when
+the process ends, however it ends, and a replaced report does not drop it. Closing *any* descriptor
+of the lock file in this process would drop it, so nobody else opens that file.
+
+A report is written when it has changed, and not otherwise: life is told by the lock. The daemon
+makes `reports/`; where it is absent or cannot be written all else works, and one warning says so.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import fcntl
+import logging
+import os
+import threading
+import weakref
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from meshware.clock import Clock, SystemClock
+from meshware.policy.file import FORMAT
+from meshware.runtime.files import replace_file
+from meshware.runtime.fork import renew_after_fork
+
+if TYPE_CHECKING:
+    from meshware.policy.view import Client
+
+__all__ = ["MAX_REPORT_BYTES", "NO_WORKLOAD", "REPORT_FORMAT", "Refusal", "Report", "Reporter"]
+
+REPORT_FORMAT = 1
+
+MAX_REPORT_BYTES = 64 * 1024
+"""No report is longer; the daemon reads no longer one."""
+
+NO_WORKLOAD = "-"
+"""Stands for the workload in the path where MESH_WORKLOAD is not set; no workload has this name."""
+
+_FLUSH_S = 1.0
+_MOST_REFUSALS = 10
+_MOST_REASON = 2000  # characters: 10 of them in UTF-8, escaped, stay below the limit
+
+_log = logging.getLogger("meshware.report")
+
+
+class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+    """Policy that this worker does not use, and why."""
+
+    reason: str
+    generation: int | None = None
+    subject: str = "policy"  # or the service that cannot be compiled
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker claims about itself."""
+
+    meshware: int = REPORT_FORMAT
+    reads: tuple[int, ...] = (FORMAT,)  # formats of policy files
+    id: str
+    pid: int
+    namespace: str
+    workload: str | None
+    generation: int | None = None  # applied; None: no policy yet
+    refusals: tuple[Refusal, ...] = ()  # since then, oldest first
+    address: str | None = None
+    port: int | None = None
+    started_at: str = ""
+
+
+class Reporter:
+    """Keeps the report of this process current, from `start` to `stop`. Safe from any thread.
+
+    Args:
+        run_dir: the run directory.
+        client: the workload that this process is.
+        address: where it is reached, from MESH_ADDRESS; None: not known.
+        port: likewise, from MESH_PORT.
+        clock: tells when the worker started.
+    """
+
+    def __init__(
+        self,
+        run_dir: Path,
+        client: Client,
+        address: str | None = None,
+        port: int | None = None,
+        *,
+        clock: Clock | None = None,
+    ) -> None:
+        self._reports = run_dir / "reports"
+        self._client = client
+        self._address = address
+        self._port = port
+        self._clock: Clock = clock or SystemClock()
+        self._generation: int | None = None
+        self._refusals: tuple[Refusal, ...] = ()
+        self._lock_descriptor: int | None = None
+        self.renew()
+        renew_after_fork(self)
+
+    def renew(self) -> None:
+        """Forget, in a child process, what only the parent has: thread, locks and report."""
+        if self._lock_descriptor is not None:
+            # The record lock is the parent's; closing this copy of the descriptor leaves it so.
+            os.close(self._lock_descriptor)
+        self._lock_descriptor = None
+        self._id = ""
+        self._lock_identity: tuple[int, int] | None = None
+        self._written = b""
+        self._started_at = ""
+        self._is_warned = False
+        self._is_started = False
+        self._is_stopped = False
+        self._starting = threading.Lock()
+        self._writing = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._changed = threading.Event()
+
+    # --- what happened ------------------------------------------------------------------------
+
+    def applied(self, generation: int) -> None:
+        """Note that a generation is in force; what was refused before it is of the past."""
+        self._generation, self._refusals = generation, ()
+        self._changed.set()
+
+    def refused(
+        self, reason: str, generation: int | None = None, subject: str = "policy"
+    ) -> None:
+        """Note that something is not used, and why; the last ten are kept."""
+        refusal = Refusal(reason=reason[:_MOST_REASON], generation=generation, subject=subject)
+        if refusal not in self._refusals:
+            self._refusals = (*self._refusals, refusal)[-_MOST_REFUSALS:]
+            self._changed.set()
+
+    # --- its life -----------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Keep a report, in a thread. Idempotent, and cheap when started."""
+        if self._is_started:
+            return
+        with self._starting:
+            if self._thread is not None:
+                return  # another thread was faster
+            self._is_stopped = False
+            self._changed = threading.Event()
+            self._changed.set()
+            thread = threading.Thread(
+                target=_keep, args=(weakref.ref(self),), name="meshware-reporter", daemon=True
+            )
+            try:
+                thread.start()
+            except RuntimeError as error:  # no thread to be had, or the interpreter is ending
+                self._warn(str(error))
+                return
+            self._thread = thread
+            self._is_started = True
+            atexit.register(_stop, weakref.ref(self))
+
+    def stop(self) -> None:
+        """Remove the report and let go of the lock. `start` begins a new one."""
+        with self._starting:
+            thread, self._thread = self._thread, None
+            self._is_started = False
+            with self._writing:
+                self._is_stopped = True
+                self._let_go()
+            self._changed.set()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout=5)
+
+    def flush_once(self) -> bool:
+        """Write the report if it has changed or was removed. Returns whether it was written."""
+        with self._writing:
+            if self._is_stopped:
+                return False
+            self._changed.clear()
+            try:
+                return self._flush()
+            except OSError as error:
+                if isinstance(error, FileNotFoundError) and self._generation is None:
+                    return False  # no daemon has been here yet: neither report nor policy
+                self._warn(f"{error.filename or self._reports}: {error.strerror or error}")
+                return False
+
+    # --- inside -------------------------------------------------------------------------------
+
+    def _flush(self) -> bool:
+        directory = self._directory()
+        self._hold(directory)
+        body = msgspec.json.encode(
+            Report(
+                id=self._id,
+                pid=os.getpid(),
+                namespace=self._client.namespace,
+                workload=self._client.name,
+                generation=self._generation,
+                refusals=self._refusals,
+                address=self._address,
+                port=self._port,
+                started_at=self._started_at,
+            )
+        )
+        path = directory / f"{self._id}.json"
+        if body == self._written and path.exists():
+            return False
+        replace_file(path, body, mode=0o600)
+        self._written = body
+        return True
+
+    def _directory(self) -> Path:
+        """Return this workload's directory of reports, which must not be reached by a link."""
+        directory = self._reports
+        if not directory.is_dir():
+            raise FileNotFoundError(2, "No such directory", str(directory))
+        for name in (self._client.namespace, self._client.name or NO_WORKLOAD):
+            directory = directory / name
+            with contextlib.suppress(FileExistsError):
+                directory.mkdir(mode=0o700)
+        return directory
+
+    def _hold(self, directory: Path) -> None:
+        """See to it that this worker has an id, and the lock that shows that it lives."""
+        if self._lock_descriptor is not None:
+            try:
+                about = (directory / f"{self._id}.lock").stat(follow_symlinks=False)
+            except FileNotFoundError:
+                pass  # somebody removed it, maybe the whole run directory: begin anew
+            else:
+                if (about.st_dev, about.st_ino) == self._lock_identity:
+                    return
+            self._let_go()
+        self._id = os.urandom(8).hex()
+        self._started_at = self._started_at or self._clock.now().isoformat(timespec="seconds")
+        # Locked before it bears its name: nobody can meet it unlocked and think this worker dead.
+        hidden = directory / f".{self._id}.lock.tmp"
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(hidden, flags, 0o600)
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            hidden.rename(directory / f"{self._id}.lock")
+        except BaseException:
+            os.close(descriptor)
+            hidden.unlink(missing_ok=True)
+            raise
+        about = os.fstat(descriptor)
+        self._lock_descriptor = descriptor
+        self._lock_identity = (about.st_dev, about.st_ino)
+        self._written = b""
+
+    def _let_go(self) -> None:
+        """Remove report and lock file, and close the lock."""
+        if self._lock_descriptor is None:
+            return
+        directory = self._reports / self._client.namespace / (self._client.name or NO_WORKLOAD)
+        for suffix in (".json", ".lock"):
+            try:
+                (directory / f"{self._id}{suffix}").unlink(missing_ok=True)
+            except OSError:
+                continue  # on a file system gone read-only; the daemon clears away what is dead
+        os.close(self._lock_descriptor)
+        self._lock_descriptor = None
+
+    def _warn(self, reason: str) -> None:
+        if not self._is_warned:
+            self._is_warned = True
+            _log.warning("no report of this worker is kept (%s); all else works", reason)
+
+
+def _keep(reporter_ref: weakref.ref[Reporter]) -> None:
+    """Flush at each change and once a second, until stopped or until nobody holds the reporter."""
+    reporter = reporter_ref()
+    while reporter is not None and not reporter._is_stopped:
+        try:
+            reporter.flush_once()
+        except Exception:
+            # A report is telemetry: whatever is wrong with it, the process goes on without.
+            if not reporter._is_warned:
+                reporter._is_warned = True
+                _log.exception("no report of this worker is kept; all else works")
+        changed = reporter._changed
+        del reporter
+        changed.wait(_FLUSH_S)
+        reporter = reporter_ref()
+
+
+def _stop(reporter_ref: weakref.ref[Reporter]) -> None:
+    """Remove the report as the interpreter ends."""
+    reporter = reporter_ref()
+    if reporter is not None and reporter._is_started:
+        reporter.stop()

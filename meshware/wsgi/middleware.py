@@ -1,0 +1,188 @@
+"""The WSGI middleware: ask the gate, then call the app or answer in its place.
+
+Each call runs in a context of its own, from the app's first line to the body's `close()`, so that
+nothing of a call stays behind on the server's thread. What is decided is in
+`meshware.inbound.gate`; here is only what PEP 3333 asks for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextvars import Context, copy_context
+from http import HTTPStatus
+from typing import Any
+
+from meshware.call import Call, bind_call
+from meshware.inbound.passage import Admission, Denial
+from meshware.runtime.mesh import Mesh
+from meshware.wsgi.head import Environ, header_key, inbound_head
+
+__all__ = ["MeshMiddleware"]
+
+StartResponse = Callable[..., Callable[[bytes], object]]
+App = Callable[[Environ, StartResponse], Iterable[bytes]]
+
+_KEY = "meshware"
+
+
+class MeshMiddleware:
+    """Let the mesh decide every call before the app sees it.
+
+    Within another `MeshMiddleware` it does nothing: the outer one has decided, on the whole path.
+
+    Args:
+        app: the WSGI app.
+        mesh: None: the process-wide `Mesh.current()`, asked for at the first call.
+    """
+
+    def __init__(self, app: App, mesh: Mesh | None = None) -> None:
+        self.app = app
+        self._mesh = mesh
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Carry one WSGI call."""
+        if isinstance(environ.get(_KEY), Call):
+            return self.app(environ, start_response)
+        mesh = self._mesh or Mesh.current()
+        mesh.start()
+        passage = mesh.gate.admit(inbound_head(environ, mesh.port))
+        if isinstance(passage, Denial):
+            return _refuse(passage, environ, start_response)
+        return copy_context().run(self._let_in, passage, environ, start_response)
+
+    def _let_in(
+        self, admission: Admission, environ: Environ, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        bind_call(admission.call)
+        _edit(environ, admission)
+        watched = _Watched(start_response)
+        try:
+            result = self.app(environ, watched)
+        except Exception:
+            admission.finish(500)  # so the server answers in the app's place
+            raise
+        except BaseException:
+            admission.finish(watched.status, is_complete=False)
+            raise
+        if _hook_file(result, environ, watched, admission):
+            return result
+        body = _SizedBody if hasattr(result, "__len__") else _Body
+        return body(result, watched, admission, copy_context())
+
+
+class _Watched:
+    """A `start_response` that notes the status."""
+
+    __slots__ = ("_start_response", "status")
+
+    def __init__(self, start_response: StartResponse) -> None:
+        self._start_response = start_response
+        self.status = 0
+
+    def __call__(self, status: str, *arguments: Any) -> Callable[[bytes], object]:
+        self.status = int(status[:3])
+        return self._start_response(status, *arguments)
+
+
+class _Body:
+    """The app's body: iterated and closed in the call's context; its end ends the call."""
+
+    __slots__ = ("_admission", "_context", "_iterator", "_result", "_watched")
+
+    def __init__(
+        self, result: Iterable[bytes], watched: _Watched, admission: Admission, context: Context
+    ) -> None:
+        self._result = result
+        self._watched = watched
+        self._admission = admission
+        self._context = context
+        self._iterator: Iterator[bytes] | None = None
+
+    def __iter__(self) -> _Body:
+        return self
+
+    def __next__(self) -> bytes:
+        if self._iterator is None:
+            self._iterator = self._context.run(iter, self._result)
+        try:
+            return self._context.run(next, self._iterator)
+        except StopIteration:
+            self._admission.finish(self._watched.status)
+            raise
+        except BaseException:
+            # Before the first byte the server still answers 500; the status shows what it saw.
+            self._admission.finish(self._watched.status or 500, is_complete=False)
+            raise
+
+    def close(self) -> None:
+        """End the call; whatever of the body was not asked for by now was not wanted."""
+        close = getattr(self._result, "close", None)
+        try:
+            if close is not None:
+                self._context.run(close)
+        finally:
+            self._admission.finish(self._watched.status, is_complete=False)
+
+
+class _SizedBody(_Body):
+    """A body of known length, from which servers derive a Content-Length."""
+
+    __slots__ = ()
+
+    def __len__(self) -> int:
+        return len(self._result)  # type: ignore[arg-type]
+
+
+def _hook_file(
+    result: Iterable[bytes], environ: Environ, watched: _Watched, admission: Admission
+) -> bool:
+    """Leave the server its own file wrapper, so that it can send the file without copying.
+
+    Returns whether `close()` of the wrapper now ends the call.
+    """
+    wrapper = environ.get("wsgi.file_wrapper")
+    if not isinstance(wrapper, type) or not isinstance(result, wrapper):
+        return False
+    close = getattr(result, "close", None)
+    context = copy_context()
+
+    def close_and_finish() -> None:
+        try:
+            if close is not None:
+                context.run(close)
+        finally:
+            admission.finish(watched.status)
+
+    try:
+        result.close = close_and_finish  # type: ignore[attr-defined]
+    except AttributeError:
+        return False
+    return True
+
+
+def _edit(environ: Environ, admission: Admission) -> None:
+    """Make the environ what the app is to see."""
+    environ[_KEY] = admission.call
+    for name in admission.remove:
+        environ.pop(header_key(name), None)
+    for name, value in admission.add:
+        environ[header_key(name)] = value
+    path = admission.app_path
+    if path is not None and admission.path is not None:
+        prefix = environ.get("SCRIPT_NAME", "")
+        as_wsgi = path.encode("utf-8", "surrogateescape").decode("latin-1")
+        environ["PATH_INFO"] = as_wsgi.removeprefix(prefix)
+        query = environ.get("QUERY_STRING", "")
+        target = f"{admission.path}?{query}" if query else admission.path
+        for key in ("RAW_URI", "REQUEST_URI"):
+            if key in environ:
+                environ[key] = target
+
+
+def _refuse(denial: Denial, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """Answer in the app's place; the request's body stays unread."""
+    body = denial.body.encode()
+    status = f"{denial.status} {HTTPStatus(denial.status).phrase}"
+    start_response(status, [*denial.headers, ("content-length", str(len(body)))])
+    denial.finish(denial.status)
+    return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
