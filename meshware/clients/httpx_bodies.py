@@ -30,6 +30,7 @@ class _Body:
         library: Library,
         request: Any,
         stream: Any,
+        *,
         exchange: Exchange,
         attempt: Attempt,
         lent: Lent[Any],

@@ -117,7 +117,12 @@ class _Call:
         if self._timeouts is not None:
             self._timeouts["read"] = self._callers_read_s()
         response.stream = body_class(
-            self._library, self._request, response.stream, exchange, self._attempt, self._lent
+            self._library,
+            self._request,
+            response.stream,
+            exchange=exchange,
+            attempt=self._attempt,
+            lent=self._lent,
         )
         self._lent = None
         return response

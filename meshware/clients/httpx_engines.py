@@ -150,11 +150,10 @@ def _for_transport(
         return request
     return library.request_class(
         request,
-        library.module.Headers(_raw_headers(request, action)),
-        stream,
-        _extensions(request, timeouts),
-        action.address,
-        action.port,
+        headers=library.module.Headers(_raw_headers(request, action)),
+        stream=stream,
+        extensions=_extensions(request, timeouts),
+        dial=None if action.address is None else (action.address, action.port),
     )
 
 

@@ -203,17 +203,17 @@ def _attempt_request_class(request_class: Any) -> Any:
         def __init__(
             self,
             original: Any,
+            *,
             headers: Any,
             stream: Any,
             extensions: dict[str, Any],
-            address: str | None,
-            port: int,
+            dial: tuple[str, int] | None,
         ) -> None:
             self.__dict__.update(original.__dict__)  # not built anew: it was, and is complete
             self.headers = headers
             self.stream = stream
             self.extensions = extensions
-            self._dial = None if address is None else (address, port)
+            self._dial = dial
             self._url = original.url
 
         @property

@@ -29,7 +29,7 @@ __all__ = ["ClusterState", "Lease", "Ledger"]
 
 
 class Lease:
-    """One attempt's hold on an endpoint. `release` may be called from anywhere, any number of times."""
+    """One attempt's hold on an endpoint. `release` may be called anywhere, any number of times."""
 
     __slots__ = ("_key", "_returned")
 

@@ -8,10 +8,11 @@ fields that are not carried out each become a problem with their path, line and 
 from __future__ import annotations
 
 import difflib
+import math
 import re
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Annotated, Any, Literal, Union
@@ -21,7 +22,7 @@ import msgspec
 from meshware.policy.codes import INVALID, NOT_APPLICABLE, NOT_SUPPORTED_YET, UNKNOWN_FIELD
 from meshware.policy.document.common import Document
 from meshware.policy.support import LATER_WORDS, SUPPORT, Status, support_of
-from meshware.policy.yaml12 import MappingNode, Node, ScalarNode, SequenceNode
+from meshware.policy.yaml12 import MappingNode, Node, ScalarNode, SequenceNode, brief
 
 __all__ = ["BAD", "Decoder", "parse_duration"]
 
@@ -39,6 +40,8 @@ _DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]*)?(?:h|ms|us|µs|ns|m|s))+")  # noq
 _DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]*)?)(h|ms|us|µs|ns|m|s)")  # noqa: RUF001
 _UNIT_S = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}  # noqa: RUF001
 _INTEGER = (-(2**31), 2**32 - 1)  # the CRDs' int32 and uint32
+_LONGEST_S = 9_223_372_036.0  # 292 years: what Go's durations and the timers of systems hold
+_LONGEST_NAME = 253  # a longer field name is like none of ours: looking for one would be waste
 
 
 def parse_duration(text: str) -> float:
@@ -49,7 +52,10 @@ def parse_duration(text: str) -> float:
     """
     if len(text) > 40 or not _DURATION.fullmatch(text):
         raise ValueError(text)
-    return sum(float(number) * _UNIT_S[unit] for number, unit in _DURATION_PART.findall(text))
+    seconds = sum(float(number) * _UNIT_S[unit] for number, unit in _DURATION_PART.findall(text))
+    if seconds > _LONGEST_S:
+        raise ValueError(text)
+    return seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +148,11 @@ class Decoder:
         return False
 
     def _value(self, node: Node, kind: Any, path: str, generic: str) -> Any:
-        if isinstance(node, ScalarNode) and node.value is None:
-            return self._problem(node, path, "is empty; give it a value or remove it")
+        if isinstance(node, ScalarNode):
+            if node.is_told:
+                return BAD
+            if node.value is None:
+                return self._problem(node, path, "is empty; give it a value or remove it")
         origin = typing.get_origin(kind)
         if origin in (Union, types.UnionType):
             inner = next(part for part in typing.get_args(kind) if part is not type(None))
@@ -188,9 +197,7 @@ class Decoder:
         if value is BAD:
             return BAD
         if (meta.ge is not None and value < meta.ge) or (meta.le is not None and value > meta.le):
-            return self._problem(
-                node, path, f"is {value}; write a number from {meta.ge:g} to {meta.le:g}"
-            )
+            return self._problem(node, path, f"is {value}; write {_range(meta)}")
         return value
 
     def _duration(self, node: Node, path: str) -> Any:
@@ -209,8 +216,8 @@ class Decoder:
                 self.report(NOT_SUPPORTED_YET, path, node.line, f"{message}; write another")
                 return BAD
             return value
-        near = difflib.get_close_matches(str(value).upper(), words, 1)
-        hint = f" (did you mean {near[0]}?)" if near else ""
+        near = _nearest(value, words) if isinstance(value, str) else None
+        hint = f" (did you mean {near}?)" if near else ""
         return self._wrong(node, path, f"one of {', '.join(words)}{hint}")
 
     def _scalar(self, node: Node, kind: Any, path: str) -> Any:
@@ -219,16 +226,16 @@ class Decoder:
             if isinstance(value, str):
                 return value
             if isinstance(node, ScalarNode):
-                return self._problem(
-                    node, path, f'is {_what(node)}, not text; quote it: "{node.text}"'
-                )
+                quoted = f'"{brief(node.text)}"'
+                return self._problem(node, path, f"is {_what(node)}, not text; quote it: {quoted}")
             return self._wrong(node, path, "text")
         if kind is bool:
             return value if isinstance(value, bool) else self._wrong(node, path, "true or false")
         if kind is int:
             return self._integer(node, value, path)
         if kind is float:
-            if isinstance(value, int | float) and not isinstance(value, bool):
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            if is_number and math.isfinite(value):
                 return float(value)
             return self._wrong(node, path, "a number")
         raise TypeError(f"no way to decode {kind} at {path}")
@@ -250,6 +257,12 @@ class Decoder:
         return BAD
 
 
+def _range(meta: msgspec.Meta) -> str:
+    if meta.le is None:
+        return f"a number of at least {meta.ge}"
+    return f"a number from {meta.ge} to {meta.le}"
+
+
 def _what(node: Node) -> str:
     """Say what was written, for a message."""
     if isinstance(node, MappingNode):
@@ -258,23 +271,37 @@ def _what(node: Node) -> str:
         return "a list"
     if node.value is None:
         return "empty"
-    shown = node.text if len(node.text) <= 40 else f"{node.text[:37]}..."
-    names = {bool: "the truth value", int: "the number", float: "the number", str: "the text"}
-    return f"{names[type(node.value)]} {shown!r}"
+    if isinstance(node.value, str):
+        return f"the text {brief(node.text)!r}"
+    return f"the {'truth value' if isinstance(node.value, bool) else 'number'} {brief(node.text)}"
+
+
+def _nearest(text: str, words: Collection[str]) -> str | None:
+    """Return the word that a slip of the pen may have meant, whatever its case."""
+    if len(text) > _LONGEST_NAME:
+        return None
+    folded = {_folded(word): word for word in words}
+    near = difflib.get_close_matches(_folded(text), folded, 1, 0.6)
+    return folded[near[0]] if near else None
+
+
+def _folded(text: str) -> str:
+    return text.casefold().replace("_", "").replace("-", "")
 
 
 def _unknown(name: str, known: Mapping[str, _Field]) -> str:
-    camel = re.sub(r"_+([a-z0-9])", lambda found: found[1].upper(), name)
-    near = [camel] if camel in known else difflib.get_close_matches(camel, known, 1, 0.6)
-    if near:
-        return f"there is no field {name!r}; did you mean {near[0]!r}?"
-    return f"there is no field {name!r}; remove it (there are {', '.join(sorted(known))})"
+    near = _nearest(name, known)
+    if near is not None:
+        return f"there is no field {name!r}; did you mean {near!r}?"
+    fields = ", ".join(sorted(known))
+    return f"there is no field {brief(name)!r}; remove it, or write one of {fields}"
 
 
 @cache
 def _has_done_below(generic: str) -> bool:
     """Say whether part of a field that is not supported yet is carried out all the same."""
     return any(
-        path.startswith((f"{generic}.", f"{generic}[")) and support.status is Status.DONE
+        path.startswith((f"{generic}.", f"{generic}["))
+        and support.status in (Status.DONE, Status.DIFFERS)
         for path, support in SUPPORT.items()
     )

@@ -50,6 +50,7 @@ __all__ = [
 TRUST_DOMAIN = "cluster.local"  # Istio's default
 ROOT_NAMESPACE = "istio-system"  # Istio's default, so that its mesh-wide policies work unchanged
 
+
 class MeshRecord(Document):
     """Mesh-wide settings. Source: Istio MeshConfig."""
 

@@ -129,9 +129,7 @@ class Reporter:
         self._generation, self._refusals = generation, ()
         self._changed.set()
 
-    def refused(
-        self, reason: str, generation: int | None = None, subject: str = "policy"
-    ) -> None:
+    def refused(self, reason: str, generation: int | None = None, subject: str = "policy") -> None:
         """Note that something is not used, and why; the last ten are kept."""
         refusal = Refusal(reason=reason[:_MOST_REASON], generation=generation, subject=subject)
         if refusal not in self._refusals:

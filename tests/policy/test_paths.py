@@ -59,7 +59,7 @@ def test_every_path_that_a_request_may_mean_is_a_candidate(
     """What the client wrote and what the app will see both count."""
     found = candidates(target, (app_path,), "DECODE_AND_MERGE_SLASHES")
     assert found is not None
-    assert {path for path in found} == expected
+    assert set(found) == expected
 
 
 def test_an_escaped_nul_is_refused() -> None:

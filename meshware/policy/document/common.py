@@ -52,7 +52,7 @@ Labels: TypeAlias = dict[str, str]
 
 
 class StringMatch(Document):
-    """How a string is matched; exactly one is set, none means presence. Source: Istio StringMatch."""
+    """How a string is matched: exactly one is set, or none for presence. Source: Istio."""
 
     exact: str | None = None
     prefix: str | None = None
