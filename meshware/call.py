@@ -140,7 +140,7 @@ class Reply:
 
 @dataclass(slots=True)
 class Raise:
-    """Raise the library's own exception: the caller's time-out has passed, or a pass-through failed.
+    """Raise the library's own exception: the caller's time-out is over, or a pass-through failed.
 
     Nothing is sent to the exchange after it.
     """

@@ -20,7 +20,7 @@ _NEEDED = ("flask", "fastapi", "gunicorn", "uvicorn", "httpx", "requests", "watc
 def command(keep: bool, output: str) -> int:
     """Run a bookshop on this machine and edit its policy while requests go through it.
 
-    A Flask page on gunicorn calls FastAPI services on uvicorn; `meshware sync` publishes the policy.
+    A Flask page on gunicorn calls FastAPI services on uvicorn; `meshware sync` publishes policy.
     After each edit a table shows what was expected and what was seen. Exit code 0: all as expected.
     """
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]

@@ -90,7 +90,8 @@ class _Stage:
         self._save("reviews.yaml", policies.V1_ONLY)
         self._save("ratings.yaml", policies.RETRIES)
         self._report.say(
-            f"a daemon, one Flask app on gunicorn and six FastAPI apps on uvicorn, in {self.source.parent}"
+            "a daemon, one Flask app on gunicorn and six FastAPI apps on uvicorn, in "
+            f"{self.source.parent}"
         )
         self._daemon.start()
         self._shop.start(self._daemon.policy_file)

@@ -92,5 +92,5 @@ def backoff_s(rule: RetryRule, retry: int, rng: Random) -> float:
         rng: the source of chance.
     Source: Envoy, `JitteredExponentialBackOffStrategy`.
     """
-    ceiling = min((2**retry - 1) * rule.backoff_s, _BACKOFF_CAP * rule.backoff_s)
+    ceiling: float = min((2**retry - 1) * rule.backoff_s, _BACKOFF_CAP * rule.backoff_s)
     return rng.random() * ceiling

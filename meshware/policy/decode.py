@@ -234,8 +234,9 @@ class Decoder:
         if kind is int:
             return self._integer(node, value, path)
         if kind is float:
-            is_number = isinstance(value, int | float) and not isinstance(value, bool)
-            if is_number and math.isfinite(value):
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                return self._wrong(node, path, "a number")
+            if math.isfinite(value):
                 return float(value)
             return self._wrong(node, path, "a number")
         raise TypeError(f"no way to decode {kind} at {path}")

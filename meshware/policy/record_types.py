@@ -51,7 +51,7 @@ TRUST_DOMAIN = "cluster.local"  # Istio's default
 ROOT_NAMESPACE = "istio-system"  # Istio's default, so that its mesh-wide policies work unchanged
 
 
-class MeshRecord(Document):
+class MeshRecord(Document, frozen=True):
     """Mesh-wide settings. Source: Istio MeshConfig."""
 
     trust_domain: str = TRUST_DOMAIN
@@ -62,7 +62,7 @@ class MeshRecord(Document):
     default_retry: HTTPRetry | None = None
 
 
-class PortRecord(Document):
+class PortRecord(Document, frozen=True):
     """One port of a service."""
 
     number: int
@@ -70,7 +70,7 @@ class PortRecord(Document):
     protocol: str
 
 
-class ServiceClaim(Document):
+class ServiceClaim(Document, frozen=True):
     """One resource that says a host is a service, and who may see that."""
 
     namespace: str
@@ -80,13 +80,13 @@ class ServiceClaim(Document):
     location: str = "MESH_EXTERNAL"  # the proto default of ServiceEntry
 
 
-class ServiceRecord(Document):
+class ServiceRecord(Document, frozen=True):
     """All claims on one host, oldest first."""
 
     claims: tuple[ServiceClaim, ...]
 
 
-class EndpointRecord(Document):
+class EndpointRecord(Document, frozen=True):
     """One endpoint of one claim; `ports` maps the service's port to the endpoint's."""
 
     address: str
@@ -97,13 +97,13 @@ class EndpointRecord(Document):
     service_account: str | None = None
 
 
-class EndpointsRecord(Document):
+class EndpointsRecord(Document, frozen=True):
     """The endpoints of one host, by the namespace of the claim."""
 
     by_namespace: dict[str, tuple[EndpointRecord, ...]]
 
 
-class Candidate(Document):
+class Candidate(Document, frozen=True):
     """A resource that may apply to a host; in the order in which Istio would look."""
 
     namespace: str
@@ -112,19 +112,19 @@ class Candidate(Document):
     selector: Labels | None = None
 
 
-class HostIndex(Document):
+class HostIndex(Document, frozen=True):
     """The resources that name one host or wildcard, oldest first."""
 
     candidates: tuple[Candidate, ...]
 
 
-class PartialWildcards(Document):
+class PartialWildcards(Document, frozen=True):
     """Patterns such as `*foo.com`, by key prefix: too many could cover a host to look them up."""
 
     hosts: dict[str, list[str]]
 
 
-class SidecarEntry(Document):
+class SidecarEntry(Document, frozen=True):
     """Which clients a Sidecar is for."""
 
     namespace: str
@@ -132,13 +132,13 @@ class SidecarEntry(Document):
     selector: Labels | None = None
 
 
-class SidecarIndex(Document):
+class SidecarIndex(Document, frozen=True):
     """All Sidecars, oldest first."""
 
     sidecars: tuple[SidecarEntry, ...] = ()
 
 
-class WorkloadRecord(Document):
+class WorkloadRecord(Document, frozen=True):
     """What applies inbound to one workload."""
 
     labels: Labels

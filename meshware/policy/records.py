@@ -187,7 +187,7 @@ def _labels(resource: Resource) -> Mapping[str, str]:
         return {**resource.labels, **(spec.labels or {})}
     if isinstance(spec, WorkloadGroupSpec):
         of_metadata = (spec.metadata.labels if spec.metadata else None) or {}
-        of_template = (spec.template.labels if spec.template else None) or {}
+        of_template = spec.template.labels or {}
         return {**of_metadata, **of_template}
     return resource.labels
 
@@ -320,14 +320,12 @@ def _workload(
     resource: Resource, policies: Sequence[Resource], root_namespace: str
 ) -> WorkloadRecord:
     labels = _labels(resource)
-    spec = resource.spec
-    entry = spec.template if isinstance(spec, WorkloadGroupSpec) else spec
-    assert entry is None or isinstance(entry, WorkloadEntrySpec)
+    entry = _entry(resource.spec)
     return WorkloadRecord(
         labels=dict(labels),
-        service_account=entry.service_account if entry else None,
-        address=entry.address if entry else None,
-        ports=entry.ports if entry else None,
+        service_account=entry.service_account,
+        address=entry.address,
+        ports=entry.ports,
         authorization=tuple(
             f"authz/{policy.namespace}/{policy.name}"
             for policy in policies
@@ -336,3 +334,11 @@ def _workload(
             and selects(_match_labels(policy.spec.selector), labels)
         ),
     )
+
+
+def _entry(spec: Document) -> WorkloadEntrySpec:
+    """Return what a WorkloadEntry says, or what a WorkloadGroup says of each of its members."""
+    if isinstance(spec, WorkloadGroupSpec):
+        return spec.template
+    assert isinstance(spec, WorkloadEntrySpec)
+    return spec

@@ -9,9 +9,10 @@ that a swap costs what changed and not what there is.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Generic, Literal, TypeVar
+from enum import Enum, auto
+from typing import Final, Generic, Literal, TypeVar
 
 import msgspec
 
@@ -32,8 +33,9 @@ from meshware.policy.view import Client, View
 
 __all__ = ["InboundView", "Snapshot", "SnapshotCell", "build_snapshot"]
 
+K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
-Digest = str | bytes | None
+Digest = str | None
 
 # Names that the mesh does not know are remembered too, but anyone can ask for any number of them.
 _MOST_REMEMBERED = 10_000
@@ -62,28 +64,40 @@ class _Tracked:
     def digest(self, key: str) -> Digest:
         return self._records.digest(key)
 
-    def keys(self, prefix: str) -> Iterable[str]:
+    def keys(self, prefix: str = "") -> Iterator[str]:
         return self._records.keys(prefix)
 
 
-class _Memo(Generic[T]):
+class _Missing(Enum):
+    """Stands for "not compiled yet" where None means "does not exist"."""
+
+    MISSING = auto()
+
+
+_MISSING: Final = _Missing.MISSING
+
+
+class _Memo(Generic[K, T]):
     """Compiled parts by key, each with the records that it rests on."""
 
     def __init__(self) -> None:
-        self._parts: dict[object, T] = {}
-        self._rests_on: dict[object, Mapping[str, Digest]] = {}
+        self._parts: dict[K, T] = {}
+        self._rests_on: dict[K, Mapping[str, Digest]] = {}
 
-    def get(self, key: object, default: T | None) -> T | None:
-        return self._parts.get(key, default)
+    def get(self, key: K) -> T | Literal[_Missing.MISSING]:
+        return self._parts.get(key, _MISSING)
 
-    def put(self, key: object, part: T, rests_on: Mapping[str, Digest]) -> None:
+    def parts(self) -> list[T]:
+        return list(self._parts.values())
+
+    def put(self, key: K, part: T, rests_on: Mapping[str, Digest]) -> None:
         if len(self._parts) >= _MOST_REMEMBERED:
             self._parts.clear()
             self._rests_on.clear()
         self._rests_on[key] = rests_on
         self._parts[key] = part
 
-    def take_over(self, previous: _Memo[T], digest: Callable[[str], Digest]) -> None:
+    def take_over(self, previous: _Memo[K, T], digest: Callable[[str], Digest]) -> None:
         """Keep what rests on records that are the same now."""
         same: dict[tuple[str, Digest], bool] = {}
         for key, part in list(previous._parts.items()):
@@ -93,13 +107,6 @@ class _Memo(Generic[T]):
                     same[pair] = digest(pair[0]) == pair[1]
             if all(same[pair] for pair in rests_on.items()):
                 self.put(key, part, rests_on)
-
-
-class _Missing:
-    """Stands for "not compiled yet" where None means "does not exist"."""
-
-
-_MISSING = _Missing()
 
 
 class Snapshot:
@@ -125,8 +132,8 @@ class Snapshot:
         self._records = records
         self._on_refusal = on_refusal
         self._lock = threading.Lock()
-        self._tables: _Memo[RouteTable | None] = _Memo()
-        self._clusters: _Memo[Cluster | None] = _Memo()
+        self._tables: _Memo[tuple[str, int], RouteTable | None] = _Memo()
+        self._clusters: _Memo[ClusterKey, Cluster | None] = _Memo()
         self.generation = generation
         workload = _workload(records, client)
         if workload is not None:
@@ -144,7 +151,7 @@ class Snapshot:
 
     def routes(self, host: str, port: int) -> RouteTable | None:
         """Return the route table for a host as dialled; None: the mesh does not know it."""
-        found = self._tables.get((host, port), _MISSING)  # type: ignore[arg-type]
+        found = self._tables.get((host, port))
         if found is not _MISSING:
             return found
         return self._compiled(
@@ -158,7 +165,7 @@ class Snapshot:
 
     def cluster(self, key: ClusterKey) -> Cluster | None:
         """Return a destination's cluster; None: host, port or subset does not exist."""
-        found = self._clusters.get(key, _MISSING)  # type: ignore[arg-type]
+        found = self._clusters.get(key)
         if found is not _MISSING:
             return found
         return self._compiled(
@@ -172,7 +179,7 @@ class Snapshot:
     def cluster_names(self) -> list[str]:
         """Return the names of the clusters in use, for `Ledger.retain`."""
         with self._lock:
-            parts = list(self._clusters._parts.values())
+            parts = self._clusters.parts()
         return [cluster.name for cluster in parts if cluster is not None]
 
     def renew_lock(self) -> None:
@@ -197,16 +204,16 @@ class Snapshot:
 
     def _compiled(
         self,
-        memo: _Memo[T],
-        key: object,
+        memo: _Memo[K, T],
+        key: K,
         name: str,
         compile_it: Callable[[View], T],
         on_failure: T,
     ) -> T:
         with self._lock:
-            found = memo.get(key, _MISSING)  # type: ignore[arg-type]
+            found = memo.get(key)
             if found is not _MISSING:
-                return found  # type: ignore[return-value]
+                return found
             tracked = _Tracked(self._records)
             try:
                 part = compile_it(View(tracked, self.client))

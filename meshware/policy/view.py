@@ -15,7 +15,7 @@ from typing import Generic, Literal, TypeVar
 import msgspec
 
 from meshware.policy.document.common import Document
-from meshware.policy.document.destination_rule import DestinationRuleSpec
+from meshware.policy.document.destination_rule import DestinationRuleSpec, Subset
 from meshware.policy.document.service_policy import ServicePolicySpec
 from meshware.policy.document.sidecar import SidecarSpec
 from meshware.policy.document.virtual_service import VirtualServiceSpec
@@ -262,7 +262,7 @@ def _joined(rules: list[Found[DestinationRuleSpec]]) -> Found[DestinationRuleSpe
     first = rules[0]
     if len(rules) == 1:
         return first
-    subsets = {}
+    subsets: dict[str, Subset] = {}
     for rule in rules:
         for subset in rule.spec.subsets or ():
             subsets.setdefault(subset.name, subset)

@@ -27,7 +27,7 @@ Action = Literal["ALLOW", "DENY", "AUDIT", "CUSTOM"]
 Strings = tuple[str, ...]
 
 
-class Source(Document):
+class Source(Document, frozen=True):
     """Who calls; all fields that are set must hold, any value of a field will do."""
 
     principals: Strings | None = None
@@ -46,13 +46,13 @@ class Source(Document):
     not_remote_ip_blocks: Strings | None = None
 
 
-class From(Document):
+class From(Document, frozen=True):
     """One source."""
 
     source: Source | None = None
 
 
-class Operation(Document):
+class Operation(Document, frozen=True):
     """What is asked; all fields that are set must hold, any value of a field will do."""
 
     hosts: Strings | None = None
@@ -65,13 +65,13 @@ class Operation(Document):
     not_paths: Strings | None = None
 
 
-class To(Document):
+class To(Document, frozen=True):
     """One operation."""
 
     operation: Operation | None = None
 
 
-class Condition(Document):
+class Condition(Document, frozen=True):
     """A condition on an attribute of the call."""
 
     key: str
@@ -79,7 +79,7 @@ class Condition(Document):
     not_values: Strings | None = None
 
 
-class Rule(Document):
+class Rule(Document, frozen=True):
     """A match: some source, some operation, every condition."""
 
     from_: tuple[From, ...] | None = msgspec.field(name="from", default=None)
@@ -87,13 +87,13 @@ class Rule(Document):
     when: tuple[Condition, ...] | None = None
 
 
-class ExtensionProvider(Document):
+class ExtensionProvider(Document, frozen=True):
     """An external authorizer, by its name in MeshConfig."""
 
     name: str | None = None
 
 
-class AuthorizationPolicySpec(Document):
+class AuthorizationPolicySpec(Document, frozen=True):
     """Who may do what at some workloads."""
 
     selector: WorkloadSelector | None = None
@@ -104,7 +104,7 @@ class AuthorizationPolicySpec(Document):
     provider: ExtensionProvider | None = None
 
 
-class MeshOperation(Operation):
+class MeshOperation(Operation, frozen=True):
     """An operation by what the framework makes of the request."""
 
     routes: Strings | None = None
@@ -115,13 +115,13 @@ class MeshOperation(Operation):
     not_operation_ids: Strings | None = None
 
 
-class MeshTo(Document):
+class MeshTo(Document, frozen=True):
     """One operation."""
 
     operation: MeshOperation | None = None
 
 
-class MeshRule(Document):
+class MeshRule(Document, frozen=True):
     """A match: some source, some operation, every condition."""
 
     from_: tuple[From, ...] | None = msgspec.field(name="from", default=None)
@@ -129,7 +129,7 @@ class MeshRule(Document):
     when: tuple[Condition, ...] | None = None
 
 
-class MeshAuthorizationPolicySpec(Document):
+class MeshAuthorizationPolicySpec(Document, frozen=True):
     """Istio's AuthorizationPolicy, with operations by route, function and operationId."""
 
     selector: WorkloadSelector | None = None

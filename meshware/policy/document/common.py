@@ -51,7 +51,7 @@ Port: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 Labels: TypeAlias = dict[str, str]
 
 
-class StringMatch(Document):
+class StringMatch(Document, frozen=True):
     """How a string is matched: exactly one is set, or none for presence. Source: Istio."""
 
     exact: str | None = None
@@ -59,13 +59,13 @@ class StringMatch(Document):
     regex: str | None = None  # RE2, the whole value
 
 
-class WorkloadSelector(Document):
+class WorkloadSelector(Document, frozen=True):
     """Workloads by their labels. Source: istio.type.v1beta1.WorkloadSelector."""
 
     match_labels: Labels | None = None
 
 
-class PolicyTargetReference(Document):
+class PolicyTargetReference(Document, frozen=True):
     """A gateway or service that a policy is attached to. Source: PolicyTargetReference."""
 
     kind: str

@@ -39,14 +39,14 @@ __all__ = [
 ]
 
 
-class CookieAttribute(Document):
+class CookieAttribute(Document, frozen=True):
     """One attribute of a generated cookie."""
 
     name: str
     value: str | None = None
 
 
-class HTTPCookie(Document):
+class HTTPCookie(Document, frozen=True):
     """The cookie that keeps a caller at one endpoint."""
 
     name: str
@@ -55,19 +55,19 @@ class HTTPCookie(Document):
     attributes: tuple[CookieAttribute, ...] | None = None
 
 
-class RingHash(Document):
+class RingHash(Document, frozen=True):
     """Ketama ring."""
 
     minimum_ring_size: int | None = None
 
 
-class Maglev(Document):
+class Maglev(Document, frozen=True):
     """Maglev table."""
 
     table_size: int | None = None
 
 
-class ConsistentHash(Document):
+class ConsistentHash(Document, frozen=True):
     """Keep a caller at one endpoint by a property of its calls."""
 
     http_header_name: str | None = None
@@ -79,21 +79,21 @@ class ConsistentHash(Document):
     minimum_ring_size: int | None = None
 
 
-class Distribute(Document):
+class Distribute(Document, frozen=True):
     """Shares of calls from one locality to others."""
 
     from_: str | None = msgspec.field(name="from", default=None)
     to: dict[str, int] | None = None
 
 
-class Failover(Document):
+class Failover(Document, frozen=True):
     """Where calls of a region go when it fails."""
 
     from_: str | None = msgspec.field(name="from", default=None)
     to: str | None = None
 
 
-class LocalityLbSetting(Document):
+class LocalityLbSetting(Document, frozen=True):
     """Preferences among localities."""
 
     distribute: tuple[Distribute, ...] | None = None
@@ -102,7 +102,7 @@ class LocalityLbSetting(Document):
     enabled: bool | None = None
 
 
-class Warmup(Document):
+class Warmup(Document, frozen=True):
     """Ease new endpoints in."""
 
     duration: Duration
@@ -110,7 +110,7 @@ class Warmup(Document):
     aggression: float | None = None
 
 
-class LoadBalancerSettings(Document):
+class LoadBalancerSettings(Document, frozen=True):
     """How an endpoint is chosen."""
 
     simple: (
@@ -125,7 +125,7 @@ class LoadBalancerSettings(Document):
     warmup: Warmup | None = None
 
 
-class TCPKeepalive(Document):
+class TCPKeepalive(Document, frozen=True):
     """Keep-alive probes of the kernel."""
 
     probes: int | None = None
@@ -133,7 +133,7 @@ class TCPKeepalive(Document):
     interval: Duration | None = None
 
 
-class TCPSettings(Document):
+class TCPSettings(Document, frozen=True):
     """Limits on connections."""
 
     max_connections: int | None = None
@@ -143,7 +143,7 @@ class TCPSettings(Document):
     idle_timeout: Duration | None = None
 
 
-class HTTPSettings(Document):
+class HTTPSettings(Document, frozen=True):
     """Limits on requests."""
 
     http1_max_pending_requests: int | None = None
@@ -156,14 +156,14 @@ class HTTPSettings(Document):
     max_concurrent_streams: int | None = None
 
 
-class ConnectionPoolSettings(Document):
+class ConnectionPoolSettings(Document, frozen=True):
     """Limits per service."""
 
     tcp: TCPSettings | None = None
     http: HTTPSettings | None = None
 
 
-class OutlierDetection(Document):
+class OutlierDetection(Document, frozen=True):
     """When an endpoint is taken out for its behaviour."""
 
     consecutive_errors: int | None = None
@@ -177,7 +177,7 @@ class OutlierDetection(Document):
     min_health_percent: int | None = None
 
 
-class ClientTLSSettings(Document):
+class ClientTLSSettings(Document, frozen=True):
     """TLS towards the destination."""
 
     mode: Literal["DISABLE", "SIMPLE", "MUTUAL", "ISTIO_MUTUAL"] | None = None
@@ -191,7 +191,7 @@ class ClientTLSSettings(Document):
     ca_crl: str | None = None
 
 
-class TunnelSettings(Document):
+class TunnelSettings(Document, frozen=True):
     """Tunnel through another proxy."""
 
     target_host: str
@@ -199,20 +199,20 @@ class TunnelSettings(Document):
     protocol: str | None = None
 
 
-class ProxyProtocol(Document):
+class ProxyProtocol(Document, frozen=True):
     """Send a PROXY protocol header."""
 
     version: Literal["V1", "V2"] | None = None
 
 
-class RetryBudget(Document):
+class RetryBudget(Document, frozen=True):
     """The share of calls that may be retries."""
 
     percent: Percentage | None = None
     min_retry_concurrency: int | None = None
 
 
-class PortTrafficPolicy(Document):
+class PortTrafficPolicy(Document, frozen=True):
     """Traffic policy of one port; it replaces the destination's, defaults included."""
 
     port: PortSelector | None = None
@@ -222,7 +222,7 @@ class PortTrafficPolicy(Document):
     tls: ClientTLSSettings | None = None
 
 
-class TrafficPolicy(Document):
+class TrafficPolicy(Document, frozen=True):
     """What happens to calls once their destination is known."""
 
     load_balancer: LoadBalancerSettings | None = None
@@ -235,7 +235,7 @@ class TrafficPolicy(Document):
     retry_budget: RetryBudget | None = None
 
 
-class Subset(Document):
+class Subset(Document, frozen=True):
     """Some endpoints of a service, by their labels."""
 
     name: str
@@ -243,7 +243,7 @@ class Subset(Document):
     traffic_policy: TrafficPolicy | None = None
 
 
-class DestinationRuleSpec(Document):
+class DestinationRuleSpec(Document, frozen=True):
     """Policies for calls to one host."""
 
     host: str

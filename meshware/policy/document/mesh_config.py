@@ -26,13 +26,13 @@ __all__ = [
 ]
 
 
-class MeshOutboundTrafficPolicy(Document):
+class MeshOutboundTrafficPolicy(Document, frozen=True):
     """What happens to hosts that the mesh does not know."""
 
     mode: Literal["REGISTRY_ONLY", "ALLOW_ANY"] | None = None
 
 
-class PathNormalization(Document):
+class PathNormalization(Document, frozen=True):
     """How paths are normalised before anything decides on them."""
 
     normalization: (
@@ -40,26 +40,26 @@ class PathNormalization(Document):
     ) = None
 
 
-class GatewayTopology(Document):
+class GatewayTopology(Document, frozen=True):
     """How many proxies stand in front."""
 
     num_trusted_proxies: int | None = None
 
 
-class DefaultConfig(Document):
+class DefaultConfig(Document, frozen=True):
     """Settings of every process."""
 
     gateway_topology: GatewayTopology | None = None
 
 
-class CertificateData(Document):
+class CertificateData(Document, frozen=True):
     """The roots of other trust domains."""
 
     pem: str | None = None
     trust_domains: tuple[str, ...] | None = None
 
 
-class IncludeRequestBody(Document):
+class IncludeRequestBody(Document, frozen=True):
     """How much of a request's body an authorizer is shown."""
 
     max_request_bytes: int | None = None
@@ -67,7 +67,7 @@ class IncludeRequestBody(Document):
     pack_as_bytes: bool | None = None
 
 
-class AuthzProviderHttp(Document):
+class AuthzProviderHttp(Document, frozen=True):
     """An external authorizer that speaks HTTP."""
 
     service: str
@@ -84,14 +84,14 @@ class AuthzProviderHttp(Document):
     headers_to_downstream_on_allow: tuple[str, ...] | None = None
 
 
-class ExtensionProvider(Document):
+class ExtensionProvider(Document, frozen=True):
     """Something outside of the mesh that policies name."""
 
     name: str
     envoy_ext_authz_http: AuthzProviderHttp | None = None
 
 
-class DefaultProviders(Document):
+class DefaultProviders(Document, frozen=True):
     """Providers that count where Telemetry names none."""
 
     tracing: tuple[str, ...] | None = None
@@ -99,20 +99,20 @@ class DefaultProviders(Document):
     access_logging: tuple[str, ...] | None = None
 
 
-class Identity(Document):
+class Identity(Document, frozen=True):
     """Where identities come from. Ours."""
 
     provider: Literal["embedded", "files", "workload-api"] | None = None
 
 
-class NodeIdentity(Document):
+class NodeIdentity(Document, frozen=True):
     """The Unix user that a service account's workloads run as. Ours."""
 
     service_account: str
     user: str
 
 
-class MeshConfigSpec(Document):
+class MeshConfigSpec(Document, frozen=True):
     """Mesh-wide settings."""
 
     trust_domain: str | None = None

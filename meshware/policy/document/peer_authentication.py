@@ -9,13 +9,13 @@ from meshware.policy.document.common import Document, WorkloadSelector
 __all__ = ["MutualTLS", "PeerAuthenticationSpec"]
 
 
-class MutualTLS(Document):
+class MutualTLS(Document, frozen=True):
     """The mode of one scope."""
 
     mode: Literal["UNSET", "DISABLE", "PERMISSIVE", "STRICT"] | None = None
 
 
-class PeerAuthenticationSpec(Document):
+class PeerAuthenticationSpec(Document, frozen=True):
     """Whether callers of some workloads must show a certificate."""
 
     selector: WorkloadSelector | None = None

@@ -14,21 +14,21 @@ from meshware.policy.document.common import (
 __all__ = ["ClaimToHeader", "JWTHeader", "JWTRule", "RequestAuthenticationSpec"]
 
 
-class JWTHeader(Document):
+class JWTHeader(Document, frozen=True):
     """A header that may carry a token."""
 
     name: str
     prefix: str | None = None
 
 
-class ClaimToHeader(Document):
+class ClaimToHeader(Document, frozen=True):
     """A claim that is passed on in a header."""
 
     header: str
     claim: str
 
 
-class JWTRule(Document):
+class JWTRule(Document, frozen=True):
     """One issuer: its keys, its audiences, where its tokens are."""
 
     issuer: str | None = None
@@ -46,7 +46,7 @@ class JWTRule(Document):
     space_delimited_claims: tuple[str, ...] | None = None
 
 
-class RequestAuthenticationSpec(Document):
+class RequestAuthenticationSpec(Document, frozen=True):
     """Which tokens are good at some workloads."""
 
     selector: WorkloadSelector | None = None

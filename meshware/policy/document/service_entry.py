@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 
-class ServicePort(Document):
+class ServicePort(Document, frozen=True):
     """One port of a service."""
 
     number: Port
@@ -34,13 +34,13 @@ class ServicePort(Document):
     target_port: Port | None = None
 
 
-class LabelSelector(Document):
+class LabelSelector(Document, frozen=True):
     """Workloads by their labels, as networking kinds write it."""
 
     labels: Labels | None = None
 
 
-class WorkloadEntrySpec(Document):
+class WorkloadEntrySpec(Document, frozen=True):
     """One instance of a workload: where it is reached and who it is."""
 
     address: str | None = None
@@ -52,7 +52,7 @@ class WorkloadEntrySpec(Document):
     service_account: str | None = None
 
 
-class ServiceEntrySpec(Document):
+class ServiceEntrySpec(Document, frozen=True):
     """Hosts that are services of the mesh, and their endpoints."""
 
     hosts: tuple[str, ...]
@@ -66,21 +66,21 @@ class ServiceEntrySpec(Document):
     subject_alt_names: tuple[str, ...] | None = None
 
 
-class ObjectMeta(Document):
+class ObjectMeta(Document, frozen=True):
     """Labels and annotations that every workload of a group has."""
 
     labels: Labels | None = None
     annotations: Labels | None = None
 
 
-class HTTPHeader(Document):
+class HTTPHeader(Document, frozen=True):
     """A header of a probe's request."""
 
     name: str | None = None
     value: str | None = None
 
 
-class HTTPHealthCheckConfig(Document):
+class HTTPHealthCheckConfig(Document, frozen=True):
     """Probe by an HTTP request."""
 
     port: Port
@@ -90,27 +90,27 @@ class HTTPHealthCheckConfig(Document):
     http_headers: tuple[HTTPHeader, ...] | None = None
 
 
-class TCPHealthCheckConfig(Document):
+class TCPHealthCheckConfig(Document, frozen=True):
     """Probe by a TCP connection."""
 
     port: Port
     host: str | None = None
 
 
-class ExecHealthCheckConfig(Document):
+class ExecHealthCheckConfig(Document, frozen=True):
     """Probe by a command."""
 
     command: tuple[str, ...]
 
 
-class GrpcHealthCheckConfig(Document):
+class GrpcHealthCheckConfig(Document, frozen=True):
     """Probe by the gRPC health service."""
 
     port: Port | None = None
     service: str | None = None
 
 
-class ReadinessProbe(Document):
+class ReadinessProbe(Document, frozen=True):
     """How the health of a group's workloads is found out."""
 
     initial_delay_seconds: int | None = None
@@ -124,7 +124,7 @@ class ReadinessProbe(Document):
     grpc: GrpcHealthCheckConfig | None = None
 
 
-class WorkloadGroupSpec(Document):
+class WorkloadGroupSpec(Document, frozen=True):
     """What the workloads of a group have in common."""
 
     template: WorkloadEntrySpec

@@ -12,7 +12,7 @@ from meshware.policy.document.virtual_service import HTTPMatchRequest
 __all__ = ["ServicePolicyRoute", "ServicePolicySpec"]
 
 
-class ServicePolicyRoute(Document):
+class ServicePolicyRoute(Document, frozen=True):
     """Extras for the calls that match; without `match` for all of a host."""
 
     match: tuple[HTTPMatchRequest, ...] | None = None
@@ -22,7 +22,7 @@ class ServicePolicyRoute(Document):
     deadline: Duration | None = None
 
 
-class ServicePolicySpec(Document):
+class ServicePolicySpec(Document, frozen=True):
     """Outbound extras for some hosts; the first rule that matches a call counts."""
 
     hosts: tuple[str, ...]

@@ -23,7 +23,7 @@ CaptureMode = Literal["DEFAULT", "IPTABLES", "NONE"]
 TLSVersion = Literal["TLS_AUTO", "TLSV1_0", "TLSV1_1", "TLSV1_2", "TLSV1_3"]
 
 
-class SidecarPort(Document):
+class SidecarPort(Document, frozen=True):
     """A port that a sidecar listens on."""
 
     number: Port | None = None
@@ -32,7 +32,7 @@ class SidecarPort(Document):
     target_port: Port | None = None
 
 
-class IstioEgressListener(Document):
+class IstioEgressListener(Document, frozen=True):
     """Which hosts a client may know, as `namespace/host`."""
 
     hosts: tuple[str, ...]
@@ -41,7 +41,7 @@ class IstioEgressListener(Document):
     capture_mode: CaptureMode | None = None
 
 
-class TLSCertificate(Document):
+class TLSCertificate(Document, frozen=True):
     """One pair of key and certificate."""
 
     server_certificate: str | None = None
@@ -49,7 +49,7 @@ class TLSCertificate(Document):
     ca_certificates: str | None = None
 
 
-class ServerTLSSettings(Document):
+class ServerTLSSettings(Document, frozen=True):
     """TLS of a listener."""
 
     https_redirect: bool | None = None
@@ -75,7 +75,7 @@ class ServerTLSSettings(Document):
     tls_certificates: tuple[TLSCertificate, ...] | None = None
 
 
-class IstioIngressListener(Document):
+class IstioIngressListener(Document, frozen=True):
     """A listener for inbound calls."""
 
     port: SidecarPort
@@ -86,14 +86,14 @@ class IstioIngressListener(Document):
     connection_pool: ConnectionPoolSettings | None = None
 
 
-class OutboundTrafficPolicy(Document):
+class OutboundTrafficPolicy(Document, frozen=True):
     """What happens to hosts that the mesh does not know."""
 
     mode: Literal["REGISTRY_ONLY", "ALLOW_ANY"] | None = None
     egress_proxy: Destination | None = None
 
 
-class SidecarSpec(Document):
+class SidecarSpec(Document, frozen=True):
     """What some clients know of the mesh."""
 
     workload_selector: LabelSelector | None = None

@@ -33,25 +33,25 @@ __all__ = [
 Mode = Literal["CLIENT_AND_SERVER", "CLIENT", "SERVER"]
 
 
-class ProviderRef(Document):
+class ProviderRef(Document, frozen=True):
     """A provider by its name in MeshConfig."""
 
     name: str
 
 
-class LogSelector(Document):
+class LogSelector(Document, frozen=True):
     """Which side a rule is for."""
 
     mode: Mode | None = None
 
 
-class Filter(Document):
+class Filter(Document, frozen=True):
     """A CEL expression over Envoy's attributes."""
 
     expression: str | None = None
 
 
-class AccessLogging(Document):
+class AccessLogging(Document, frozen=True):
     """Which calls are logged, and where."""
 
     match: LogSelector | None = None
@@ -60,7 +60,7 @@ class AccessLogging(Document):
     filter: Filter | None = None
 
 
-class MetricSelector(Document):
+class MetricSelector(Document, frozen=True):
     """Which metric and side an override is for."""
 
     metric: (
@@ -83,14 +83,14 @@ class MetricSelector(Document):
     mode: Mode | None = None
 
 
-class TagOverride(Document):
+class TagOverride(Document, frozen=True):
     """Change or remove one label."""
 
     operation: Literal["UPSERT", "REMOVE"] | None = None
     value: str | None = None
 
 
-class MetricsOverride(Document):
+class MetricsOverride(Document, frozen=True):
     """Change or drop one metric."""
 
     match: MetricSelector | None = None
@@ -98,7 +98,7 @@ class MetricsOverride(Document):
     tag_overrides: dict[str, TagOverride] | None = None
 
 
-class Metrics(Document):
+class Metrics(Document, frozen=True):
     """Which metrics are kept, and where."""
 
     providers: tuple[ProviderRef, ...] | None = None
@@ -106,33 +106,33 @@ class Metrics(Document):
     reporting_interval: Duration | None = None
 
 
-class LiteralTag(Document):
+class LiteralTag(Document, frozen=True):
     """A tag with a fixed value."""
 
     value: str
 
 
-class EnvironmentTag(Document):
+class EnvironmentTag(Document, frozen=True):
     """A tag from an environment variable."""
 
     name: str
     default_value: str | None = None
 
 
-class HeaderTag(Document):
+class HeaderTag(Document, frozen=True):
     """A tag from a request header."""
 
     name: str
     default_value: str | None = None
 
 
-class FormatterTag(Document):
+class FormatterTag(Document, frozen=True):
     """A tag from an access log format string."""
 
     value: str
 
 
-class CustomTag(Document):
+class CustomTag(Document, frozen=True):
     """Where a tag's value comes from; exactly one is set."""
 
     literal: LiteralTag | None = None
@@ -141,7 +141,7 @@ class CustomTag(Document):
     formatter: FormatterTag | None = None
 
 
-class Tracing(Document):
+class Tracing(Document, frozen=True):
     """Which calls are traced, and how."""
 
     match: LogSelector | None = None
@@ -154,7 +154,7 @@ class Tracing(Document):
     use_request_id_for_trace_sampling: bool | None = None
 
 
-class TelemetrySpec(Document):
+class TelemetrySpec(Document, frozen=True):
     """What is measured, traced and logged at some workloads."""
 
     selector: WorkloadSelector | None = None

@@ -45,13 +45,13 @@ __all__ = [
 ]
 
 
-class PortSelector(Document):
+class PortSelector(Document, frozen=True):
     """A port by its number."""
 
     number: Port | None = None
 
 
-class Destination(Document):
+class Destination(Document, frozen=True):
     """Where calls go: a host, one of its subsets, one of its ports."""
 
     host: str
@@ -59,7 +59,7 @@ class Destination(Document):
     port: PortSelector | None = None
 
 
-class HeaderOperations(Document):
+class HeaderOperations(Document, frozen=True):
     """Headers to set, add and remove."""
 
     set: Labels | None = None
@@ -67,20 +67,20 @@ class HeaderOperations(Document):
     remove: tuple[str, ...] | None = None
 
 
-class Headers(Document):
+class Headers(Document, frozen=True):
     """Header operations on requests and responses."""
 
     request: HeaderOperations | None = None
     response: HeaderOperations | None = None
 
 
-class Percent(Document):
+class Percent(Document, frozen=True):
     """A share of calls."""
 
     value: Percentage | None = None
 
 
-class HTTPMatchRequest(Document):
+class HTTPMatchRequest(Document, frozen=True):
     """Conditions on a call; all that are set must hold."""
 
     name: str | None = None
@@ -99,7 +99,7 @@ class HTTPMatchRequest(Document):
     stat_prefix: str | None = None
 
 
-class HTTPRouteDestination(Document):
+class HTTPRouteDestination(Document, frozen=True):
     """One weighted destination."""
 
     destination: Destination
@@ -107,7 +107,7 @@ class HTTPRouteDestination(Document):
     headers: Headers | None = None
 
 
-class HTTPRedirect(Document):
+class HTTPRedirect(Document, frozen=True):
     """Answer with a redirect."""
 
     uri: str | None = None
@@ -118,35 +118,35 @@ class HTTPRedirect(Document):
     redirect_code: int | None = None
 
 
-class HTTPBody(Document):
+class HTTPBody(Document, frozen=True):
     """A body, as text or base64."""
 
     string: str | None = None
     bytes: str | None = None
 
 
-class HTTPDirectResponse(Document):
+class HTTPDirectResponse(Document, frozen=True):
     """Answer without an upstream."""
 
     status: int
     body: HTTPBody | None = None
 
 
-class Delegate(Document):
+class Delegate(Document, frozen=True):
     """Another VirtualService that goes on with the routing."""
 
     name: str | None = None
     namespace: str | None = None
 
 
-class RegexRewrite(Document):
+class RegexRewrite(Document, frozen=True):
     """Rewrite a path by an RE2 pattern."""
 
     match: str | None = None
     rewrite: str | None = None
 
 
-class HTTPRewrite(Document):
+class HTTPRewrite(Document, frozen=True):
     """Rewrite the path or the Host of a request."""
 
     uri: str | None = None
@@ -154,7 +154,7 @@ class HTTPRewrite(Document):
     uri_regex_rewrite: RegexRewrite | None = None
 
 
-class HTTPRetry(Document):
+class HTTPRetry(Document, frozen=True):
     """When and how often an attempt is made again."""
 
     attempts: int | None = None
@@ -165,7 +165,7 @@ class HTTPRetry(Document):
     backoff: Duration | None = None
 
 
-class FaultDelay(Document):
+class FaultDelay(Document, frozen=True):
     """Delay a share of calls."""
 
     fixed_delay: Duration | None = None
@@ -174,7 +174,7 @@ class FaultDelay(Document):
     percent: int | None = None
 
 
-class FaultAbort(Document):
+class FaultAbort(Document, frozen=True):
     """Refuse a share of calls."""
 
     http_status: int | None = None
@@ -183,21 +183,21 @@ class FaultAbort(Document):
     percentage: Percent | None = None
 
 
-class HTTPFaultInjection(Document):
+class HTTPFaultInjection(Document, frozen=True):
     """Faults on purpose."""
 
     delay: FaultDelay | None = None
     abort: FaultAbort | None = None
 
 
-class HTTPMirrorPolicy(Document):
+class HTTPMirrorPolicy(Document, frozen=True):
     """A copy of each call that is sent elsewhere."""
 
     destination: Destination
     percentage: Percent | None = None
 
 
-class CorsPolicy(Document):
+class CorsPolicy(Document, frozen=True):
     """Which origins a browser may call from."""
 
     allow_origin: tuple[str, ...] | None = None
@@ -210,7 +210,7 @@ class CorsPolicy(Document):
     unmatched_preflights: Literal["UNSPECIFIED", "FORWARD", "IGNORE"] | None = None
 
 
-class HTTPRoute(Document):
+class HTTPRoute(Document, frozen=True):
     """One rule: what it takes and what happens to it."""
 
     name: str | None = None
@@ -232,7 +232,7 @@ class HTTPRoute(Document):
     headers: Headers | None = None
 
 
-class L4MatchAttributes(Document):
+class L4MatchAttributes(Document, frozen=True):
     """Conditions on a TCP connection."""
 
     destination_subnets: tuple[str, ...] | None = None
@@ -243,7 +243,7 @@ class L4MatchAttributes(Document):
     gateways: tuple[str, ...] | None = None
 
 
-class TLSMatchAttributes(Document):
+class TLSMatchAttributes(Document, frozen=True):
     """Conditions on a TLS connection."""
 
     sni_hosts: tuple[str, ...]
@@ -254,28 +254,28 @@ class TLSMatchAttributes(Document):
     gateways: tuple[str, ...] | None = None
 
 
-class RouteDestination(Document):
+class RouteDestination(Document, frozen=True):
     """One weighted destination of a connection."""
 
     destination: Destination
     weight: int | None = None
 
 
-class TCPRoute(Document):
+class TCPRoute(Document, frozen=True):
     """One rule for TCP connections."""
 
     match: tuple[L4MatchAttributes, ...] | None = None
     route: tuple[RouteDestination, ...] | None = None
 
 
-class TLSRoute(Document):
+class TLSRoute(Document, frozen=True):
     """One rule for TLS connections."""
 
     match: tuple[TLSMatchAttributes, ...]
     route: tuple[RouteDestination, ...] | None = None
 
 
-class VirtualServiceSpec(Document):
+class VirtualServiceSpec(Document, frozen=True):
     """How calls to some hosts are routed."""
 
     hosts: tuple[str, ...] | None = None
