@@ -21,9 +21,9 @@ from meshware.policy.document.virtual_service import (
     HTTPRoute,
     VirtualServiceSpec,
 )
+from meshware.policy.labels import selects
 from meshware.policy.names import expand
 from meshware.policy.record_types import EndpointRecord
-from meshware.policy.records import selects
 from meshware.policy.request_match import request_matcher, usable
 from meshware.policy.view import Found, ServiceView, View
 

@@ -25,6 +25,7 @@ from meshware.policy.document.service_entry import (
 from meshware.policy.document.service_policy import ServicePolicySpec
 from meshware.policy.document.sidecar import SidecarSpec
 from meshware.policy.document.virtual_service import VirtualServiceSpec
+from meshware.policy.labels import selects
 from meshware.policy.names import expand, is_partial_wildcard
 from meshware.policy.parse import Resource
 from meshware.policy.record_types import (
@@ -42,7 +43,7 @@ from meshware.policy.record_types import (
     WorkloadRecord,
 )
 
-__all__ = ["build_records", "selects"]
+__all__ = ["build_records"]
 
 
 def build_records(resources: Iterable[Resource]) -> dict[str, bytes]:
@@ -65,11 +66,6 @@ def build_records(resources: Iterable[Resource]) -> dict[str, bytes]:
     if partial:
         records["partial-wildcards"] = PartialWildcards(hosts=dict(partial))
     return {key: msgspec.json.encode(records[key]) for key in sorted(records)}
-
-
-def selects(selector: Labels | None, labels: Mapping[str, str]) -> bool:
-    """Say whether labels satisfy an equality selector; none or an empty one selects all."""
-    return all(labels.get(name) == value for name, value in (selector or {}).items())
 
 
 def _age(resource: Resource) -> tuple[str, str, str]:

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from meshware.call import RequestHead
 from meshware.policy.document.common import StringMatch
 from meshware.policy.document.virtual_service import HTTPMatchRequest
+from meshware.policy.labels import selects
 from meshware.policy.match import string_matcher
-from meshware.policy.records import selects
 from meshware.policy.view import Client
 
 __all__ = ["request_matcher", "usable"]

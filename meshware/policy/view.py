@@ -20,6 +20,7 @@ from meshware.policy.document.service_policy import ServicePolicySpec
 from meshware.policy.document.sidecar import SidecarSpec
 from meshware.policy.document.virtual_service import VirtualServiceSpec
 from meshware.policy.file import Records
+from meshware.policy.labels import selects
 from meshware.policy.names import candidates, matches, wildcards
 from meshware.policy.record_types import (
     Candidate,
@@ -32,7 +33,6 @@ from meshware.policy.record_types import (
     ServiceRecord,
     SidecarIndex,
 )
-from meshware.policy.records import selects
 
 __all__ = ["Client", "Found", "ServiceView", "View", "view"]
 
