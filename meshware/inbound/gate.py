@@ -117,6 +117,7 @@ class Gate:
         partly = candidates(None, head.partial_paths, mode) if head.partial_paths else ()
         if means is None or partly is None:
             return self._deny(asked, 400, "bad_request{the path cannot be normalised}")
+        asked.candidates = means
 
         hosts = head.headers("host")
         facts = Facts(
@@ -152,6 +153,7 @@ class Gate:
             reason="via_upstream",
             policy=verdict.policy,
             rule=verdict.rule,
+            candidates=asked.candidates,
             call=Call(
                 request_id=request_id,
                 trace_id=trace.trace_id,
@@ -176,6 +178,7 @@ class Gate:
             reason=reason,
             policy=verdict.policy,
             rule=verdict.rule,
+            candidates=asked.candidates,
             status=status,
             body=_BODIES[status],
             headers=(*_TEXT, ("retry-after", "1")) if status == 503 else _TEXT,
@@ -194,6 +197,7 @@ class _Question:
     started_at: float
     snapshot: Snapshot | None = None
     request_id: str | None = None
+    candidates: tuple[str, ...] = ()
 
     @property
     def generation(self) -> int:

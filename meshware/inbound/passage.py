@@ -35,6 +35,7 @@ class Passage:
     reason: str  # Envoy's response code details
     policy: str | None = None  # "namespace/name" of the policy that decided; None: none did
     rule: int | None = None
+    candidates: tuple[str, ...] = ()  # the paths that it may mean, normalised; all were decided
     is_finished: bool = False
 
     def finish(self, status: int, *, is_complete: bool = True) -> None:

@@ -46,6 +46,7 @@ class InboundView:
     """What the gate needs: this workload's rules and facts."""
 
     rules: InboundRules
+    address: str | None = None  # of a WorkloadEntry
     ports: tuple[int, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
 
@@ -198,6 +199,7 @@ class Snapshot:
             rules = compile_inbound([_policy(self._records, key) for key in workload.authorization])
         return InboundView(
             rules=rules,
+            address=workload.address,
             ports=tuple(sorted((workload.ports or {}).values())),
             labels=workload.labels,
         )

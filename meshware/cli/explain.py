@@ -1,0 +1,144 @@
+"""`meshware explain`: what policy decides about a call, and why."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from meshware.cli.options import format_option
+from meshware.errors import PolicyFileError, SettingsError
+from meshware.policy.file import MemoryRecords
+from meshware.runtime.explain import Answer, Explainer, Question
+from meshware.runtime.policy_file import open_policy_file, trusted_owners
+from meshware.runtime.readers import compile_sources, is_source
+from meshware.runtime.settings import workload_client
+
+__all__ = ["command"]
+
+USAGE = 2
+_QUESTION = msgspec.json.Decoder(Question)
+
+
+@click.command("explain", short_help="Tell what policy decides about a call, and why.")
+@click.option(
+    "--policy",
+    type=click.Path(path_type=Path),
+    envvar="MESH_CONFIG",
+    required=True,
+    help="A policy file, or a YAML file or directory.  [default: $MESH_CONFIG]",
+)
+@click.option(
+    "--workload",
+    envvar="MESH_WORKLOAD",
+    required=True,
+    help="namespace/name of the workload that is asked.  [default: $MESH_WORKLOAD]",
+)
+@click.option("--batch", is_flag=True, help="Answer each line of NDJSON with one, as JSON.")
+@format_option
+def command(policy: Path, workload: str, batch: bool, output: str) -> int:
+    """Answer questions about calls, read as JSON from standard input.
+
+    A question: {"direction": "inbound", "method": "GET", "path": "/reviews/1", "source": {"ip":
+    "10.0.0.9"}, "headers": [["end-user", "jason"]]}, or with "outbound" and the "host" that is
+    called. Exit code: 1 when a single call is refused, 2 when a question cannot be read.
+    """
+    explainer = _explainer(policy, workload)
+    if explainer.snapshot.inbound is None:
+        _warn(f"the policy names no workload {workload}: inbound calls are answered 503")
+    unread = 0
+    answers = []
+    for line, text in _questions(sys.stdin.buffer.read(), batch):
+        try:
+            answer = explainer.answer(_QUESTION.decode(text))
+        except (msgspec.MsgspecError, SettingsError, UnicodeDecodeError) as error:
+            if not batch:
+                raise SettingsError(f"the question on standard input: {error}") from None
+            unread += 1
+            _warn(f"line {line} of standard input: {error}")
+            click.echo(json.dumps({"id": _id_of(text), "error": str(error)}))
+            continue
+        answers.append(answer)
+        in_json = batch or output == "json"
+        click.echo(msgspec.json.encode(answer).decode() if in_json else _text(answer))
+    for failure in explainer.failures:
+        _warn(f"while answering: {failure}")
+    if unread:
+        return USAGE
+    return 1 if not batch and any(answer.is_refused for answer in answers) else 0
+
+
+def _explainer(policy: Path, workload: str) -> Explainer:
+    client = workload_client(workload)
+    if not policy.exists():
+        raise SettingsError(f"{policy}: no such file or directory")
+    if is_source(policy):
+        return Explainer(MemoryRecords(compile_sources(policy)), client)
+    try:
+        records = open_policy_file(policy, trusted_owners(None))
+    except PolicyFileError as error:
+        raise SettingsError(f"{policy}: {error}") from error
+    return Explainer(records, client, records.header.generation)
+
+
+def _questions(data: bytes, batch: bool) -> Iterator[tuple[int, bytes]]:
+    """Yield questions with their line numbers; one JSON object may span lines."""
+    if batch:
+        for number, line in enumerate(data.splitlines(), 1):
+            if line.strip():
+                yield number, line
+        return
+    if not data.strip():
+        raise SettingsError("standard input is empty; write the question there, as JSON")
+    yield 1, data
+
+
+def _id_of(text: bytes) -> Any:
+    """Return the id of a question that cannot be answered, if that much can be read."""
+    try:
+        question = json.loads(text)
+    except ValueError:
+        return None
+    return question.get("id") if isinstance(question, dict) else None
+
+
+def _warn(message: str) -> None:
+    click.echo(f"meshware: {message}", err=True)
+
+
+def _text(answer: Answer) -> str:
+    """Return an answer for people."""
+    name = "" if answer.id is None else f"{answer.id}: "
+    if answer.inbound is not None:
+        inbound = answer.inbound
+        by = "no rule" if inbound.policy is None else f"{inbound.policy}, rule {inbound.rule}"
+        lines = [f"{name}{inbound.verdict}, status {inbound.status}, by {by} ({inbound.reason})"]
+        lines += [f"  path decided on: {path}" for path in inbound.candidates]
+        return "\n".join(lines)
+    outbound = answer.outbound
+    assert outbound is not None
+    if outbound.status is not None:
+        where = "" if outbound.route is None else f", route {outbound.route}"
+        return f"{name}answered {outbound.status} here, flag {outbound.flag}{where}"
+    if outbound.destination is None:
+        return f"{name}passed through: the mesh does not know the host"
+    subset = "" if outbound.subset is None else f", subset {outbound.subset}"
+    lines = [
+        f"{name}route {outbound.route} to {outbound.destination}:{outbound.port}{subset}",
+        "  time-out: " + ("none" if outbound.timeout_s is None else f"{outbound.timeout_s:g} s"),
+    ]
+    if outbound.retries is not None:
+        retries = outbound.retries
+        per_try = retries.per_try_timeout_s
+        each = "" if per_try is None else f", {per_try:g} s each"
+        lines.append(f"  retries: {retries.attempts}{each}, on {', '.join(retries.on)}")
+    lines += [
+        f"  endpoint: {endpoint.address}:{endpoint.port} ({endpoint.state})"
+        for endpoint in outbound.endpoints
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,326 @@
+"""Answer "what would happen to this call, and why" with the objects that decide real calls.
+
+An inbound question goes through the gate, an outbound one through the exchange up to its first
+action: there is no second copy of any rule here, only the words in and out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from random import Random
+from typing import Literal
+
+import msgspec
+
+from meshware.call import HeaderLookup, Raise, Reply, RequestHead, Send
+from meshware.errors import SettingsError
+from meshware.events import Event, OutboundEvent
+from meshware.inbound.gate import Gate
+from meshware.inbound.head import InboundHead
+from meshware.inbound.passage import Admission
+from meshware.inbound.wellformed import split_target
+from meshware.outbound.exchange import exchange
+from meshware.outbound.ledger import Ledger
+from meshware.policy.file import Records
+from meshware.policy.outbound_tables import Route
+from meshware.policy.paths import decoded
+from meshware.policy.snapshot import Snapshot, build_snapshot
+from meshware.policy.view import Client
+
+__all__ = ["Answer", "Explainer", "Question", "Source"]
+
+
+class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who calls. `principal` is without scheme: `cluster.local/ns/x/sa/y`."""
+
+    principal: str | None = None
+    namespace: str | None = None
+    labels: dict[str, str] | None = None
+    ip: str | None = None
+
+
+class Question(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One call to decide."""
+
+    direction: Literal["inbound", "outbound"]
+    id: str | int | None = None
+    source: Source = Source()
+    method: str = "GET"
+    scheme: str = "http"
+    host: str | None = None  # as the caller writes it, with or without a port
+    port: int | None = None
+    path: str = "/"  # the raw target, query included
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class InboundAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What the gate says."""
+
+    verdict: Literal["allow", "deny", "unauthenticated", "bad_request"]
+    status: int
+    body: str | None  # of the refusal
+    policy: str | None  # "namespace/name" of the policy that decided
+    rule: int | None  # position in its rules
+    principal: str | None
+    request_principal: str | None
+    candidates: tuple[str, ...]  # the paths that the request may mean
+    reason: str  # Envoy's response code details
+
+
+class EndpointAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """One endpoint of the cluster that was chosen."""
+
+    address: str
+    port: int
+    state: Literal["healthy"] = "healthy"
+
+
+class RetriesAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The retry rule of the route. `attempts` is Istio's number: tries after the first."""
+
+    attempts: int
+    per_try_timeout_s: float | None
+    on: tuple[str, ...]
+
+
+class OutboundAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What the exchange does first."""
+
+    route: str | None
+    destination: str | None  # full host name
+    subset: str | None
+    port: int | None
+    endpoints: tuple[EndpointAnswer, ...]
+    timeout_s: float | None
+    retries: RetriesAnswer | None
+    flag: str  # "-": none
+    status: int | None  # of an answer in place of the upstream's
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to one question; the side that was not asked for is None."""
+
+    id: str | int | None
+    inbound: InboundAnswer | None = None
+    outbound: OutboundAnswer | None = None
+
+    @property
+    def is_refused(self) -> bool:
+        """Say whether the call would not reach an app."""
+        if self.inbound is not None:
+            return self.inbound.verdict != "allow"
+        return self.outbound is not None and self.outbound.status is not None
+
+
+class Explainer:
+    """Answers questions about one workload under one policy.
+
+    Args:
+        records: the policy.
+        client: the workload.
+        generation: of the policy.
+
+    Raises:
+        PolicyError: the records cannot be compiled.
+
+    Attributes:
+        snapshot: the policy as the workload sees it.
+        failures: what went wrong while answering; the answers are those of a process in which the
+            same went wrong.
+    """
+
+    def __init__(self, records: Records, client: Client, generation: int = 0) -> None:
+        self._records = records
+        self._client = client
+        self._generation = generation
+        self.failures: list[Exception] = []
+        self._snapshot_for = lru_cache(maxsize=64)(self._compile)
+        self.snapshot: Snapshot = self._snapshot_for(client.namespace, None)
+        # Chance of its own, so that many questions draw weighted destinations by their weights.
+        self._rng = Random(0)
+        self._gate = Gate(
+            lambda: self.snapshot,
+            monotonic=_at_rest,
+            new_request_id=lambda: "",
+            sink=_nowhere,
+            on_error=self.failures.append,
+        )
+
+    def answer(self, question: Question) -> Answer:
+        """Answer one question.
+
+        Raises:
+            SettingsError: an outbound question names no host.
+        """
+        if question.direction == "inbound":
+            return Answer(id=question.id, inbound=self._inbound(question))
+        return Answer(id=question.id, outbound=self._outbound(question))
+
+    def _compile(self, namespace: str, labels: tuple[tuple[str, str], ...] | None) -> Snapshot:
+        client = self._client
+        if labels is not None or namespace != client.namespace:
+            client = Client(namespace=namespace, labels=dict(labels or ()))
+        return build_snapshot(
+            self._records, client, generation=self._generation, on_refusal=self._refused
+        )
+
+    def _refused(self, _name: str, error: Exception) -> None:
+        self.failures.append(error)
+
+    # --- inbound ------------------------------------------------------------------------------
+
+    def _inbound(self, question: Question) -> InboundAnswer:
+        known = self.snapshot.inbound
+        port = question.port
+        if port is None and known is not None and len(known.ports) == 1:
+            port = known.ports[0]
+        headers = _headers(question, question.host or self._client.name or "")
+        admitted = self._gate.admit(
+            InboundHead(
+                method=question.method,
+                scheme=question.scheme,
+                version="1.1",
+                target=question.path,
+                paths=(decoded(split_target(question.path)),),
+                headers=_lookup(headers),
+                names=tuple(headers),
+                source_ip=question.source.ip,
+                destination_ip=None if known is None else known.address,
+                port=port,
+            )
+        )
+        is_let_in = isinstance(admitted, Admission)
+        status = 200 if isinstance(admitted, Admission) else admitted.status
+        return InboundAnswer(
+            verdict="allow" if is_let_in else _VERDICTS.get(status, "deny"),
+            status=status,
+            body=None if isinstance(admitted, Admission) else admitted.body,
+            policy=admitted.policy,
+            rule=admitted.rule,
+            principal=question.source.principal,
+            request_principal=None,
+            candidates=admitted.candidates,
+            reason=admitted.reason,
+        )
+
+    # --- outbound -----------------------------------------------------------------------------
+
+    def _outbound(self, question: Question) -> OutboundAnswer:
+        head = _request_head(question)
+        source = question.source
+        labels = None if source.labels is None else tuple(sorted(source.labels.items()))
+        snapshot = self._snapshot_for(source.namespace or self._client.namespace, labels)
+        events: list[Event] = []
+        flow = exchange(
+            head, snapshot, Ledger(), monotonic=_at_rest, rng=self._rng, sink=events.append
+        )
+        action = next(flow)
+        flow.close()
+        event = events[0]
+        assert isinstance(event, OutboundEvent)
+        table = snapshot.routes(head.host, head.port)
+        route = table.pick(head) if table is not None else None
+        destination, port, subset = _cluster(event.cluster)
+        endpoints: tuple[EndpointAnswer, ...] = ()
+        if destination is not None and port is not None:
+            cluster = snapshot.cluster((destination, port, subset or ""))
+            endpoints = tuple(
+                EndpointAnswer(address=endpoint.address, port=endpoint.port)
+                for endpoint in (cluster.endpoints if cluster is not None else ())
+            )
+        return OutboundAnswer(
+            route=event.route,
+            destination=destination,
+            subset=subset,
+            port=port,
+            endpoints=endpoints,
+            timeout_s=route.timeout_s if route is not None else None,
+            retries=_retries(route),
+            flag=action.info.flags if isinstance(action, Reply) else "-",
+            status=_status(action),
+        )
+
+
+_VERDICTS: Mapping[int, Literal["deny", "unauthenticated", "bad_request"]] = {
+    400: "bad_request",
+    401: "unauthenticated",
+}
+
+
+def _at_rest() -> float:
+    """Stand still: nothing is sent, so no time passes."""
+    return 0.0
+
+
+def _nowhere(_event: Event) -> None:
+    """Tell nobody: a question is no call."""
+
+
+def _headers(question: Question, host: str) -> dict[str, list[str]]:
+    table: dict[str, list[str]] = {}
+    for name, value in question.headers:
+        table.setdefault(name.lower(), []).append(value)
+    if host:
+        table.setdefault("host", [host])
+    return table
+
+
+def _lookup(table: Mapping[str, list[str]]) -> HeaderLookup:
+    return lambda name: table.get(name, ())
+
+
+def _request_head(question: Question) -> RequestHead:
+    """Return the head that a client transport would make of the same request."""
+    if not question.host:
+        raise SettingsError("an outbound question needs `host`, the service that is called")
+    host, written_port = _split_host(question.host)
+    port = question.port or written_port or (443 if question.scheme == "https" else 80)
+    is_default = port == (443 if question.scheme == "https" else 80)
+    authority = question.host if is_default or written_port else f"{question.host}:{port}"
+    table = _headers(question, "")
+    if "host" in table:
+        authority = table.pop("host")[0]
+    return RequestHead(
+        method=question.method.upper(),
+        scheme=question.scheme,
+        host=host,
+        port=port,
+        authority=authority,
+        target=question.path,
+        headers=_lookup(table),
+        replayable=True,
+    )
+
+
+def _split_host(written: str) -> tuple[str, int | None]:
+    """Split `name:port`, `[::1]:port` or a bare host."""
+    host, colon, port = written.rpartition(":")
+    if not colon or not port.isdigit() or host.count(":") and not host.endswith("]"):
+        host, port = written, ""
+    return host.strip("[]").rstrip(".").lower(), int(port) if port else None
+
+
+def _cluster(name: str) -> tuple[str | None, int | None, str | None]:
+    """Return host, port and subset of an outbound cluster's name; Nones for any other."""
+    parts = name.split("|")
+    if len(parts) != 4:
+        return None, None, None
+    return parts[3], int(parts[1]), parts[2] or None
+
+
+def _retries(route: Route | None) -> RetriesAnswer | None:
+    if route is None:
+        return None
+    rule = route.retry
+    return RetriesAnswer(
+        attempts=rule.retries,
+        per_try_timeout_s=rule.per_try_timeout_s,
+        on=(*sorted(rule.on), *map(str, sorted(rule.statuses))),
+    )
+
+
+def _status(action: object) -> int | None:
+    """Return the status of our own answer; None when the upstream would be asked."""
+    assert isinstance(action, Send | Reply | Raise)
+    return action.status if isinstance(action, Reply) else None
