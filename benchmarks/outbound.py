@@ -157,3 +157,13 @@ def _transports(library: Any) -> None:
     ):
         timings = in_turns({bare: work(Stub()), meshed: work(outer(mesh, inner=Stub()))})
         against_bare(f"{title}: CPU", timings, bare, BUDGET_US)
+
+
+def run() -> None:
+    """Print the outbound rows."""
+    import httpx
+    import httpx2
+
+    _decisions()
+    for library in (httpx, httpx2):
+        _transports(library)

@@ -1,0 +1,34 @@
+"""`make bench`: every table, or those named: `make bench ARGS="inbound outbound"`."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+
+from benchmarks import inbound, outbound, scale, start
+
+TABLES = {
+    "inbound": inbound.run,
+    "outbound": outbound.run,
+    "scale": scale.run,
+    "start": start.run,
+}
+
+
+def main(names: list[str]) -> int:
+    """Run the tables that are named, or all."""
+    unknown = [name for name in names if name not in TABLES]
+    if unknown:
+        print(f"no table {unknown[0]!r}; there are {', '.join(TABLES)}", file=sys.stderr)
+        return 2
+    print(
+        f"Python {platform.python_version()}, {os.cpu_count()} cores. Medians over rounds in which "
+        "all variants took turns;\nspread is (largest - smallest) / median."
+    )
+    for name in names or TABLES:
+        TABLES[name]()
+    return 0
+
+
+sys.exit(main(sys.argv[1:]))
