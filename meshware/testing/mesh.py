@@ -9,7 +9,7 @@ from random import Random
 from typing import Any, ClassVar
 
 from meshware.clock import Clock
-from meshware.errors import PolicyError
+from meshware.errors import SettingsError
 from meshware.events import Event
 from meshware.policy.document.service_entry import (
     ObjectMeta,
@@ -42,11 +42,14 @@ class TestMesh(Mesh):
         policies: YAML text, a `Path` (file or directory), a mapping (one resource), or a list of
             these; checked as one, as the daemon would.
         workload: `namespace/name` of the workload that this process is.
+        bundles: will replace the roots of trust domains; refused until workloads have identities.
         clock: time; the machine's when left out.
         rng: chance; seeded with 0 when left out.
+        port: where the app is reached, as MESH_PORT would say; None: not known.
 
     Raises:
         PolicyError: the policies have problems; all of them are in it.
+        SettingsError: the workload is not a name, or there are bundles.
 
     Attributes:
         events: what happened, oldest first: one event for each call that is over.
@@ -58,11 +61,14 @@ class TestMesh(Mesh):
         self,
         policies: Policies,
         workload: str = "default/app",
+        bundles: Mapping[str, str] | None = None,
         *,
         clock: Clock | None = None,
         rng: Random | None = None,
         port: int | None = None,
     ) -> None:
+        if bundles is not None:
+            raise SettingsError("bundles are not supported yet: there are no identities to verify")
         self.events: list[Event] = []
         super().__init__(
             client=workload_client(workload),
@@ -127,7 +133,7 @@ def _load(part: str | Path | Mapping[str, Any]) -> Loaded:
 
 def _add_workload(resources: list[Resource], client: Client) -> None:
     if client.name is None:
-        raise PolicyError("TestMesh needs a workload")
+        raise SettingsError("TestMesh needs a workload: write namespace/name")
     for resource in resources:
         if (resource.namespace, resource.name) == (client.namespace, client.name) and isinstance(
             resource.spec, WorkloadEntrySpec | WorkloadGroupSpec
