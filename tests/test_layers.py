@@ -36,7 +36,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "syncd": WIRING | {"ca", "dashboard"},
 }
 # These put everything together.
-TOP = frozenset({"cli", "demo", "__init__"})
+TOP = frozenset({"cli", "demo", "__init__", "__main__"})
 
 # Packages that decide: no I/O, no clock, no chance, no threads of their own.
 PURE = VALUES | {"identity", "policy", "inbound", "outbound"}
