@@ -1,0 +1,194 @@
+"""Serve `/healthz` and `/metrics`: is there policy, and what has the daemon done."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socket import AF_INET, AF_INET6
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from meshware.errors import SyncError
+
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
+
+__all__ = ["Address", "Figures", "Listener", "parse_address"]
+
+_IDLE_S = 5.0  # a client that says nothing holds a thread no longer
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen."""
+
+    host: str
+    port: int  # 0: any free one
+
+    def __str__(self) -> str:
+        """Return `host:port`, with brackets around an IPv6 address."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """What the daemon has done, at one moment."""
+
+    generation: int = 0
+    publishes: int = 0
+    refusals: int = 0
+    resources: int = 0
+    workers: int = 0  # that live
+    workers_behind: int = 0  # live, and on another generation than the published one
+    is_refused: bool = False  # the sources cannot be used now
+    published_at_s: float = 0.0  # unix time
+
+
+def parse_address(written: str) -> Address | None:
+    """Return the address that `--listen` names; None for `off`.
+
+    Raises:
+        SyncError: it is neither.
+    """
+    if written == "off":
+        return None
+    host, colon, port = written.rpartition(":")
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    is_port = port.isascii() and port.isdigit() and int(port) <= 65535
+    if not colon or not bare or not is_port or (":" in bare and bare == host):
+        raise SyncError(
+            f"--listen is {written!r}: write HOST:PORT, as 127.0.0.1:15090 or [::1]:15090, or off"
+        )
+    return Address(bare, int(port))
+
+
+class Listener:
+    """An HTTP server in threads of its own, from construction to `stop`.
+
+    Args:
+        address: where.
+        figures: tells what the daemon has done, from any thread.
+
+    Raises:
+        SyncError: the address cannot be had.
+    """
+
+    def __init__(self, address: Address, figures: Callable[[], Figures]) -> None:
+        from prometheus_client import CollectorRegistry
+
+        registry = CollectorRegistry()
+        registry.register(_Collector(figures))
+        server_class = _IPv6Server if ":" in address.host else _Server
+        handler = type("Handler", (_Handler,), {"figures": staticmethod(figures)})
+        handler.registry = registry  # type: ignore[attr-defined]
+        try:
+            self._server = server_class((address.host, address.port), handler)
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise SyncError(
+                f"cannot listen on {address}: {reason}; name another address by --listen, or "
+                "--listen off"
+            ) from error
+        self.address = Address(address.host, self._server.server_address[1])
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, name="meshware-listener", daemon=True
+        )
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop listening."""
+        self._server.shutdown()
+        self._thread.join(timeout=5)
+        self._server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    address_family = AF_INET
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing of clients that go away."""
+
+
+class _IPv6Server(_Server):
+    address_family = AF_INET6
+
+
+class _Handler(BaseHTTPRequestHandler):
+    timeout = _IDLE_S
+    server_version = "meshware"
+    sys_version = ""
+    figures: Callable[[], Figures]
+    registry: object
+
+    def do_GET(self) -> None:
+        """Answer."""
+        path = self.path.partition("?")[0]
+        if path == "/healthz":
+            figures = type(self).figures()
+            # Policy that is refused is no illness: the last good one is served.
+            body = msgspec.json.encode(
+                {"generation": figures.generation or None, "refused": figures.is_refused}
+            )
+            self._answer(200 if figures.generation else 503, "application/json", body)
+        elif path == "/metrics":
+            from prometheus_client.exposition import choose_encoder
+
+            encode, content_type = choose_encoder(self.headers.get("Accept", ""))
+            self._answer(200, content_type, encode(self.registry))  # type: ignore[arg-type]
+        else:
+            self._answer(404, "text/plain", b"there are /healthz and /metrics\n")
+
+    do_HEAD = do_GET
+
+    def _answer(self, status: int, content_type: str, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Keep no access log."""
+
+
+class _Collector:
+    """Tells prometheus_client the figures of the moment."""
+
+    def __init__(self, figures: Callable[[], Figures]) -> None:
+        self._figures = figures
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every metric."""
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        now = self._figures()
+        for name, text, value in (
+            ("generation", "Generation of the published policy; 0: none yet.", now.generation),
+            ("resources", "Resources in the sources when they were read last.", now.resources),
+            ("workers_live", "Workers that follow on this node.", now.workers),
+            (
+                "workers_behind",
+                "Live workers that have not applied the published generation.",
+                now.workers_behind,
+            ),
+            ("refused", "1 while the sources cannot be used.", int(now.is_refused)),
+            (
+                "published_timestamp_seconds",
+                "When policy was published last, unix time.",
+                now.published_at_s,
+            ),
+        ):
+            yield GaugeMetricFamily(f"meshware_sync_{name}", text, value=value)
+        yield CounterMetricFamily(
+            "meshware_sync_publishes", "Times policy was published.", value=now.publishes
+        )
+        yield CounterMetricFamily(
+            "meshware_sync_refusals", "Times the sources were refused.", value=now.refusals
+        )

@@ -1,0 +1,254 @@
+"""Read what workers claim about themselves, trusting none of it.
+
+A report lies at `reports/<namespace>/<workload>/<id>.json`, and `<id>.lock` beside it is locked as
+long as its worker lives. Workers write there, so anything may lie there: links, pipes, huge files,
+a million of them. Everything is opened relative to a directory that was opened before, without
+following links and without waiting; only regular files with one name, of the user whose directory
+it is, and of a bounded size and number are read. The lock is asked about, never taken.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import stat
+import struct
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from meshware.runtime.reporter import MAX_REPORT_BYTES, NO_WORKLOAD, REPORT_FORMAT, Report
+
+__all__ = ["MOST_REPORTS", "ReportReader", "Survey"]
+
+MOST_REPORTS = 4096
+"""More workers than run on one node; what is beyond is not looked at."""
+
+_MOST_ENTRIES = 4 * MOST_REPORTS  # of one directory: each worker has two files, and temporary ones
+_NAME = re.compile(r"[a-z0-9][-a-z0-9.]{0,252}")
+_LOCK = re.compile(r"([0-9a-f]{16})\.lock")
+_LEFT = re.compile(r"\.([0-9a-f]{16})\.(json\.[0-9a-f]+|lock)\.tmp|([0-9a-f]{16})\.json")
+_ORPHAN_S = 60.0  # a worker takes less than this from its first file to its lock
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What all reports say at one moment.
+
+    Attributes:
+        live: reports whose workers live, by namespace, workload and id.
+        unreadable: how many places this user may not read, or hold something else.
+    """
+
+    live: tuple[Report, ...] = ()
+    unreadable: int = 0
+
+    @property
+    def generations(self) -> tuple[int | None, ...]:
+        """What each live worker says it applied."""
+        return tuple(report.generation for report in self.live)
+
+    def has_met_later(self, generation: int) -> bool:
+        """Say whether a worker cannot take up this generation, for it has met a later one.
+
+        That is the case after the run directory and the daemon's state were lost together. A
+        worker may also have met the same number with other content; it then refuses the file.
+        """
+        return any(
+            report.generation is not None
+            and (
+                report.generation > generation
+                or (
+                    report.generation == generation
+                    and any(refusal.subject == "policy" for refusal in report.refusals)
+                )
+            )
+            for report in self.live
+        )
+
+
+class ReportReader:
+    """Reads the reports below one directory. Never raises for anything that lies there."""
+
+    def __init__(self, reports: Path) -> None:
+        self._reports = reports
+        self._unreadable = 0
+        self._entries = 0
+
+    def read(self) -> Survey:
+        """Return what live workers say."""
+        self._unreadable = 0
+        found: list[Report] = []
+        for namespace, workload, directory in self._directories():
+            for entry in self._names(directory):
+                name = _LOCK.fullmatch(entry)
+                if name is None or not self._is_alive(directory, entry):
+                    continue
+                if len(found) >= MOST_REPORTS:
+                    self._unreadable += 1
+                    break
+                report = self._report(directory, name[1])
+                if report is not None and (report.namespace, report.workload or NO_WORKLOAD) == (
+                    namespace,
+                    workload,
+                ):
+                    found.append(report)
+        found.sort(key=lambda report: (report.namespace, report.workload or "", report.id))
+        return Survey(tuple(found), self._unreadable)
+
+    def clear_dead(self, now_s: float) -> int:
+        """Remove the files of workers that have ended. Returns how many files that were.
+
+        Args:
+            now_s: unix time, to compare with that of files without a lock.
+        """
+        removed = 0
+        for _namespace, _workload, directory in self._directories():
+            names = self._names(directory)
+            alive = set()
+            for entry in names:
+                name = _LOCK.fullmatch(entry)
+                if name is None:
+                    continue
+                if self._is_alive(directory, entry) is False:
+                    removed += _remove(directory, f"{name[1]}.json") + _remove(directory, entry)
+                else:
+                    alive.add(name[1])
+            for entry in names:
+                left = _LEFT.fullmatch(entry)
+                if left and not {left[1], left[3]} & alive and _is_old(directory, entry, now_s):
+                    removed += _remove(directory, entry)
+        return removed
+
+    # --- inside -------------------------------------------------------------------------------
+
+    def _directories(self) -> Iterator[tuple[str, str, int]]:
+        """Yield each workload's namespace, name, and directory as an open descriptor."""
+        with self._opened(os.fspath(self._reports), None) as top:
+            for namespace in self._names(top):
+                if not _NAME.fullmatch(namespace):
+                    continue
+                with self._opened(namespace, top) as middle:
+                    for workload in self._names(middle):
+                        if not (_NAME.fullmatch(workload) or workload == NO_WORKLOAD):
+                            continue
+                        with self._opened(workload, middle) as directory:
+                            if directory is not None:
+                                yield namespace, workload, directory
+
+    @contextlib.contextmanager
+    def _opened(self, name: str, within: int | None) -> Iterator[int | None]:
+        try:
+            descriptor = os.open(name, _DIRECTORY, dir_fd=within)
+        except FileNotFoundError:
+            yield None
+            return
+        except OSError:
+            self._unreadable += 1
+            yield None
+            return
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def _names(self, directory: int | None) -> list[str]:
+        """Return a bounded number of names in a directory, sorted."""
+        if directory is None:
+            return []
+        names: list[str] = []
+        try:
+            with os.scandir(directory) as entries:
+                for entry in entries:
+                    if len(names) >= _MOST_ENTRIES:
+                        self._unreadable += 1
+                        break
+                    names.append(entry.name)
+        except OSError:
+            self._unreadable += 1
+        return sorted(names)
+
+    def _is_alive(self, directory: int, name: str) -> bool | None:
+        """Say whether a lock file is locked; None where it is no file to be asked about."""
+        descriptor = self._open_file(directory, name)
+        if descriptor is None:
+            return None
+        try:
+            return _is_locked(descriptor)
+        except OSError:
+            self._unreadable += 1
+            return None
+        finally:
+            os.close(descriptor)
+
+    def _report(self, directory: int, worker: str) -> Report | None:
+        descriptor = self._open_file(directory, f"{worker}.json")
+        if descriptor is None:
+            return None
+        with os.fdopen(descriptor, "rb") as file:
+            try:
+                data = file.read(MAX_REPORT_BYTES + 1)
+                report = msgspec.json.decode(data, type=Report)
+            except (OSError, msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+                self._unreadable += 1
+                return None
+        if len(data) > MAX_REPORT_BYTES or report.meshware > REPORT_FORMAT or report.id != worker:
+            self._unreadable += 1
+            return None
+        return report
+
+    def _open_file(self, directory: int, name: str) -> int | None:
+        """Open a regular file with one name, of the owner of its directory."""
+        try:
+            descriptor = os.open(name, _FILE, dir_fd=directory)
+        except FileNotFoundError:
+            return None
+        except OSError:
+            self._unreadable += 1
+            return None
+        about, place = os.fstat(descriptor), os.fstat(directory)
+        # Who may make a file in the directory could have another user's file linked there.
+        is_right = (
+            stat.S_ISREG(about.st_mode) and about.st_nlink == 1 and about.st_uid == place.st_uid
+        )
+        if not is_right:
+            os.close(descriptor)
+            self._unreadable += 1
+            return None
+        return descriptor
+
+
+def _is_locked(descriptor: int) -> bool:
+    """Ask whether any other process holds a record lock, without taking one."""
+    # struct flock. Linux: type, whence, start, len, pid. BSD, macOS: start, len, pid, type, whence.
+    if sys.platform == "linux":
+        asked = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        kind = 0
+    else:
+        asked = struct.pack("qqihh", 0, 0, 0, fcntl.F_WRLCK, os.SEEK_SET)
+        kind = 20
+    answer = fcntl.fcntl(descriptor, fcntl.F_GETLK, asked)
+    return bool(struct.unpack_from("h", answer, kind)[0] != fcntl.F_UNLCK)
+
+
+def _is_old(directory: int, name: str, now_s: float) -> bool:
+    try:
+        return os.stat(name, dir_fd=directory, follow_symlinks=False).st_mtime < now_s - _ORPHAN_S
+    except OSError:
+        return False
+
+
+def _remove(directory: int, name: str) -> int:
+    try:
+        os.unlink(name, dir_fd=directory)
+    except OSError:
+        return 0  # its worker did so itself, or it is not ours to remove
+    return 1

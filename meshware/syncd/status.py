@@ -1,0 +1,106 @@
+"""What the daemon says about itself, for `meshware status` and for scripts: `status.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from meshware.policy.problems import Problem
+from meshware.runtime.files import replace_file
+
+__all__ = ["STATUS_FORMAT", "Finding", "RefusedPolicy", "Status", "read_status", "write_status"]
+
+STATUS_FORMAT = 1
+
+_MOST_BYTES = 8 * 1024 * 1024
+_MOST_FINDINGS = 1000  # of one refusal; who has more mends these first
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """One problem, with the fields of `meshware check --format json`."""
+
+    severity: str
+    code: str
+    kind: str | None
+    namespace: str
+    name: str | None
+    field: str | None
+    file: str | None
+    line: int | None
+    message: str
+
+    @classmethod
+    def of(cls, problem: Problem) -> Finding:
+        """Return what a problem says."""
+        return cls(
+            severity=str(problem.severity),
+            code=problem.code,
+            kind=problem.kind,
+            namespace=problem.namespace,
+            name=problem.name,
+            field=problem.field,
+            file=problem.file,
+            line=problem.line,
+            message=problem.message,
+        )
+
+
+class RefusedPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """Policy that is in the sources and is not published."""
+
+    since: str  # ISO 8601, UTC
+    reason: str  # in one sentence
+    problems: tuple[Finding, ...] = ()
+
+    @classmethod
+    def of(cls, since: str, reason: str, problems: Sequence[Problem]) -> RefusedPolicy:
+        """Return a refusal with its problems, the first thousand of them."""
+        return cls(
+            since=since,
+            reason=reason,
+            problems=tuple(Finding.of(problem) for problem in problems[:_MOST_FINDINGS]),
+        )
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """What the daemon did last."""
+
+    meshware: int = STATUS_FORMAT
+    pid: int
+    started_at: str
+    sources: tuple[str, ...]
+    state_dir: str
+    listen: str | None = None  # "127.0.0.1:15090"
+    generation: int | None = None  # published; None: there was never any
+    published_at: str | None = None
+    resources: int | None = None  # None: served from an earlier run
+    warnings: int = 0
+    refused: RefusedPolicy | None = None  # None: the sources are as published
+
+
+def write_status(path: Path, status: Status) -> None:
+    """Replace the status file.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    text = msgspec.json.format(msgspec.json.encode(status), indent=2)
+    replace_file(path, text + b"\n", mode=0o644)
+
+
+def read_status(path: Path) -> Status | None:
+    """Return what the daemon said last; None where it never did, or not in a way known here.
+
+    Raises:
+        OSError: the file is there and cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            status = msgspec.json.decode(file.read(_MOST_BYTES), type=Status)
+    except FileNotFoundError:
+        return None
+    except msgspec.MsgspecError:
+        return None
+    return status if status.meshware == STATUS_FORMAT else None
