@@ -25,6 +25,7 @@ from meshware.policy.codes import (
     UNREADABLE,
 )
 from meshware.policy.decode import BAD, Decoder
+from meshware.policy.directories import SUFFIXES, policy_files
 from meshware.policy.document.common import Document
 from meshware.policy.kinds import Kind, classify
 from meshware.policy.problems import Problem, Severity
@@ -42,6 +43,7 @@ from meshware.policy.yaml12 import (
 
 __all__ = [
     "DEFAULT_NAMESPACE",
+    "MAX_PROBLEMS",
     "Origin",
     "Resource",
     "parse_mapping",
@@ -51,7 +53,7 @@ __all__ = [
 ]
 
 DEFAULT_NAMESPACE = "default"
-SUFFIXES = (".yaml", ".yml", ".json")
+MAX_PROBLEMS = 10_000  # of one text: more help nobody, and hostile text has millions
 
 # RFC 1123: what Kubernetes takes for the names of resources and of namespaces.
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
@@ -126,15 +128,13 @@ def parse_text(text: str | bytes, file: str | None = None) -> Parsed:
     """
     parser = _Parser(file)
     try:
-        for node in read(text):
+        for node in read(text, parser.take):
             parser.document(node)
     except YAMLProblem as problem:
-        parser.tell(problem.code, None, problem.line, problem.message)
-    if not parser.resources and not parser.problems:
-        parser.tell(
-            EMPTY, None, 1, "empty: there is no resource here; write one or remove the file"
-        )
-    return parser.resources, parser.problems
+        parser.take(problem)
+    except _EnoughError:
+        parser.give_up()
+    return parser.end()
 
 
 def parse_mapping(mapping: Mapping[str, Any], file: str | None = None) -> Parsed:
@@ -143,14 +143,20 @@ def parse_mapping(mapping: Mapping[str, Any], file: str | None = None) -> Parsed
     try:
         parser.document(from_python(mapping))
     except YAMLProblem as problem:
-        parser.tell(problem.code, None, None, problem.message)
-    return parser.resources, parser.problems
+        parser.take(problem)
+    except _EnoughError:
+        parser.give_up()
+    return parser.end()
 
 
 def parse_paths(paths: Iterable[Path]) -> Parsed:
-    """Return the resources of files and directories, and all that is wrong with them."""
+    """Return the resources of files and directories, and all that is wrong with them.
+
+    A file that is named twice is read once.
+    """
     resources: list[Resource] = []
     problems: list[Problem] = []
+    seen: set[str] = set()
     for path in paths:
         try:
             files = policy_files(path)
@@ -161,33 +167,14 @@ def parse_paths(paths: Iterable[Path]) -> Parsed:
             message = f"empty: no {', '.join(SUFFIXES)} file in this directory; add one"
             problems.append(_file_problem(EMPTY, path, message))
         for file in files:
+            real = os.path.realpath(file)
+            if real in seen:
+                continue
+            seen.add(real)
             found, wrong = _parse_file(file)
             resources += found
             problems += wrong
     return resources, problems
-
-
-def policy_files(path: Path) -> list[Path]:
-    """Return the policy files of a directory and those below it, sorted; or the file itself.
-
-    Hidden entries are left out, which is also what makes a ConfigMap's files be read once: they
-    are links into a hidden directory.
-
-    Raises:
-        OSError: the path or a directory below it cannot be read.
-    """
-    if not path.is_dir():
-        path.stat()
-        return [path]
-    files = []
-    for entry in sorted(os.scandir(path), key=lambda entry: entry.name):
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir():
-            files += policy_files(Path(entry.path))
-        elif entry.name.endswith(SUFFIXES):
-            files.append(Path(entry.path))
-    return files
 
 
 def _parse_file(path: Path) -> Parsed:
@@ -218,9 +205,13 @@ def _file_problem(code: str, path: Path, message: str) -> Problem:
         name=None,
         field=None,
         file=str(path),
-        line=None,
+        line=1,
         message=message,
     )
+
+
+class _EnoughError(Exception):
+    """There are more problems than anybody reads."""
 
 
 class _Parser:
@@ -231,6 +222,34 @@ class _Parser:
         self.resources: list[Resource] = []
         self.problems: list[Problem] = []
         self._who: tuple[str | None, str, str | None] = (None, DEFAULT_NAMESPACE, None)
+        self._taken: list[YAMLProblem] = []  # about the document that is being read
+
+    def take(self, problem: YAMLProblem) -> None:
+        """Keep what the reader tells until it is known which resource it is about."""
+        self._taken.append(problem)
+        if len(self._taken) > MAX_PROBLEMS:
+            raise _EnoughError
+
+    def give_up(self) -> None:
+        """Say that there is more, after the limit of problems was met."""
+        self._tell_taken()
+        self._who = (None, DEFAULT_NAMESPACE, None)
+        line = self.problems[-1].line
+        message = f"size: more than {MAX_PROBLEMS} problems; mend those before this line first"
+        self._add(SIZE, None, line, message, Severity.ERROR)
+
+    def end(self) -> Parsed:
+        """Return what was found in the whole text."""
+        self._tell_taken()
+        if not self.resources and not self.problems:
+            message = "empty: there is no resource here; write one or remove the file"
+            self._add(EMPTY, None, 1, message, Severity.ERROR)
+        return self.resources, self.problems
+
+    def _tell_taken(self) -> None:
+        taken, self._taken = self._taken, []
+        for problem in taken:
+            self._add(problem.code, problem.field, problem.line, problem.message, Severity.ERROR)
 
     def tell(
         self,
@@ -241,6 +260,13 @@ class _Parser:
         severity: Severity = Severity.ERROR,
     ) -> None:
         """Add a problem of the resource at hand."""
+        if len(self.problems) >= MAX_PROBLEMS:
+            raise _EnoughError
+        self._add(code, field, line, message, severity)
+
+    def _add(
+        self, code: str, field: str | None, line: int | None, message: str, severity: Severity
+    ) -> None:
         kind, namespace, name = self._who
         self.problems.append(
             Problem(
@@ -258,7 +284,11 @@ class _Parser:
 
     def document(self, node: Node) -> None:
         """Take one document: a resource or a List of them."""
+        self._document(node)
         self._who = (None, DEFAULT_NAMESPACE, None)
+        self._tell_taken()
+
+    def _document(self, node: Node) -> None:
         if not isinstance(node, MappingNode):
             self.tell(
                 INVALID, None, node.line, "this is not a resource; write apiVersion, kind, ..."
@@ -266,14 +296,16 @@ class _Parser:
             return
         items = node.items.get("items")
         if _text(node, "kind") == "List" and items is not None:
+            # What the reader told of a list names no item, so it is nobody's.
+            self._tell_taken()
             if isinstance(items[1], SequenceNode):
                 for item in items[1].items:
-                    self.document(item)
+                    self._document(item)
+                    self._who = (None, DEFAULT_NAMESPACE, None)
             else:
-                self.tell(INVALID, "items", items[0], "items is not a list")
+                self.tell(INVALID, "items", items[0], "items is not a list; write a list")
             return
         self._resource(node)
-        self._who = (None, DEFAULT_NAMESPACE, None)
 
     def _resource(self, node: MappingNode) -> None:
         api_version, kind_name = _text(node, "apiVersion"), _text(node, "kind")
@@ -281,6 +313,8 @@ class _Parser:
         namespace = (_text(metadata, "namespace") if metadata else None) or DEFAULT_NAMESPACE
         name = _text(metadata, "name") if metadata else None
         self._who = (kind_name, namespace, name)
+        is_whole = not self._taken
+        self._tell_taken()
         if api_version is None or kind_name is None:
             for missing in [f for f in ("apiVersion", "kind") if _text(node, f) is None]:
                 self.tell(INVALID, missing, node.line, f"{missing} is missing; add it")
@@ -297,7 +331,7 @@ class _Parser:
         labels = self._texts(metadata, "labels", decoder)
         annotations = self._texts(metadata, "annotations", decoder)
         spec = self._spec(node, kind, decoder)
-        if spec is BAD or len(self.problems) > before or name is None:
+        if spec is BAD or len(self.problems) > before or name is None or not is_whole:
             return
         self.resources.append(
             Resource(

@@ -145,9 +145,10 @@ _REMEDIES = (
     ("',' or", "put a comma between the items, and close the bracket"),
     ("escape", "use single quotes for a text with backslashes"),
     ("expected key", "mend the indentation"),
+    ("node content", "write the key or the value that is missing"),
     ("block end", "mend the indentation"),
     ("'-' indicator", "mend the indentation"),
-    ("block sequence entries", "begin the list on a line of its own"),
+    ("sequence entries are not allowed", "begin the list on a line of its own"),
 )
 
 
