@@ -1,4 +1,4 @@
-"""What starting costs: the imports of an app, in time and memory, beside a bare interpreter."""
+"""What starting costs: the mesh's imports, alone and on top of those of an app and its server."""
 
 from __future__ import annotations
 
@@ -10,43 +10,52 @@ from benchmarks.measure import table
 
 __all__ = ["run"]
 
-ROUNDS = 9
+ROUNDS = 7
 PROGRAM = """
 import os, time
+{before}
 began = time.perf_counter()
 {statement}
 took_ms = (time.perf_counter() - began) * 1e3
 pages = int(open("/proc/self/statm").read().split()[1])
 print(took_ms, pages * os.sysconf("SC_PAGE_SIZE") / 2**20)
 """
-STATEMENTS = {
-    "nothing": ("pass", ""),
-    "meshware": ("import meshware", ""),
-    "meshware.asgi": ("import meshware.asgi", "150 ms, 12 MiB"),
-    "meshware.wsgi": ("import meshware.wsgi", "150 ms, 12 MiB"),
-}
+FASTAPI = "import fastapi, uvicorn, uvicorn.protocols.http.auto"
+FLASK = "import flask, gunicorn.app.wsgiapp"
+ROWS = (
+    ("meshware.asgi, alone", "pass", "import meshware.asgi", "150 ms"),
+    ("meshware.wsgi, alone", "pass", "import meshware.wsgi", "150 ms"),
+    ("on FastAPI and uvicorn", FASTAPI, "import meshware.asgi", "12 MiB"),
+    ("on Flask and gunicorn", FLASK, "import meshware.wsgi", "12 MiB"),
+)
+
+
+def _once(before: str, statement: str) -> tuple[float, float]:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(before=before, statement=statement)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    took_ms, mib = done.stdout.split()
+    return float(took_ms), float(mib)
 
 
 def run() -> None:
     """Print the rows of starting."""
-    figures: dict[str, list[tuple[float, float]]] = {name: [] for name in STATEMENTS}
-    for _ in range(ROUNDS):
-        for name, (statement, _budget) in STATEMENTS.items():
-            done = subprocess.run(
-                [sys.executable, "-c", PROGRAM.format(statement=statement)],
-                capture_output=True,
-                text=True,
-                check=True,
-                timeout=60,
-            )
-            took_ms, mib = map(float, done.stdout.split())
-            figures[name].append((took_ms, mib))
-    bare = statistics.median(mib for _, mib in figures["nothing"])
     rows = []
-    for name, pairs in figures.items():
-        times = [ms for ms, _ in pairs]
+    for name, before, statement, budget in ROWS:
+        times, added = [], []
+        for _ in range(ROUNDS):
+            _, bare_mib = _once(before, "pass")
+            took_ms, mib = _once(before, statement)
+            times.append(took_ms)
+            added.append(mib - bare_mib)
         middle = statistics.median(times)
-        spread = (max(times) - min(times)) / (middle or 1.0)
-        added = statistics.median(mib for _, mib in pairs) - bare
-        rows.append([name, f"{middle:.1f}", f"{spread:.0%}", f"{added:+.1f}", STATEMENTS[name][1]])
-    table("Start: an import in a fresh process", ["", "ms", "spread", "added MiB", "budget"], rows)
+        spread = f"{(max(times) - min(times)) / middle:.0%}"
+        rows.append([name, f"{middle:.0f}", spread, f"{statistics.median(added):+.1f}", budget])
+    table("Start: the mesh's import in a fresh process", _HEAD, rows)
+
+
+_HEAD = ("", "ms", "spread", "added MiB", "budget")
