@@ -24,7 +24,7 @@ from meshware.policy.document.common import Document
 from meshware.policy.support import LATER_WORDS, SUPPORT, Status, support_of
 from meshware.policy.yaml12 import MappingNode, Node, ScalarNode, SequenceNode, brief
 
-__all__ = ["BAD", "Decoder", "parse_duration"]
+__all__ = ["BAD", "Decoder", "nearest", "parse_duration"]
 
 Report = Callable[[str, str, int, str], None]
 """Take a problem: code, field path, line, message."""
@@ -216,7 +216,7 @@ class Decoder:
                 self.report(NOT_SUPPORTED_YET, path, node.line, f"{message}; write another")
                 return BAD
             return value
-        near = _nearest(value, words) if isinstance(value, str) else None
+        near = nearest(value, words) if isinstance(value, str) else None
         hint = f" (did you mean {near}?)" if near else ""
         return self._wrong(node, path, f"one of {', '.join(words)}{hint}")
 
@@ -277,7 +277,7 @@ def _what(node: Node) -> str:
     return f"the {'truth value' if isinstance(node.value, bool) else 'number'} {brief(node.text)}"
 
 
-def _nearest(text: str, words: Collection[str]) -> str | None:
+def nearest(text: str, words: Collection[str]) -> str | None:
     """Return the word that a slip of the pen may have meant, whatever its case."""
     if len(text) > _LONGEST_NAME:
         return None
@@ -291,7 +291,7 @@ def _folded(text: str) -> str:
 
 
 def _unknown(name: str, known: Mapping[str, _Field]) -> str:
-    near = _nearest(name, known)
+    near = nearest(name, known)
     if near is not None:
         return f"there is no field {name!r}; did you mean {near!r}?"
     fields = ", ".join(sorted(known))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -24,7 +24,7 @@ from meshware.policy.codes import (
     UNKNOWN_KIND,
     UNREADABLE,
 )
-from meshware.policy.decode import BAD, Decoder
+from meshware.policy.decode import BAD, Decoder, nearest
 from meshware.policy.directories import SUFFIXES, policy_files
 from meshware.policy.document.common import Document
 from meshware.policy.kinds import Kind, classify
@@ -37,6 +37,7 @@ from meshware.policy.yaml12 import (
     ScalarNode,
     SequenceNode,
     YAMLProblem,
+    brief,
     from_python,
     read,
 )
@@ -371,14 +372,16 @@ class _Parser:
     def _check_top(self, node: MappingNode, metadata: MappingNode | None) -> None:
         for name, (line, _) in node.items.items():
             if name not in _TOP:
-                message = f"there is no field {name!r} in a resource; remove it or move it"
+                message = f"there is no field {brief(name)!r} in a resource; {_instead(name, _TOP)}"
                 self.tell(UNKNOWN_FIELD, name, line, message)
         if metadata is None:
             self.tell(INVALID, "metadata.name", node.line, "metadata.name is missing; add it")
             return
         for name, (line, _) in metadata.items.items():
             if name not in _METADATA and name not in _OF_THE_CLUSTER:
-                message = f"there is no field {name!r} in metadata; remove it"
+                message = (
+                    f"there is no field {brief(name)!r} in metadata; {_instead(name, _METADATA)}"
+                )
                 self.tell(UNKNOWN_FIELD, f"metadata.{name}", line, message)
         self._check_name(metadata, "name", _NAME, 253, is_required=True)
         self._check_name(metadata, "namespace", _NAMESPACE, 63, is_required=False)
@@ -418,7 +421,9 @@ class _Parser:
         line, node = found
         if not isinstance(node, MappingNode):
             if not (isinstance(node, ScalarNode) and node.value is None):
-                self.tell(INVALID, f"metadata.{field}", line, f"{field} is not a mapping of texts")
+                self.tell(
+                    INVALID, f"metadata.{field}", line, f"{field} is no mapping; write a mapping"
+                )
             return MappingProxyType({})
         texts = {}
         for name, (item_line, item) in node.items.items():
@@ -430,6 +435,11 @@ class _Parser:
             else:
                 self.tell(INVALID, path, item_line, f"{name} is not text; quote it")
         return MappingProxyType(texts)
+
+
+def _instead(name: str, known: Collection[str]) -> str:
+    near = nearest(name, known)
+    return f"did you mean {near!r}?" if near else "remove it or move it"
 
 
 def _text(node: MappingNode, name: str) -> str | None:
