@@ -62,7 +62,7 @@ def command(
     """
     from meshware.clock import SystemClock
     from meshware.syncd.announce import JsonAnnouncer, TextAnnouncer
-    from meshware.syncd.daemon import Daemon
+    from meshware.syncd.daemon import run_daemon, run_once
     from meshware.syncd.listen import parse_address
     from meshware.syncd.places import default_state_dir, settle_places
 
@@ -70,10 +70,10 @@ def command(
     places = settle_places(sources, run_dir, state)
     announcer = JsonAnnouncer if output == "json" else TextAnnouncer
     announce = announcer(_write_line, lambda line: click.echo(line, err=True))
-    daemon = Daemon(places, announce, SystemClock(), None if once else parse_address(listen))
+    address = parse_address(listen)
     if once:
-        return 0 if daemon.run_once().ok else 1
-    daemon.run()
+        return 0 if run_once(places, announce, SystemClock()).ok else 1
+    run_daemon(places, announce, SystemClock(), address)
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -37,6 +38,8 @@ class DirectorySource:
         for path in self.paths:
             try:
                 policy_files(path)
+                if not path.is_dir():
+                    os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
             except OSError as error:
                 reason = (error.strerror or str(error)).lower()
                 raise SyncError(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Address", "Figures", "Listener", "parse_address"]
 
 _IDLE_S = 5.0  # a client that says nothing holds a thread no longer
+_POLL_S = 0.1  # the server asks whether to stop
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,10 @@ class Listener:
             ) from error
         self.address = Address(address.host, self._server.server_address[1])
         self._thread = threading.Thread(
-            target=self._server.serve_forever, name="meshware-listener", daemon=True
+            target=self._server.serve_forever,
+            args=(_POLL_S,),
+            name="meshware-listener",
+            daemon=True,
         )
         self._thread.start()
 

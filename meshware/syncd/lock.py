@@ -9,12 +9,16 @@ from pathlib import Path
 
 from meshware.errors import SyncError
 
-__all__ = ["LOCK_NAME", "RunLock", "is_held"]
+__all__ = ["LOCK_NAME", "RunLock", "TakenError", "is_held"]
 
 LOCK_NAME = ".sync.lock"
 
 _TRIES = 4
 _PAUSE_S = 0.02
+
+
+class TakenError(SyncError):
+    """Another daemon has the run directory: the one error that no patience mends."""
 
 
 class RunLock:
@@ -33,7 +37,8 @@ class RunLock:
         """Take the lock; again, if its file was removed meanwhile.
 
         Raises:
-            SyncError: another daemon has it, or the run directory cannot be written.
+            TakenError: another daemon has it.
+            SyncError: the run directory cannot be written.
         """
         if self.is_held_here():
             return
@@ -52,7 +57,7 @@ class RunLock:
                 holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
                 os.close(descriptor)
                 who = f"pid {holder}" if holder.isdigit() else "its pid is not known yet"
-                raise SyncError(
+                raise TakenError(
                     f"another daemon ({who}) publishes into {self._run_dir}: "
                     "end it, or name another --run-dir"
                 ) from None

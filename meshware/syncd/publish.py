@@ -18,6 +18,7 @@ import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from meshware.clock import Clock
 from meshware.errors import PolicyError, PolicyFileError
@@ -41,6 +42,7 @@ FILE_MODE = 0o644
 """Workers of other users read it; nobody else writes it, or no worker would trust it."""
 
 _STATE_MODE = 0o600
+_WRITABLE = stat.S_IWGRP | stat.S_IWOTH
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,7 @@ class Publisher:
         for path in (self._file, self._last):
             remove_leftovers(path)
         content = _read(self._file)
-        if content is not None and _is_ours(self._file.stat(follow_symlinks=False)):
+        if content is not None:
             self._take_note(content.header)
 
     @property
@@ -139,7 +141,7 @@ class Publisher:
         self._take_note(header)
         return True
 
-    def republish(self, claims: Iterable[int | None] = ()) -> bool:
+    def republish(self, claims: Iterable[int | None] = ()) -> Header | None:
         """Write the policy that was published last once more, under a new generation.
 
         For a run directory that was deleted or altered, and for workers that have met a later
@@ -151,14 +153,15 @@ class Publisher:
         """
         wanted = self._wanted
         if wanted is None:
-            return False
-        self._in_place = None
-        return self.publish(
+            return None
+        self._in_place = None  # whatever it says, it is written
+        self.publish(
             wanted.records,
             trust_domain=wanted.header.trust_domain,
             source=wanted.header.source,
             claims=claims,
         )
+        return self._in_place
 
     def restore(self, claims: Iterable[int | None] = ()) -> Restored | None:
         """See to it that the last good policy is served, as far as there is one.
@@ -182,9 +185,9 @@ class Publisher:
         in_place = self._in_place
         if in_place is not None and newest.header.says_the_same(in_place):
             return Restored(in_place, is_republished=False)
-        self.republish(claims)
-        assert self._in_place is not None
-        return Restored(self._in_place, is_republished=True)
+        header = self.republish(claims)
+        assert header is not None
+        return Restored(header, is_republished=True)
 
     def is_in_place(self) -> bool:
         """Say whether the file in the run directory still is the one that was written."""
@@ -197,8 +200,6 @@ class Publisher:
         signature = signature_of(about)
         if signature == self._signature:
             return True
-        if not _is_ours(about):
-            return False
         # A link to it or a change of its mode is no change of what it says.
         content = _read(self._file)
         if content is None or content.header != self._in_place:
@@ -231,32 +232,28 @@ class Publisher:
 
 
 def _read(path: Path) -> _Content | None:
-    """Return what a policy file says; None where it is absent or not whole."""
-    data = _bytes(path, MAX_BYTES + 1)
+    """Return what a policy file says; None where it is absent, not whole, or not to be trusted."""
     try:
-        return _Content(*decode(data)) if data else None
-    except PolicyFileError:
+        with _open(path) as file:
+            about = os.fstat(file.fileno())
+            if about.st_uid not in {0, os.geteuid()} or about.st_mode & _WRITABLE:
+                return None  # workers would not take it either
+            return _Content(*decode(file.read(MAX_BYTES + 1)))
+    except (OSError, PolicyFileError):
         return None
-
-
-def _is_ours(about: os.stat_result) -> bool:
-    """Say whether workers trust a file: whose it is, and who may write it."""
-    return about.st_uid in {0, os.geteuid()} and not about.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
 def _generation(path: Path) -> int | None:
     """Return the generation of a policy file, though the rest of it be torn."""
     try:
-        return parse_header(_bytes(path, MAX_HEADER_BYTES).partition(b"\n")[0]).generation
-    except PolicyFileError:
+        with _open(path) as file:
+            return parse_header(file.read(MAX_HEADER_BYTES).partition(b"\n")[0]).generation
+    except (OSError, PolicyFileError):
         return None
 
 
-def _bytes(path: Path, most: int) -> bytes:
-    """Return the beginning of a regular file, or nothing."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as file:
-            return file.read(most)
-    except OSError:
-        return b""
+def _open(path: Path) -> BinaryIO:
+    """Open a file without waiting for a writer, as a named pipe in its place would have it."""
+    return os.fdopen(
+        os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC), "rb"
+    )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
-from meshware.policy.problems import Problem
+from meshware.policy.problems import Problem, Severity
 from meshware.runtime.files import replace_file
 
 __all__ = ["STATUS_FORMAT", "Finding", "RefusedPolicy", "Status", "read_status", "write_status"]
@@ -21,7 +22,7 @@ _MOST_FINDINGS = 1000  # of one refusal; who has more mends these first
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """One problem, with the fields of `meshware check --format json`."""
 
-    severity: str
+    severity: Literal["error", "warning", "info"]
     code: str
     kind: str | None
     namespace: str
@@ -31,11 +32,15 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     line: int | None
     message: str
 
+    def __str__(self) -> str:
+        """Return it as `meshware check` prints it."""
+        return str(Problem(**{**msgspec.structs.asdict(self), "severity": Severity(self.severity)}))
+
     @classmethod
     def of(cls, problem: Problem) -> Finding:
         """Return what a problem says."""
         return cls(
-            severity=str(problem.severity),
+            severity=problem.severity.value,
             code=problem.code,
             kind=problem.kind,
             namespace=problem.namespace,
@@ -70,6 +75,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     meshware: int = STATUS_FORMAT
     pid: int
     started_at: str
+    ended_at: str | None = None  # in good order; None: it runs, or was killed
     sources: tuple[str, ...]
     state_dir: str
     listen: str | None = None  # "127.0.0.1:15090"

@@ -1,0 +1,110 @@
+"""`meshware status`: which policy is published, what was refused, and what workers follow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from meshware.cli.options import format_option
+
+if TYPE_CHECKING:
+    from meshware.syncd.overview import Overview
+
+__all__ = ["as_text", "command"]
+
+
+@click.command("status", short_help="Tell which policy is published and followed.")
+@click.option(
+    "--run-dir",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The run directory of `meshware sync`.",
+)
+@format_option
+def command(run_dir: Path, output: str) -> int:
+    """Tell which policy the daemon published and what each live worker follows.
+
+    Workers' own reports are claims, and are told as such: nothing here was checked with them.
+
+    Exit code 0: all is well; 1: no policy is published, the sources are refused, the daemon was
+    killed, or a worker refuses policy; 2: there is no such run directory.
+    """
+    import msgspec
+
+    from meshware.syncd.overview import look
+
+    overview = look(run_dir)
+    if output == "json":
+        text = msgspec.json.format(msgspec.json.encode(overview), indent=2)
+        click.echo(text.decode())
+    else:
+        for line in as_text(overview):
+            # Workers write what they like into reports; a terminal would obey some of it.
+            click.echo("".join(char if char.isprintable() else "?" for char in line))
+    return 0 if overview.ok else 1
+
+
+def as_text(overview: Overview) -> list[str]:
+    """Return what `status` prints for people."""
+    lines = [_daemon_line(overview), _policy_line(overview)]
+    refused = overview.refused
+    if refused is not None:
+        lines.append(f"refused   since {refused.since}: {refused.reason}")
+        lines += [f"  {' '.join(str(problem).split())}" for problem in refused.problems]
+    lines.append(_workers_line(overview))
+    if overview.workers:
+        rows = [("workload", "worker", "pid", "generation", "where", "")]
+        rows += [
+            (
+                f"{worker.namespace}/{worker.workload or '-'}",
+                worker.id[:8],
+                str(worker.pid),
+                "none" if worker.generation is None else str(worker.generation),
+                worker.where,
+                worker.state,
+            )
+            for worker in overview.workers
+        ]
+        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+        for row in rows:
+            cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+            lines.append(f"  {'  '.join(cells)}".rstrip())
+    for worker in overview.workers:
+        for refusal in worker.refusals:
+            reason = " ".join(refusal.reason.split())
+            lines.append(
+                f"  {worker.namespace}/{worker.workload or '-'} {worker.id[:8]} refuses "
+                f"{refusal.subject}: {reason}"
+            )
+    if overview.unreadable:
+        lines.append(f"  {overview.unreadable} more in reports/ cannot be read, or is no report")
+    return lines
+
+
+def _daemon_line(overview: Overview) -> str:
+    daemon = overview.daemon
+    if daemon is None:
+        return "daemon    none has been here"
+    if daemon.is_running is False:
+        ended = f"ended at {daemon.ended_at}" if daemon.ended_at else "died, or was killed"
+        return f"daemon    does not run: pid {daemon.pid} {ended}"
+    what = "runs" if daemon.is_running else "was here"
+    line = f"daemon    {what}: pid {daemon.pid}, since {daemon.started_at}"
+    return f"{line}, http://{daemon.listen}/metrics" if daemon.listen else line
+
+
+def _policy_line(overview: Overview) -> str:
+    if overview.generation is None:
+        return f"policy    none: {overview.reason or 'nothing was published yet'}"
+    size = "" if overview.resources is None else f", {overview.resources} resources"
+    return f"policy    generation {overview.generation} of {overview.published_at}{size}"
+
+
+def _workers_line(overview: Overview) -> str:
+    count = len(overview.workers)
+    if not count:
+        return "workers   none"
+    current = sum(worker.generation == overview.generation for worker in overview.workers)
+    return f"workers   {count} live, {current} of them on this generation"

@@ -1,0 +1,155 @@
+"""Put together what can be seen of a run directory from outside: `meshware status`.
+
+Everything is read from the files themselves and not asked of the daemon, so that it can be told
+when the daemon is gone, which is when people ask.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from meshware.errors import PolicyFileError, SyncError
+from meshware.policy.file import Header
+from meshware.runtime.policy_file import open_policy_file
+from meshware.runtime.reporter import Refusal, Report
+from meshware.syncd.lock import is_held
+from meshware.syncd.reports import ReportReader
+from meshware.syncd.status import RefusedPolicy, Status, read_status
+
+__all__ = ["DaemonSeen", "Overview", "WorkerSeen", "look"]
+
+
+class DaemonSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """The daemon that was here last."""
+
+    is_running: bool | None = msgspec.field(name="running")  # None: this user cannot find out
+    pid: int
+    started_at: str
+    ended_at: str | None  # in good order; None and not running: it was killed
+    listen: str | None
+    sources: tuple[str, ...]
+    state_dir: str
+
+
+class WorkerSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """What a live worker claims."""
+
+    namespace: str
+    workload: str | None
+    id: str
+    pid: int
+    generation: int | None
+    state: str  # "current", "behind", "refuses" or "waits"
+    refusals: tuple[Refusal, ...]
+    address: str | None
+    port: int | None
+    started_at: str
+
+    @property
+    def where(self) -> str:
+        """Where it is reached, for people."""
+        host = f"[{self.address}]" if self.address and ":" in self.address else self.address
+        if host is None and self.port is None:
+            return "-"
+        return f"{host or '*'}:{self.port or '?'}"
+
+
+class Overview(msgspec.Struct, frozen=True, kw_only=True):
+    """A run directory at one moment."""
+
+    run_dir: str
+    ok: bool
+    generation: int | None  # published; None: nothing usable is
+    published_at: str | None
+    reason: str | None  # why there is no generation
+    resources: int | None
+    daemon: DaemonSeen | None
+    refused: RefusedPolicy | None  # the sources, as they are now
+    workers: tuple[WorkerSeen, ...]
+    unreadable: int  # reports
+
+
+def look(run_dir: Path) -> Overview:
+    """Return what can be seen of a run directory.
+
+    Raises:
+        SyncError: it is none.
+        OSError: it cannot be read.
+    """
+    if not run_dir.is_dir():
+        raise SyncError(f"{run_dir} is not a directory: name the run directory of `meshware sync`")
+    os.scandir(run_dir).close()
+    header, reason = _published(run_dir / "policy.mesh")
+    status = read_status(run_dir / "status.json")
+    generation = header.generation if header else None
+    survey = ReportReader(run_dir / "reports").read()
+    workers = tuple(_worker(report, generation) for report in survey.live)
+    daemon = _daemon(run_dir, status)
+    refused = status.refused if status else None
+    has_died = daemon is not None and daemon.is_running is False and daemon.ended_at is None
+    return Overview(
+        run_dir=str(run_dir),
+        ok=generation is not None
+        and refused is None
+        and not has_died
+        and not any(worker.state == "refuses" for worker in workers),
+        generation=generation,
+        published_at=header.made_at if header else None,
+        reason=reason,
+        resources=status.resources if status and status.generation == generation else None,
+        daemon=daemon,
+        refused=refused,
+        workers=workers,
+        unreadable=survey.unreadable,
+    )
+
+
+def _published(path: Path) -> tuple[Header | None, str | None]:
+    """Return the header of the policy file, or why there is none to be used."""
+    try:
+        owner = path.stat().st_uid  # whoever runs the daemon; workers judge for themselves
+        return open_policy_file(path, frozenset({owner})).header, None
+    except FileNotFoundError:
+        return None, None
+    except PolicyFileError as error:
+        return None, str(error)
+    except OSError as error:
+        return None, f"{path}: {(error.strerror or str(error)).lower()}"
+
+
+def _daemon(run_dir: Path, status: Status | None) -> DaemonSeen | None:
+    if status is None:
+        return None
+    return DaemonSeen(
+        is_running=is_held(run_dir),
+        pid=status.pid,
+        started_at=status.started_at,
+        ended_at=status.ended_at,
+        listen=status.listen,
+        sources=status.sources,
+        state_dir=status.state_dir,
+    )
+
+
+def _worker(report: Report, generation: int | None) -> WorkerSeen:
+    if report.refusals:
+        state = "refuses"
+    elif report.generation is None:
+        state = "waits"
+    else:
+        state = "current" if report.generation == generation else "behind"
+    return WorkerSeen(
+        namespace=report.namespace,
+        workload=report.workload,
+        id=report.id,
+        pid=report.pid,
+        generation=report.generation,
+        state=state,
+        refusals=report.refusals,
+        address=report.address,
+        port=report.port,
+        started_at=report.started_at,
+    )
