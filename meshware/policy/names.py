@@ -10,7 +10,8 @@ Source: Istio, `ResolveShortnameToFQDN`, `generateAltVirtualHostsForKubernetesSe
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 __all__ = [
     "CLUSTER_DOMAIN",
@@ -112,18 +113,25 @@ def wildcards(host: str, partial: Iterable[str] = ()) -> tuple[str, ...]:
             sorted in.
     """
     host = host.lower()
-    found = list(_dotted(host.removeprefix("*")))
-    found += [pattern.lower() for pattern in partial if matches(pattern, host)]
-    return tuple(sorted({pattern for pattern in found if pattern != host}, key=specificity_key))
+    dotted = _dotted(host)
+    within = [pattern.lower() for pattern in partial if matches(pattern, host)]
+    if not within:
+        return dotted
+    found = {pattern for pattern in (*dotted, *within) if pattern != host}
+    return tuple(sorted(found, key=specificity_key))
 
 
-def _dotted(host: str) -> Iterator[str]:
-    """Yield `*.b.com`, `*.com` and `*` for `a.b.com`."""
-    at = host.find(".")
+@lru_cache(maxsize=1024)
+def _dotted(host: str) -> tuple[str, ...]:
+    """Return `*.b.com`, `*.com` and `*` for `a.b.com`: every kind of rule asks for them."""
+    rest = host.removeprefix("*")
+    found = []
+    at = rest.find(".")
     while at >= 0:
-        yield f"*{host[at:]}"
-        at = host.find(".", at + 1)
-    yield "*"
+        found.append(f"*{rest[at:]}")
+        at = rest.find(".", at + 1)
+    found.append("*")
+    return tuple(pattern for pattern in found if pattern != host)
 
 
 def specificity_key(host: str) -> tuple[bool, int, str]:

@@ -59,8 +59,8 @@ class _Tracked:
         self.read: dict[str, Digest] = {}
 
     def get(self, key: str) -> bytes | None:
-        self.read[key] = self._records.digest(key)
-        return self._records.get(key)
+        digest = self.read[key] = self._records.digest(key)
+        return None if digest is None else self._records.get(key)
 
     def digest(self, key: str) -> Digest:
         return self._records.digest(key)

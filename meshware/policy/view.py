@@ -7,7 +7,7 @@ DestinationRule and ServicePolicy apply to it depends on the client's namespace 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Generic, Literal, TypeVar
@@ -80,6 +80,7 @@ class View:
     def __init__(self, records: Records, client: Client) -> None:
         self._records = records
         self.client = client
+        self._found_indexes: dict[tuple[str, str], list[tuple[str, HostIndex]]] = {}
 
     @cached_property
     def mesh(self) -> MeshRecord:
@@ -190,11 +191,16 @@ class View:
     def _partial_wildcards(self) -> PartialWildcards | None:
         return self._read("partial-wildcards", PartialWildcards)
 
-    def _indexes(self, prefix: str, host: str) -> Iterator[tuple[str, HostIndex]]:
-        for pattern in self._patterns(prefix, host):
-            index = self._read(f"{prefix}/{pattern}", HostIndex)
-            if index is not None:
-                yield pattern, index
+    def _indexes(self, prefix: str, host: str) -> list[tuple[str, HostIndex]]:
+        """Return what is declared about a host, by the pattern that declares it."""
+        found = self._found_indexes.get((prefix, host))
+        if found is None:
+            found = self._found_indexes[prefix, host] = []
+            for pattern in self._patterns(prefix, host):
+                index = self._read(f"{prefix}/{pattern}", HostIndex)
+                if index is not None:
+                    found.append((pattern, index))
+        return found
 
     def _found(self, candidate: Candidate, prefix: str, kind: type[D]) -> Found[D] | None:
         spec = self._read(f"{prefix}/{candidate.namespace}/{candidate.name}", kind)
