@@ -22,6 +22,7 @@ from pathlib import Path
 
 import msgspec
 
+from meshware.policy.file import MAX_GENERATION
 from meshware.runtime.reporter import MAX_REPORT_BYTES, NO_WORKLOAD, REPORT_FORMAT, Report
 
 __all__ = ["MOST_REPORTS", "ReportReader", "Survey"]
@@ -200,7 +201,7 @@ class ReportReader:
             except (OSError, msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
                 self._unreadable += 1
                 return None
-        if len(data) > MAX_REPORT_BYTES or report.meshware > REPORT_FORMAT or report.id != worker:
+        if len(data) > MAX_REPORT_BYTES or report.id != worker or not _makes_sense(report):
             self._unreadable += 1
             return None
         return report
@@ -224,6 +225,17 @@ class ReportReader:
             self._unreadable += 1
             return None
         return descriptor
+
+
+def _makes_sense(report: Report) -> bool:
+    """Say whether a report is of a format known here, and its numbers can be printed and sent."""
+    generations = [report.generation, *(refusal.generation for refusal in report.refusals)]
+    return (
+        report.meshware == REPORT_FORMAT
+        and all(number is None or 0 <= number <= MAX_GENERATION for number in generations)
+        and 0 <= report.pid < 2**32
+        and (report.port is None or 0 <= report.port <= 65535)
+    )
 
 
 def _is_locked(descriptor: int) -> bool:
