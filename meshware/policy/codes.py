@@ -8,14 +8,25 @@ __all__ = [
     "DEPTH",
     "DUPLICATE",
     "EMPTY",
+    "EMPTY_SUBSET",
     "ENCODING",
+    "INEFFECTIVE_MATCH",
     "INVALID",
+    "INVALID_REGEX",
     "NOT_APPLICABLE",
     "NOT_SUPPORTED_YET",
+    "NO_WORKLOAD",
+    "PORT_NEEDED",
+    "SIDECARS_OF_NAMESPACE",
+    "SIDECARS_OF_WORKLOAD",
     "SIZE",
+    "SUSPICIOUS",
     "SYNTAX",
     "UNKNOWN_FIELD",
     "UNKNOWN_KIND",
+    "UNKNOWN_REFERENCE",
+    "UNKNOWN_RULE_HOST",
+    "UNREACHABLE_RULE",
     "UNREADABLE",
 ]
 
@@ -36,5 +47,18 @@ DUPLICATE = "duplicate"  # one name twice
 NOT_SUPPORTED_YET = "not-supported-yet"
 NOT_APPLICABLE = "not-applicable"
 
+# --- checking one resource ---
+SUSPICIOUS = "IST0133"  # SchemaWarning: allowed, and most likely not what its author thinks
+INVALID_REGEX = "IST0122"  # InvalidRegexp
+UNREACHABLE_RULE = "IST0130"  # VirtualServiceUnreachableRule
+INEFFECTIVE_MATCH = "IST0131"  # VirtualServiceIneffectiveMatch
+
 # --- checking across resources ---
-CONFLICT = "IST0109"  # Istio's ConflictingMeshGatewayVirtualServiceHosts
+UNKNOWN_REFERENCE = "IST0101"  # ReferencedResourceNotFound
+CONFLICT = "IST0109"  # ConflictingMeshGatewayVirtualServiceHosts
+SIDECARS_OF_WORKLOAD = "IST0110"  # ConflictingSidecarWorkloadSelectors
+SIDECARS_OF_NAMESPACE = "IST0111"  # MultipleSidecarsWithoutWorkloadSelectors
+PORT_NEEDED = "IST0112"  # VirtualServiceDestinationPortSelectorRequired
+NO_WORKLOAD = "IST0127"  # NoMatchingWorkloadsFound
+EMPTY_SUBSET = "IST0173"  # DestinationRuleSubsetNotSelectPods
+UNKNOWN_RULE_HOST = "IST0174"  # UnknownDestinationRuleHost

@@ -1,0 +1,169 @@
+"""Check DestinationRules, each by itself. Source: Istio, `ValidateDestinationRule`."""
+
+from __future__ import annotations
+
+from meshware.policy.codes import SUSPICIOUS
+from meshware.policy.document.destination_rule import (
+    ClientTLSSettings,
+    ConnectionPoolSettings,
+    DestinationRuleSpec,
+    PortTrafficPolicy,
+    Subset,
+    TrafficPolicy,
+)
+from meshware.policy.parse import Resource
+from meshware.policy.validate.common import Report
+from meshware.policy.validate.fields import (
+    check_duration,
+    check_export_to,
+    check_labels,
+    check_selector,
+    check_unique,
+)
+from meshware.policy.validate.grammar import bad_host, is_name
+from meshware.policy.yaml12 import brief
+
+__all__ = ["check_destination_rule"]
+
+# What the entry of a port replaces as a whole: what it leaves out becomes the default.
+_RESET = {
+    "loadBalancer": "load_balancer",
+    "connectionPool": "connection_pool",
+    "outlierDetection": "outlier_detection",
+    "tls": "tls",
+}
+
+
+def check_destination_rule(resource: Resource, report: Report) -> None:
+    """Report what is wrong with one DestinationRule by itself."""
+    spec = resource.spec
+    if not isinstance(spec, DestinationRuleSpec):
+        return
+    wrong = bad_host(spec.host)
+    if wrong is not None:
+        report.error(resource, "spec.host", f"host is {brief(spec.host)!r}; {wrong}")
+    if spec.traffic_policy is None and not spec.subsets:
+        report.warning(
+            resource,
+            "spec",
+            "this DestinationRule changes nothing; add a trafficPolicy or subsets, or remove it",
+            SUSPICIOUS,
+        )
+    _check_policy(resource, "spec.trafficPolicy", spec.traffic_policy, report)
+    seen: dict[str, str] = {}
+    for index, subset in enumerate(spec.subsets or ()):
+        _check_subset(resource, f"spec.subsets[{index}]", subset, seen, report)
+    check_export_to(resource, spec.export_to, report)
+    _check_selector(resource, spec, report)
+
+
+def _check_subset(
+    resource: Resource, path: str, subset: Subset, seen: dict[str, str], report: Report
+) -> None:
+    if is_name(subset.name):
+        check_unique(resource, f"{path}.name", subset.name, seen, report)
+    else:
+        report.error(
+            resource,
+            f"{path}.name",
+            f"name is {brief(subset.name)!r}; write letters, digits and hyphens, 63 at most",
+        )
+    if not subset.labels:
+        report.warning(
+            resource,
+            path,
+            f"subset {brief(subset.name)!r} names no label and so has every endpoint of the host; "
+            "add labels",
+            SUSPICIOUS,
+        )
+    check_labels(resource, f"{path}.labels", subset.labels, report)
+    _check_policy(resource, f"{path}.trafficPolicy", subset.traffic_policy, report)
+
+
+def _check_selector(resource: Resource, spec: DestinationRuleSpec, report: Report) -> None:
+    if spec.workload_selector is None:
+        return
+    labels = spec.workload_selector.match_labels
+    check_selector(resource, "spec.workloadSelector.matchLabels", labels, report)
+    beyond = [word for word in spec.export_to or () if word not in (".", resource.namespace)]
+    if beyond:
+        report.error(
+            resource,
+            "spec.exportTo",
+            "a DestinationRule with a workloadSelector is for clients of its own namespace; "
+            "remove exportTo",
+        )
+
+
+def _check_policy(
+    resource: Resource, path: str, policy: TrafficPolicy | None, report: Report
+) -> None:
+    if policy is None:
+        return
+    if policy == TrafficPolicy():
+        report.error(resource, path, "trafficPolicy is empty; add a field to it, or remove it")
+    _check_pool(resource, f"{path}.connectionPool", policy.connection_pool, report)
+    _check_tls(resource, f"{path}.tls", policy.tls, report)
+    seen: dict[int, int] = {}
+    for index, entry in enumerate(policy.port_level_settings or ()):
+        here = f"{path}.portLevelSettings[{index}]"
+        number = entry.port.number if entry.port is not None else None
+        if number is None:
+            report.error(resource, f"{here}.port", "port.number is missing; add it")
+        elif seen.setdefault(number, index) != index:
+            report.error(
+                resource,
+                f"{here}.port.number",
+                f"portLevelSettings[{seen[number]}] is for port {number} too; join them",
+            )
+        if entry == PortTrafficPolicy(port=entry.port):
+            report.error(resource, here, "there is no setting for this port; add one")
+        _check_pool(resource, f"{here}.connectionPool", entry.connection_pool, report)
+        _check_tls(resource, f"{here}.tls", entry.tls, report)
+        _check_reset(resource, here, policy, entry, report)
+
+
+def _check_reset(
+    resource: Resource, path: str, policy: TrafficPolicy, entry: PortTrafficPolicy, report: Report
+) -> None:
+    """Tell which settings a port's entry puts back to their defaults, by leaving them out."""
+    lost = [
+        name
+        for name, attribute in _RESET.items()
+        if getattr(policy, attribute) is not None and getattr(entry, attribute) is None
+    ]
+    if lost:
+        words = " and ".join(lost)
+        report.info(
+            resource,
+            path,
+            f"for this port the trafficPolicy's {words} does not hold, since the entry replaces "
+            f"all settings; repeat {words} in it if it shall hold",
+            SUSPICIOUS,
+        )
+
+
+def _check_pool(
+    resource: Resource, path: str, pool: ConnectionPoolSettings | None, report: Report
+) -> None:
+    if pool is None:
+        return
+    if pool == ConnectionPoolSettings():
+        report.error(resource, path, "connectionPool is empty; add a field to it, or remove it")
+    if pool.tcp is not None:
+        check_duration(
+            resource,
+            f"{path}.tcp.connectTimeout",
+            pool.tcp.connect_timeout,
+            report,
+            ", or remove it for 10s",
+        )
+
+
+def _check_tls(
+    resource: Resource, path: str, tls: ClientTLSSettings | None, report: Report
+) -> None:
+    if tls is not None and tls.mode is None:
+        report.warning(
+            resource, path, "tls without a mode means DISABLE; write mode: DISABLE", SUSPICIOUS
+        )
