@@ -43,7 +43,7 @@ from meshware.policy.record_types import (
     WorkloadRecord,
 )
 
-__all__ = ["build_records"]
+__all__ = ["age", "build_records", "default_export", "exported_to", "is_for_mesh", "labels_of"]
 
 
 def build_records(resources: Iterable[Resource]) -> dict[str, bytes]:
@@ -52,10 +52,10 @@ def build_records(resources: Iterable[Resource]) -> dict[str, bytes]:
     Args:
         resources: checked resources, without errors.
     """
-    ordered = sorted(resources, key=_age)
+    ordered = sorted(resources, key=age)
     mesh = _mesh(ordered)
     records: dict[str, Document] = {"mesh": mesh}
-    records |= _services(ordered, _default_export(ordered, "default_service_export_to"))
+    records |= _services(ordered, default_export(ordered, "default_service_export_to"))
     records |= _clients(ordered)
     records |= _workloads(ordered, mesh.root_namespace)
     partial: dict[str, list[str]] = defaultdict(list)
@@ -68,7 +68,7 @@ def build_records(resources: Iterable[Resource]) -> dict[str, bytes]:
     return {key: msgspec.json.encode(records[key]) for key in sorted(records)}
 
 
-def _age(resource: Resource) -> tuple[str, str, str]:
+def age(resource: Resource) -> tuple[str, str, str]:
     """Order as Istio does: creation time, then name, then namespace; undated ones last."""
     return (resource.created or "~", resource.name, resource.namespace)
 
@@ -119,7 +119,7 @@ def _services(
                 ServiceClaim(
                     namespace=resource.namespace,
                     name=resource.name,
-                    export_to=_export(
+                    export_to=exported_to(
                         spec.export_to,
                         resource.namespace,
                         {host},
@@ -148,11 +148,11 @@ def _endpoints(
     if spec.workload_selector is not None:
         wanted = spec.workload_selector.labels
         entries = [
-            (entry.spec, _labels(entry))
+            (entry.spec, labels_of(entry))
             for entry in workloads
             if isinstance(entry.spec, WorkloadEntrySpec)
             and entry.namespace == namespace
-            and selects(wanted, _labels(entry))
+            and selects(wanted, labels_of(entry))
         ]
     else:
         entries = [(entry, entry.labels or {}) for entry in spec.endpoints or ()]
@@ -176,7 +176,7 @@ def _endpoints(
     )
 
 
-def _labels(resource: Resource) -> Mapping[str, str]:
+def labels_of(resource: Resource) -> Mapping[str, str]:
     """Return a WorkloadEntry's labels: those of its spec over those of its metadata."""
     spec = resource.spec
     if isinstance(spec, WorkloadEntrySpec):
@@ -198,8 +198,8 @@ def _clients(resources: Sequence[Resource]) -> dict[str, Document]:
             for host in resource.spec.hosts or ():
                 registry[expand(host, resource.namespace)].add(resource.namespace)
     root = _mesh(resources).root_namespace
-    vs_default = _default_export(resources, "default_virtual_service_export_to")
-    dr_default = _default_export(resources, "default_destination_rule_export_to")
+    vs_default = default_export(resources, "default_virtual_service_export_to")
+    dr_default = default_export(resources, "default_destination_rule_export_to")
 
     records: dict[str, Document] = {}
     index: dict[str, list[Candidate]] = defaultdict(list)
@@ -208,7 +208,7 @@ def _clients(resources: Sequence[Resource]) -> dict[str, Document]:
         spec, namespace, name = resource.spec, resource.namespace, resource.name
         selector: Labels | None = None
         if isinstance(spec, VirtualServiceSpec):
-            if spec.gateways is not None and not _names_mesh(spec):
+            if not is_for_mesh(spec):
                 continue  # only for gateways: no client here reads it
             prefix, hosts, export_to, default = "vs", spec.hosts or (), spec.export_to, vs_default
         elif isinstance(spec, DestinationRuleSpec):
@@ -230,7 +230,7 @@ def _clients(resources: Sequence[Resource]) -> dict[str, Document]:
                 Candidate(
                     namespace=namespace,
                     name=name,
-                    export_to=_export(
+                    export_to=exported_to(
                         export_to,
                         namespace,
                         {host},
@@ -247,14 +247,26 @@ def _clients(resources: Sequence[Resource]) -> dict[str, Document]:
     return records
 
 
-def _names_mesh(spec: VirtualServiceSpec) -> bool:
-    """Say whether any part of a VirtualService with `gateways` is meant for mesh clients."""
-    return "mesh" in (spec.gateways or ()) or any(
-        "mesh" in (match.gateways or ()) for route in spec.http or () for match in route.match or ()
+def is_for_mesh(spec: VirtualServiceSpec) -> bool:
+    """Say whether any part of a VirtualService is for clients, not for gateways only."""
+    return (
+        not spec.gateways
+        or "mesh" in spec.gateways
+        or any(
+            "mesh" in (match.gateways or ())
+            for route in spec.http or ()
+            for match in route.match or ()
+        )
     )
 
 
-def _default_export(resources: Sequence[Resource], field: str) -> tuple[str, ...] | None:
+def default_export(resources: Sequence[Resource], field: str) -> tuple[str, ...] | None:
+    """Return what MeshConfig says of an absent `exportTo`; None: it says nothing.
+
+    Args:
+        resources: all there are.
+        field: the attribute, such as `default_service_export_to`.
+    """
     for resource in resources:
         if isinstance(resource.spec, MeshConfigSpec):
             found: tuple[str, ...] | None = getattr(resource.spec, field)
@@ -262,7 +274,7 @@ def _default_export(resources: Sequence[Resource], field: str) -> tuple[str, ...
     return None
 
 
-def _export(
+def exported_to(
     written: tuple[str, ...] | None,
     namespace: str,
     hosts: set[str],
@@ -315,7 +327,7 @@ def _workloads(resources: Sequence[Resource], root_namespace: str) -> dict[str, 
 def _workload(
     resource: Resource, policies: Sequence[Resource], root_namespace: str
 ) -> WorkloadRecord:
-    labels = _labels(resource)
+    labels = labels_of(resource)
     entry = _entry(resource.spec)
     return WorkloadRecord(
         labels=dict(labels),

@@ -16,15 +16,16 @@ from meshware.policy.document.virtual_service import (
 )
 from meshware.policy.names import expand, is_partial_wildcard, is_wildcard, wildcards
 from meshware.policy.parse import Resource
+from meshware.policy.records import is_for_mesh
 from meshware.policy.validate.common import Report
 from meshware.policy.validate.fields import SHORTEST_S, check_export_to, check_unique
 from meshware.policy.validate.grammar import bad_host, is_name
 from meshware.policy.validate.reachability import check_reachability
 from meshware.policy.validate.retries import check_retries
-from meshware.policy.validate.route_match import MESH, check_match
+from meshware.policy.validate.route_match import check_match
 from meshware.policy.yaml12 import brief
 
-__all__ = ["check_virtual_service", "is_for_mesh"]
+__all__ = ["check_virtual_service"]
 
 _PERCENT = 100
 _LIKE_PERCENT = 50  # a total of at least so much was most likely meant to be 100
@@ -60,19 +61,6 @@ def check_virtual_service(resource: Resource, report: Report) -> None:
                 DUPLICATE,
             )
     check_reachability(resource, spec, report)
-
-
-def is_for_mesh(spec: VirtualServiceSpec) -> bool:
-    """Say whether any part of a VirtualService is for clients of the mesh."""
-    return (
-        not spec.gateways
-        or MESH in spec.gateways
-        or any(
-            MESH in (match.gateways or ())
-            for route in spec.http or ()
-            for match in route.match or ()
-        )
-    )
 
 
 def _check_hosts(resource: Resource, spec: VirtualServiceSpec, report: Report) -> None:

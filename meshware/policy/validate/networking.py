@@ -1,0 +1,24 @@
+"""Check the networking kinds together, over one index of what there is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from meshware.policy.parse import Resource
+from meshware.policy.validate.common import Report
+from meshware.policy.validate.conflicts import check_conflicts
+from meshware.policy.validate.references import check_references
+from meshware.policy.validate.registry import Registry
+from meshware.policy.validate.rules import check_rules
+from meshware.policy.validate.selectors import check_selectors
+
+__all__ = ["check_networking"]
+
+
+def check_networking(resources: Sequence[Resource], report: Report) -> None:
+    """Report what networking resources refer to and is not there, and where they contradict."""
+    registry = Registry(resources)
+    check_references(registry, report)
+    check_rules(registry, report)
+    check_selectors(registry, report)
+    check_conflicts(registry, report)
