@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 
 from meshware.policy.names import is_ip
 
@@ -40,6 +41,7 @@ _LOCALITY_PARTS = 3  # region/zone/subzone
 _SERVICE_ACCOUNT = re.compile(r"[A-Za-z0-9._-]{1,253}")  # it becomes a segment of a SPIFFE ID
 
 
+@lru_cache(maxsize=4096)  # one host is named by several resources
 def bad_host(host: str, *, may_be_pattern: bool = True) -> str | None:
     """Return what to write instead of what is no host; None: it is one.
 

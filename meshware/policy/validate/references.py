@@ -67,9 +67,13 @@ class _Checker:
 
     def _find_clients(self) -> Sequence[str]:
         """Return the namespaces of clients that get this VirtualService."""
+        if not self._exports:
+            return (self._namespace,)  # it has no hosts, and that is told elsewhere
         found: dict[str, None] = {}
+        every: dict[str, None] = {}
         for host, export in self._exports.items():
             namespaces = (self._namespace, ANYWHERE) if EVERYWHERE in export else export
+            every.update(dict.fromkeys(namespaces))
             is_declared = self._registry.is_host(host)
             for namespace in namespaces:
                 # Who does not see the service that is dialled does not come here either.
@@ -79,7 +83,7 @@ class _Checker:
                     or self._registry.service(host, namespace) is not None
                 ):
                     found[namespace] = None
-        return tuple(found)
+        return tuple(found or every)
 
     def _find_ports(self) -> frozenset[int] | None:
         """Return the ports that may be dialled; None: they are not known."""
@@ -163,7 +167,7 @@ class _Checker:
         has_ports = all(block is not None and block.port is not None for block in blocks)
         dialled = ports if has_ports else self._dialled
         for index, entry in enumerate(route.route or ()):
-            if bad_host(entry.destination.host, may_be_pattern=False) is None:
+            if self._clients and bad_host(entry.destination.host, may_be_pattern=False) is None:
                 self._check_destination(
                     f"{path}.route[{index}].destination", entry.destination, dialled
                 )

@@ -38,6 +38,12 @@ def sees(export_to: Sequence[str], namespace: str) -> bool:
     return EVERYWHERE in export_to or namespace in export_to
 
 
+def _patterns(host: str, partial: Iterable[str]) -> Iterator[str]:
+    """Yield what may be declared about a host: itself, which is most often all, then patterns."""
+    yield host
+    yield from wildcards(host, partial)
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """A host as one ServiceEntry declares it."""
@@ -125,7 +131,7 @@ class Registry:
 
     def service(self, host: str, client: str) -> Claim | None:
         """Return the service that a full host means for clients of a namespace."""
-        for pattern in (host, *wildcards(host, self._partial_hosts)):
+        for pattern in _patterns(host, self._partial_hosts):
             seen = [c for c in self.claims.get(pattern, ()) if sees(c.export_to, client)]
             if seen:
                 return min(seen, key=lambda claim: claim.resource.namespace != client)
@@ -133,7 +139,7 @@ class Registry:
 
     def claims_of(self, host: str) -> Sequence[Claim]:
         """Return all who declare a full host, or else the nearest pattern that covers it."""
-        for pattern in (host, *wildcards(host, self._partial_hosts)):
+        for pattern in _patterns(host, self._partial_hosts):
             found = self.claims.get(pattern)
             if found:
                 return found
@@ -226,7 +232,7 @@ class Registry:
     def rules_for(self, host: str, service_namespace: str, client: str) -> Iterator[Rule]:
         """Yield the DestinationRules that some client of a namespace may get for a full host."""
         for namespace in dict.fromkeys((client, service_namespace, self.root)):
-            for pattern in (host, *wildcards(host, self._partial_rules)):
+            for pattern in _patterns(host, self._partial_rules):
                 seen = self.rules.get((namespace, pattern), [])
                 if namespace != client:
                     seen = [r for r in seen if sees(r.export_to, client) and not r.selector]

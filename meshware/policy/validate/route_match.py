@@ -55,8 +55,6 @@ def check_match(resource: Resource, path: str, block: HTTPMatchRequest, report: 
         _check_headers(resource, f"{path}.{field}", matches or {}, report)
     for name, match in (block.query_params or {}).items():
         here = f"{path}.queryParams[{name}]"
-        if not name:
-            report.error(resource, here, "the name of a query parameter is empty; write it")
         check_string_match(resource, here, match, report, may_be_presence=True)
     _check_source(resource, path, block, report)
 
@@ -119,9 +117,7 @@ def _check_headers(
     for name, match in matches.items():
         here = f"{path}[{name}]"
         field = _PSEUDO.get(name.lower()) or (name.lower() if name.lower() in _FIELDS else None)
-        if not name:
-            report.error(resource, here, "the name of a header is empty; write it")
-        elif name.startswith(_CLAIMS):
+        if name.startswith(_CLAIMS):
             report.error(
                 resource,
                 here,
