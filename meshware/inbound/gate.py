@@ -43,8 +43,7 @@ from meshware.policy.snapshot import Snapshot
 
 __all__ = ["Gate"]
 
-XFCC = "x-forwarded-client-cert"
-OURS = ("x-envoy-", "x-meshware-")
+OURS = ("x-envoy-", "x-meshware-", "x-forwarded-client-cert")
 """Headers with which only the mesh speaks; from anyone else they are removed."""
 
 _TEXT = (("content-type", "text/plain"),)
@@ -137,7 +136,12 @@ class Gate:
 
     def _admit(self, asked: _Question, verdict: Verdict, rewritten: str | None) -> Admission:
         head, request_id = asked.head, asked.request_id
-        remove = tuple(name for name in head.names if name == XFCC or name.startswith(OURS))
+        # Underscores too, for CGI-style code takes them for dashes.
+        remove = tuple(
+            name
+            for name in head.names
+            if name[0:1] == "x" and name.replace("_", "-").startswith(OURS)
+        )
         add: tuple[tuple[str, str], ...] = ()
         if request_id is None:
             request_id = self._new_request_id()

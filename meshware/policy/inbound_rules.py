@@ -6,12 +6,14 @@ tried one by one.
 
 A test is told whether its entry denies or allows, for what is not certain must harm neither way:
 
-1. A fact that is not known (port, addresses) holds for DENY and does not for ALLOW.
+1. A fact that is not known (port, addresses, a Host that was not sent) holds for DENY and does
+   not for ALLOW.
 2. A header with several values holds for DENY if any of them does, for ALLOW only if all do.
    WSGI servers join the lines of a repeated header with commas, so a line is taken apart at its
    commas; only headers that RFC 9110 defines as single are not. What is written in a policy as one
-   value with commas in it also meets the joined line as a whole.
-3. `hosts` meet the Host header as written and without its port and trailing dot, in any case.
+   value with commas in it also meets the joined line as a whole, and what `notValues` of an ALLOW
+   rule name must be met in no reading.
+3. `hosts` meet the Host header in any case, with and without its port, and never by a trailing dot.
 
 Source: Istio AuthorizationPolicy; Envoy RBAC.
 """
@@ -120,14 +122,18 @@ class RuleSet:
     entries: tuple[Entry, ...]
     by_path: PatternIndex
     by_host: PatternIndex | None  # None: no entry is found by its host
+    with_host: tuple[int, ...]  # the entries that are
     others: tuple[int, ...]  # entries that name neither path nor host
 
     def first(self, facts: Facts, path: str) -> Entry | None:
         """Return the first entry that matches a request, taken to be for this path."""
         numbers = self.by_path.find(path)
         if self.by_host is not None:
-            for host in host_forms(facts.authority):
-                numbers += self.by_host.find(host)
+            if facts.authority:
+                for host in host_forms(facts.authority):
+                    numbers += self.by_host.find(host)
+            else:
+                numbers += self.with_host  # each says for itself what it makes of that
         if self.others:
             numbers += self.others
         if len(numbers) > 1:
@@ -179,12 +185,13 @@ def header_of(key: str) -> str | None:
 
 
 def host_forms(authority: str) -> tuple[str, ...]:
-    """Return how a Host header may be written: as it is, without port, without trailing dot."""
+    """Return how a Host header may be written: as it is, without trailing dot, without port."""
     written = authority.lower()
     host, colon, port = written.rpartition(":")
-    bare = host if colon and (not port or port.isdigit()) else written
-    bare = bare.removesuffix(".")
-    return (written,) if bare == written else (written, bare)
+    if not colon or (port and not port.isdigit()):
+        host, colon, port = written, "", ""
+    bare = host.removesuffix(".")
+    return tuple(dict.fromkeys((written, f"{bare}{colon}{port}", bare)))
 
 
 # --- one action -------------------------------------------------------------------------------
@@ -220,6 +227,7 @@ def _rule_set(policies: Sequence[NamedPolicy], *, is_deny: bool) -> RuleSet:
         entries=tuple(entries),
         by_path=PatternIndex(by_path),
         by_host=PatternIndex(by_host) if by_host else None,
+        with_host=tuple(number for number, _ in by_host),
         others=tuple(others),
     )
 
@@ -280,9 +288,9 @@ def _operation_tests(
             _method_test(Patterns(operation.not_methods, is_empty_present=True), wanted=False)
         )
     if operation.hosts:
-        tests.append(_host_test(_folded(operation.hosts), wanted=True))
+        tests.append(_host_test(_folded(operation.hosts), wanted=True, is_deny=is_deny))
     if operation.not_hosts:
-        tests.append(_host_test(_folded(operation.not_hosts), wanted=False))
+        tests.append(_host_test(_folded(operation.not_hosts), wanted=False, is_deny=is_deny))
     if operation.ports or operation.not_ports:
         tests.append(_port_test(operation.ports, operation.not_ports, is_deny=is_deny))
     path_tests: list[PathTest] = []
@@ -298,9 +306,15 @@ def _method_test(patterns: Patterns, *, wanted: bool) -> RequestTest:
     return lambda facts: patterns(facts.method) is wanted
 
 
-def _host_test(values: tuple[str, ...], *, wanted: bool) -> RequestTest:
-    patterns = Patterns(values, is_empty_present=True)
-    return lambda facts: any(patterns(host) for host in host_forms(facts.authority)) is wanted
+def _host_test(values: tuple[str, ...], *, wanted: bool, is_deny: bool) -> RequestTest:
+    patterns = Patterns(values)
+
+    def holds(facts: Facts) -> bool:
+        if not facts.authority:
+            return is_deny
+        return any(patterns(host) for host in host_forms(facts.authority)) is wanted
+
+    return holds
 
 
 def _port_test(
@@ -361,20 +375,21 @@ def _header_test(name: str, condition: Condition, *, is_deny: bool) -> RequestTe
         return (wanted is None or wanted(value)) and not unwanted(value)
 
     def holds(facts: Facts) -> bool:
-        lines = facts.headers(name)
+        lines = [line.strip(" \t") for line in facts.headers(name)]
         if not lines:
             return wanted is None
-        parts = [line.strip(" \t") for line in lines]
-        if len(parts) == 1 and "," not in parts[0]:
-            return holds_for(parts[0])
-        joined = ",".join(parts)
+        if len(lines) == 1 and "," not in lines[0]:
+            return holds_for(lines[0])
+        joined = ",".join(lines)
+        parts = lines
         if name not in _SINGLE:
             parts = [part.strip(" \t") for part in joined.split(",")]
+        readings = (*parts, *lines, joined)
         if is_deny:
-            return any(holds_for(part) for part in (*parts, *lines, joined))
-        if wanted is not None and joined in wanted.exact and not unwanted(joined):
-            return True
-        return all(holds_for(part) for part in parts)
+            return any(holds_for(reading) for reading in readings)
+        if any(unwanted(reading) for reading in readings):
+            return False
+        return wanted is None or joined in wanted.exact or all(wanted(part) for part in parts)
 
     return holds
 

@@ -67,10 +67,10 @@ class Patterns:
         for value in values:
             if value == "*":
                 self.is_any = True
-            elif value.endswith("*"):
-                prefixes.add(value[:-1])
             elif value.startswith("*"):
                 suffixes.add(value[1:])
+            elif value.endswith("*"):
+                prefixes.add(value[:-1])
             else:
                 exact.add(value)
         self.exact = frozenset(exact)

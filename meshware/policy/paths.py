@@ -7,6 +7,8 @@ or ignore dots), so a decision looks at every path that the request may mean:
 N1     the target as received, normalised
 N2     the path as the app sees it, percent-encoded, normalised
 N3     the path as the app sees it, percent-encoded and nothing else: apps do not resolve dots
+N4     N3 with slashes merged, where the mode merges them: Flask ignores all leading ones but one,
+       and still resolves no dots
 =====  ==========================================================================================
 
 DENY holds if it matches any of them, ALLOW only if each of them is allowed. For an ordinary path
@@ -36,6 +38,8 @@ __all__ = [
 Normalization = Literal["NONE", "BASE", "MERGE_SLASHES", "DECODE_AND_MERGE_SLASHES"]
 
 DEFAULT_NORMALIZATION: Normalization = "DECODE_AND_MERGE_SLASHES"
+
+_MERGING = ("MERGE_SLASHES", "DECODE_AND_MERGE_SLASHES")
 
 # Characters that may stand unescaped in a path (RFC 3986 pchar), without the unreserved ones.
 _RESERVED_IN_PATH = "!$&'()*+,;=:@"
@@ -101,6 +105,8 @@ def candidates(
         if second is None:
             return None
         found += (capital_hex(second), as_seen)
+        if "//" in as_seen and mode in _MERGING:
+            found.append(_SLASHES.sub("/", as_seen))
     return tuple(dict.fromkeys(found))
 
 
@@ -113,8 +119,12 @@ def capital_hex(path: str) -> str:
 
 def encoded(path: str) -> str:
     """Return a decoded path with what cannot stand in one percent-encoded, as UTF-8."""
-    # Half of a surrogate pair stands for a byte that was not UTF-8.
-    return quote(path, safe="/\\" + _RESERVED_IN_PATH, errors="surrogateescape")
+    try:
+        # The second half of a surrogate pair stands for a byte that was not UTF-8.
+        data = path.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        data = path.encode("utf-8", "surrogatepass")  # no server makes the first half
+    return quote(data, safe="/\\" + _RESERVED_IN_PATH)
 
 
 def decoded(path: str) -> str:
