@@ -74,7 +74,11 @@ def _addresses(scope: Scope, receive: Receive) -> tuple[str | None, str | None, 
     Behind its own proxy-header middleware uvicorn puts what `X-Forwarded-For` says into
     `scope["client"]`; the transport knows better.
     """
-    transport = getattr(getattr(receive, "__self__", None), "transport", None)
+    # Of uvicorn's objects `receive` is a method, of gunicorn's one that knows such an object.
+    owner = getattr(receive, "__self__", None)
+    transport = getattr(owner, "transport", None)
+    if transport is None:
+        transport = getattr(getattr(owner, "protocol", None), "transport", None)
     about = getattr(transport, "get_extra_info", None)
     peer = local = None
     if about is not None:

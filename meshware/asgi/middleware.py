@@ -65,34 +65,53 @@ class MeshMiddleware:
         self, admission: Admission, scope: Scope, receive: Receive, send: Send
     ) -> None:
         _edit(scope, admission)
-        status, is_complete = 0, False
+        status, has_trailers = 0, False
 
         async def watch(message: Message) -> None:
-            nonlocal status, is_complete
+            nonlocal status, has_trailers
             kind = message["type"]
             if kind in ("http.response.start", "websocket.http.response.start"):
                 status = message["status"]
+                has_trailers = message.get("trailers", False)
             elif kind == "websocket.accept":
                 status = 101
             elif kind == "websocket.close" and not status:
                 status = 403  # so the server answers a handshake that was not accepted
             await send(message)
-            if kind in ("http.response.body", "websocket.http.response.body"):
-                is_complete = not message.get("more_body", False)
-            elif kind in ("http.response.pathsend", "websocket.close"):
-                is_complete = True
+            if _is_last(message, has_trailers):
+                # What the app does behind its response (background tasks) is not the caller's.
+                admission.finish(status)
 
         token = bind_call(admission.call)
         try:
             await self.app(scope, receive, watch)
         except Exception:
             if not status:
-                # The server answers so in the app's place.
-                status, is_complete = 500, True
+                admission.finish(500)  # so the server answers in the app's place
             raise
         finally:
-            unbind_call(token)
-            admission.finish(status, is_complete=is_complete or status == 101)
+            admission.finish(status, is_complete=status == 101)
+            try:
+                unbind_call(token)
+            except ValueError:
+                pass  # an unfinished call that garbage collection ends has another context
+
+
+def _is_last(message: Message, has_trailers: bool) -> bool:
+    """Say whether a message ends the response."""
+    match message["type"]:
+        case "http.response.body" | "http.response.zerocopysend":
+            return not message.get("more_body", False) and not has_trailers
+        case "http.response.pathsend":
+            return not has_trailers
+        case "http.response.trailers":
+            return not message.get("more_trailers", False)
+        case "websocket.http.response.body":
+            return not message.get("more_body", False)
+        case "websocket.close":
+            return True
+        case _:
+            return False
 
 
 def _edit(scope: Scope, admission: Admission) -> None:

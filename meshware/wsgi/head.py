@@ -81,7 +81,7 @@ def _text(path: str) -> str:
 def _addresses(environ: Environ) -> tuple[str | None, str | None, int | None]:
     """Return the peer's address, and the address and port where the call came in."""
     source_ip = environ.get("REMOTE_ADDR") or None
-    socket = environ.get("gunicorn.socket")
+    socket = environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
     if socket is not None:
         try:
             here, peer = socket.getsockname(), socket.getpeername()

@@ -48,10 +48,15 @@ class MeshMiddleware:
         passage = mesh.gate.admit(inbound_head(environ, mesh.port))
         if isinstance(passage, Denial):
             return _refuse(passage, environ, start_response)
-        return copy_context().run(self._let_in, passage, environ, start_response)
+        context = copy_context()
+        return context.run(self._let_in, passage, environ, start_response, context)
 
     def _let_in(
-        self, admission: Admission, environ: Environ, start_response: StartResponse
+        self,
+        admission: Admission,
+        environ: Environ,
+        start_response: StartResponse,
+        context: Context,
     ) -> Iterable[bytes]:
         bind_call(admission.call)
         _edit(environ, admission)
@@ -64,10 +69,10 @@ class MeshMiddleware:
         except BaseException:
             admission.finish(watched.status, is_complete=False)
             raise
-        if _hook_file(result, environ, watched, admission):
+        if _hook_file(result, environ, watched, admission, context):
             return result
         body = _SizedBody if hasattr(result, "__len__") else _Body
-        return body(result, watched, admission, copy_context())
+        return body(result, watched, admission, context)
 
 
 class _Watched:
@@ -134,7 +139,11 @@ class _SizedBody(_Body):
 
 
 def _hook_file(
-    result: Iterable[bytes], environ: Environ, watched: _Watched, admission: Admission
+    result: Iterable[bytes],
+    environ: Environ,
+    watched: _Watched,
+    admission: Admission,
+    context: Context,
 ) -> bool:
     """Leave the server its own file wrapper, so that it can send the file without copying.
 
@@ -144,7 +153,6 @@ def _hook_file(
     if not isinstance(wrapper, type) or not isinstance(result, wrapper):
         return False
     close = getattr(result, "close", None)
-    context = copy_context()
 
     def close_and_finish() -> None:
         try:
@@ -171,7 +179,11 @@ def _edit(environ: Environ, admission: Admission) -> None:
     if path is not None and admission.path is not None:
         prefix = environ.get("SCRIPT_NAME", "")
         as_wsgi = path.encode("utf-8", "surrogateescape").decode("latin-1")
-        environ["PATH_INFO"] = as_wsgi.removeprefix(prefix)
+        rest = as_wsgi.removeprefix(prefix)
+        if not as_wsgi.startswith(prefix) or rest[:1] not in ("", "/"):
+            rest = as_wsgi  # the dots led out of where the app is mounted
+            environ["SCRIPT_NAME"] = ""
+        environ["PATH_INFO"] = rest
         query = environ.get("QUERY_STRING", "")
         target = f"{admission.path}?{query}" if query else admission.path
         for key in ("RAW_URI", "REQUEST_URI"):
@@ -183,6 +195,8 @@ def _refuse(denial: Denial, environ: Environ, start_response: StartResponse) -> 
     """Answer in the app's place; the request's body stays unread."""
     body = denial.body.encode()
     status = f"{denial.status} {HTTPStatus(denial.status).phrase}"
-    start_response(status, [*denial.headers, ("content-length", str(len(body)))])
-    denial.finish(denial.status)
+    try:
+        start_response(status, [*denial.headers, ("content-length", str(len(body)))])
+    finally:
+        denial.finish(denial.status)
     return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
