@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from meshware.asgi.head import Message, Receive, Scope, Send, inbound_head, route_of
-from meshware.call import Call, bind_call, unbind_call
+from meshware.call import Call, Flag, bind_call, unbind_call
 from meshware.inbound.passage import Admission, Denial
 from meshware.runtime.mesh import Mesh
 
@@ -65,10 +65,10 @@ class MeshMiddleware:
         self, admission: Admission, scope: Scope, receive: Receive, send: Send
     ) -> None:
         _edit(scope, admission)
-        status, has_trailers = 0, False
+        status, has_trailers, is_gone = 0, False, False
 
         async def watch(message: Message) -> None:
-            nonlocal status, has_trailers
+            nonlocal status, has_trailers, is_gone
             kind = message["type"]
             if kind in ("http.response.start", "websocket.http.response.start"):
                 status = message["status"]
@@ -77,7 +77,11 @@ class MeshMiddleware:
                 status = 101
             elif kind == "websocket.close" and not status:
                 status = 403  # so the server answers a handshake that was not accepted
-            await send(message)
+            try:
+                await send(message)
+            except OSError:
+                is_gone = True  # so servers tell an app that nobody listens any more
+                raise
             if _is_last(message, has_trailers):
                 # What the app does behind its response (background tasks) is not the caller's.
                 admission.finish(status)
@@ -88,9 +92,12 @@ class MeshMiddleware:
         except Exception:
             if not status:
                 admission.finish(500)  # so the server answers in the app's place
+            elif not is_gone:
+                admission.finish(status, Flag.UPSTREAM_TERMINATION)
             raise
         finally:
-            admission.finish(status, is_complete=status == 101)
+            # A WebSocket ends when either side has had enough.
+            admission.finish(status, None if status == 101 else Flag.DOWNSTREAM_CLOSED)
             try:
                 unbind_call(token)
             except ValueError:
@@ -142,10 +149,10 @@ async def _refuse(denial: Denial, scope: Scope, send: Send) -> None:
             await send({"type": "websocket.close", "code": 1008, "reason": denial.body})
             denial.finish(403)
             return
-    is_complete = False
+    flag: Flag | None = Flag.DOWNSTREAM_CLOSED
     try:
         await send({"type": f"{kind}.start", "status": denial.status, "headers": headers})
         await send({"type": f"{kind}.body", "body": b"" if scope.get("method") == "HEAD" else body})
-        is_complete = True
+        flag = None
     finally:
-        denial.finish(denial.status, is_complete=is_complete)
+        denial.finish(denial.status, flag)

@@ -38,12 +38,12 @@ class Passage:
     candidates: tuple[str, ...] = ()  # the paths that it may mean, normalised; all were decided
     is_finished: bool = False
 
-    def finish(self, status: int, *, is_complete: bool = True) -> None:
+    def finish(self, status: int, flag: Flag | None = None) -> None:
         """Tell that the response has ended. A second time is ignored.
 
         Args:
             status: of the response; 0 when the caller went away before there was one.
-            is_complete: False when the caller went away before its end.
+            flag: why it ended early: DC, the caller went away; UC, the app failed in the middle.
         """
         if self.is_finished:
             return
@@ -56,7 +56,7 @@ class Passage:
             host=hosts[0] if hosts else "",
             path=encoded(head.paths[0]) if head.target is None else split_target(head.target),
             status=status,
-            flags=flags_text(() if is_complete else (Flag.DOWNSTREAM_CLOSED,)),
+            flags=flags_text(() if flag is None else (flag,)),
             # What an app answers is not the doing of the policy that let the call pass.
             policy=self.policy if is_refused else None,
             rule=self.rule if is_refused else None,

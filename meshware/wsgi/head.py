@@ -7,7 +7,7 @@ from typing import Any
 
 from meshware.inbound.head import InboundHead
 
-__all__ = ["Environ", "header_key", "inbound_head", "route_of"]
+__all__ = ["Environ", "header_key", "inbound_head"]
 
 Environ = dict[str, Any]
 
@@ -60,15 +60,28 @@ def inbound_head(environ: Environ, mesh_port: int | None) -> InboundHead:
         source_ip=source_ip,
         destination_ip=destination_ip,
         port=mesh_port if port is None else port,
-        route_of=lambda: route_of(environ),
+        route_of=_Route(environ),
     )
 
 
-def route_of(environ: Environ) -> str | None:
-    """Return the URL rule that Flask (werkzeug) chose; None when there is none (yet)."""
-    rule = getattr(environ.get("werkzeug.request"), "url_rule", None)
-    template = getattr(rule, "rule", None)
-    return template if isinstance(template, str) else None
+class _Route:
+    """The URL rule that Flask (werkzeug) chose; None when there is none (yet).
+
+    It is remembered, because Flask forgets it before the body is made.
+    """
+
+    __slots__ = ("_environ", "_found")
+
+    def __init__(self, environ: Environ) -> None:
+        self._environ = environ
+        self._found: str | None = None
+
+    def __call__(self) -> str | None:
+        rule = getattr(self._environ.get("werkzeug.request"), "url_rule", None)
+        template = getattr(rule, "rule", None)
+        if isinstance(template, str):
+            self._found = template
+        return self._found
 
 
 def _text(path: str) -> str:
@@ -92,4 +105,4 @@ def _addresses(environ: Environ) -> tuple[str | None, str | None, int | None]:
         return (peer[0] if isinstance(peer, tuple) else None), here[0], here[1]
     port = environ.get("SERVER_PORT", "")
     is_honest = environ.get("SERVER_SOFTWARE", "").startswith(_HONEST_SERVERS)
-    return source_ip, None, int(port) if is_honest and port.isdigit() else None
+    return source_ip, None, int(port) if is_honest and port.isdecimal() else None

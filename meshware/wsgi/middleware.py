@@ -12,7 +12,7 @@ from contextvars import Context, copy_context
 from http import HTTPStatus
 from typing import Any
 
-from meshware.call import Call, bind_call
+from meshware.call import Call, Flag, bind_call
 from meshware.inbound.passage import Admission, Denial
 from meshware.runtime.mesh import Mesh
 from meshware.wsgi.head import Environ, header_key, inbound_head
@@ -60,14 +60,14 @@ class MeshMiddleware:
     ) -> Iterable[bytes]:
         bind_call(admission.call)
         _edit(environ, admission)
-        watched = _Watched(start_response)
+        watched = _Watched(start_response, admission.call)
         try:
             result = self.app(environ, watched)
         except Exception:
             admission.finish(500)  # so the server answers in the app's place
             raise
         except BaseException:
-            admission.finish(watched.status, is_complete=False)
+            admission.finish(watched.status, Flag.DOWNSTREAM_CLOSED)  # the worker is ending
             raise
         if _hook_file(result, environ, watched, admission, context):
             return result
@@ -76,23 +76,26 @@ class MeshMiddleware:
 
 
 class _Watched:
-    """A `start_response` that notes the status."""
+    """A `start_response` that notes the status, and the route while the framework knows it."""
 
-    __slots__ = ("_start_response", "status")
+    __slots__ = ("_call", "_start_response", "status")
 
-    def __init__(self, start_response: StartResponse) -> None:
+    def __init__(self, start_response: StartResponse, call: Call) -> None:
         self._start_response = start_response
+        self._call = call
         self.status = 0
 
     def __call__(self, status: str, *arguments: Any) -> Callable[[bytes], object]:
+        self._call.route_of()
+        write = self._start_response(status, *arguments)
         self.status = int(status[:3])
-        return self._start_response(status, *arguments)
+        return write
 
 
 class _Body:
     """The app's body: iterated and closed in the call's context; its end ends the call."""
 
-    __slots__ = ("_admission", "_context", "_iterator", "_result", "_watched")
+    __slots__ = ("_admission", "_context", "_is_begun", "_iterator", "_result", "_watched")
 
     def __init__(
         self, result: Iterable[bytes], watched: _Watched, admission: Admission, context: Context
@@ -102,6 +105,7 @@ class _Body:
         self._admission = admission
         self._context = context
         self._iterator: Iterator[bytes] | None = None
+        self._is_begun = False  # something of the body was sent
 
     def __iter__(self) -> _Body:
         return self
@@ -110,14 +114,21 @@ class _Body:
         if self._iterator is None:
             self._iterator = self._context.run(iter, self._result)
         try:
-            return self._context.run(next, self._iterator)
+            chunk = self._context.run(next, self._iterator)
         except StopIteration:
             self._admission.finish(self._watched.status)
             raise
-        except BaseException:
-            # Before the first byte the server still answers 500; the status shows what it saw.
-            self._admission.finish(self._watched.status or 500, is_complete=False)
+        except Exception:
+            if self._is_begun:
+                self._admission.finish(self._watched.status, Flag.UPSTREAM_TERMINATION)
+            else:
+                self._admission.finish(500)  # nothing is sent yet, and the server answers so
             raise
+        except BaseException:
+            self._admission.finish(self._watched.status, Flag.DOWNSTREAM_CLOSED)
+            raise
+        self._is_begun = self._is_begun or bool(chunk)
+        return chunk
 
     def close(self) -> None:
         """End the call; whatever of the body was not asked for by now was not wanted."""
@@ -126,7 +137,7 @@ class _Body:
             if close is not None:
                 self._context.run(close)
         finally:
-            self._admission.finish(self._watched.status, is_complete=False)
+            self._admission.finish(self._watched.status, Flag.DOWNSTREAM_CLOSED)
 
 
 class _SizedBody(_Body):

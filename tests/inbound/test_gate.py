@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 from inbound_world import NOTHING, mesh_config, policy, request, status_of, to, when
 
+from meshware.call import Flag
 from meshware.events import InboundEvent
 from meshware.inbound.gate import Gate
 from meshware.inbound.passage import Admission, Denial
@@ -144,7 +145,7 @@ def test_one_event_tells_of_an_admission():
     admission = admitted(mesh, request("/a/b?c", method="PUT", host="shop.com:80"))
     clock.advance(1.5)
     admission.finish(201)
-    admission.finish(500, is_complete=False)
+    admission.finish(500, Flag.DOWNSTREAM_CLOSED)
     assert mesh.events == [
         InboundEvent(
             method="PUT",
@@ -178,7 +179,7 @@ def test_one_event_tells_of_a_denial():
 def test_a_caller_that_went_away_is_flagged():
     """Envoy's DC; without a response there is no status."""
     mesh = TestMesh(NOTHING)
-    admitted(mesh, request()).finish(0, is_complete=False)
+    admitted(mesh, request()).finish(0, Flag.DOWNSTREAM_CLOSED)
     assert [(event.status, event.flags) for event in mesh.events] == [(0, "DC")]
 
 

@@ -56,7 +56,7 @@ SCENARIOS = [
     Scenario("a body in pieces", "/stream", 200, "one two three "),
     Scenario("left in the middle", "/stream", 200, "one ", close_after=1, event={"flags": "DC"}),
     Scenario("the app fails", "/boom", 500),
-    Scenario("the app fails late", "/boom-late", 200, "some ", event={"flags": "DC"}),
+    Scenario("the app fails late", "/boom-late", 200, "some ", event={"flags": "UC"}),
     Scenario("denied", "/secret/1", 403, DENIED, event=SECRET),
     Scenario("denied, HEAD", "/secret/1", 403, "", method="HEAD", event=SECRET),
     Scenario("denied, a body unread", "/secret", 403, DENIED, method="POST", sent=b"x" * 99,

@@ -11,6 +11,7 @@ from inbound_scenarios import FILE_SIZE, SCENARIOS, current_id, pieces, play, se
 from werkzeug.wsgi import wrap_file
 
 from meshware.wsgi import MeshMiddleware
+from meshware.wsgi.head import header_key
 
 
 def raw(mesh):
@@ -37,7 +38,7 @@ def raw(mesh):
         elif path == "/boom-late":
             body = late()
         elif path == "/seen":
-            body = [seen(lambda name: environ.get(f"HTTP_{name.upper()}".replace("-", "_"))).encode()]
+            body = [seen(lambda name: environ.get(header_key(name))).encode()]
         elif path == "/call":
             inner = contextvars.copy_context().run(current_id)
             body = [f"{current_id()} {inner}".encode()]

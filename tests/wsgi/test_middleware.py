@@ -1,0 +1,626 @@
+"""The WSGI middleware: what only WSGI knows, and what must not be left behind."""
+
+from __future__ import annotations
+
+import contextvars
+import io
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+from wsgiref.validate import validator
+
+import flask
+import pytest
+from carried import installed
+from inbound_drive import FileWrapper, environ_of, wsgi_call
+from inbound_scenarios import current_id
+from inbound_world import NOTHING, from_, mesh_config, policy, to
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
+
+import meshware
+from meshware.call import Call
+from meshware.runtime.mesh import Mesh
+from meshware.testing import TestMesh
+from meshware.wsgi import MeshMiddleware
+from meshware.wsgi.head import inbound_head
+
+OPEN = policy("ALLOW", {})
+
+
+def ok(environ, start_response):
+    """Answer 200 with the request id."""
+    start_response("200 OK", [("content-type", "text/plain")])
+    return [current_id().encode()]
+
+
+def nothing(*_):
+    raise AssertionError("the app was called")
+
+
+def told(mesh):
+    """Status and flags of each event."""
+    return [(event.status, event.flags) for event in mesh.events]
+
+
+# --- the body: iterated and closed in the context of its call -------------------------------------
+
+
+class Body:
+    """A body that notes which call it is made for."""
+
+    def __init__(self):
+        self.seen = []
+        self.left = 2
+
+    def __iter__(self):
+        self.seen.append(("iter", current_id()))
+        return self
+
+    def __next__(self):
+        self.seen.append(("next", current_id()))
+        self.left -= 1
+        if self.left < 0:
+            raise StopIteration
+        return b"x"
+
+    def close(self):
+        self.seen.append(("close", current_id()))
+
+
+def body_app(body):
+    def app(environ, start_response):
+        start_response("200 OK", [])
+        return body
+
+    return app
+
+
+def test_body_iteration_and_close_run_for_the_call_and_nothing_stays_on_the_thread():
+    """Between any two steps the server's thread has no current call."""
+    mesh, body = TestMesh(OPEN), Body()
+    environ = environ_of("/", headers=[("host", "app"), ("x-request-id", "r-1")])
+    result = MeshMiddleware(body_app(body), mesh)(environ, lambda *_: None)
+    assert meshware.current_call() is None
+    chunks = iter(result)
+    assert meshware.current_call() is None
+    while next(chunks, None) is not None:
+        assert meshware.current_call() is None
+        assert mesh.events == []
+    assert told(mesh) == [(200, "-")]
+    result.close()
+    assert meshware.current_call() is None
+    assert body.seen == [
+        ("iter", "r-1"), ("next", "r-1"), ("next", "r-1"), ("next", "r-1"), ("close", "r-1"),
+    ]  # fmt: skip
+    assert told(mesh) == [(200, "-")]
+
+
+def test_a_body_may_be_closed_on_another_thread():
+    """Some servers end a call where they accept connections."""
+    mesh, body = TestMesh(OPEN), Body()
+    environ = environ_of("/", headers=[("host", "app"), ("x-request-id", "r-1")])
+    result = MeshMiddleware(body_app(body), mesh)(environ, lambda *_: None)
+    next(iter(result))
+    thread = threading.Thread(target=result.close)
+    thread.start()
+    thread.join()
+    assert body.seen[-1] == ("close", "r-1")
+    assert told(mesh) == [(200, "DC")]
+
+
+@pytest.mark.parametrize("is_read", [False, True])
+def test_a_body_that_is_closed_early_is_told_once(is_read):
+    """What was not asked for was not wanted."""
+    mesh, body = TestMesh(OPEN), Body()
+    result = MeshMiddleware(body_app(body), mesh)(environ_of(), lambda *_: None)
+    if is_read:
+        next(iter(result))
+    result.close()
+    result.close()
+    assert told(mesh) == [(200, "DC")]
+    assert [what for what, _ in body.seen].count("close") == 2
+
+
+def test_a_close_that_fails_is_told_all_the_same():
+    """And its exception is the server's."""
+
+    class Broken(Body):
+        def close(self):
+            raise ZeroDivisionError
+
+    mesh = TestMesh(OPEN)
+    result = MeshMiddleware(body_app(Broken()), mesh)(environ_of(), lambda *_: None)
+    with pytest.raises(ZeroDivisionError):
+        result.close()
+    assert told(mesh) == [(200, "DC")]
+
+
+def test_what_an_app_keeps_in_the_context_lasts_through_its_body():
+    """One context for the call: tokens taken in the app can be given back in the body."""
+    variable = contextvars.ContextVar("variable", default="unset")
+
+    def app(environ, start_response):
+        token = variable.set("set")
+        start_response("200 OK", [])
+
+        def body():
+            yield variable.get().encode()
+            variable.reset(token)
+            yield variable.get().encode()
+
+        return body()
+
+    assert wsgi_call(MeshMiddleware(app, TestMesh(OPEN))).text == "setunset"
+    assert variable.get() == "unset"
+
+
+def test_a_streamed_flask_body_keeps_the_request_of_flask():
+    """`stream_with_context` gives its context back at the end of the body."""
+    app = flask.Flask("shop")
+    seen = []
+
+    @app.get("/<name>")
+    def stream(name):
+        def body():
+            try:
+                yield flask.request.path
+                yield meshware.current_call().route
+            finally:
+                seen.append((flask.request.path, current_id()))
+
+        return flask.stream_with_context(body())
+
+    app.wsgi_app = MeshMiddleware(app.wsgi_app, TestMesh(OPEN))
+    headers = [("host", "app"), ("x-request-id", "r-1")]
+    assert wsgi_call(app, "/a", headers=headers).text == "/a/<name>"
+    assert wsgi_call(app, "/b", headers=headers, close_after=1).text == "/b"
+    assert seen == [("/a", "r-1"), ("/b", "r-1")]
+    assert not flask.has_request_context()
+
+
+def test_an_app_that_is_a_generator_answers_late():
+    """It calls `start_response` at the first piece of its body."""
+
+    def app(environ, start_response):
+        start_response("202 Accepted", [])
+        yield current_id().encode()
+
+    mesh = TestMesh(OPEN)
+    answer = wsgi_call(
+        MeshMiddleware(app, mesh), headers=[("host", "app"), ("x-request-id", "r-1")]
+    )
+    assert (answer.status, answer.text) == (202, "r-1")
+    assert told(mesh) == [(202, "-")]
+
+
+def test_a_body_of_known_length_keeps_it():
+    """Servers make a Content-Length of it; a body without one must not pretend."""
+    app = MeshMiddleware(ok, TestMesh(OPEN))
+    assert len(app(environ_of(), lambda *_: None)) == 1
+    assert not hasattr(MeshMiddleware(body_app(Body()), TestMesh(OPEN))(
+        environ_of(), lambda *_: None), "__len__")  # fmt: skip
+
+
+# --- start_response -------------------------------------------------------------------------------
+
+
+def test_an_app_may_change_its_mind_before_the_first_byte():
+    """`start_response` with `exc_info` replaces the status; so does what is told."""
+
+    def app(environ, start_response):
+        start_response("200 OK", [])
+        try:
+            raise ZeroDivisionError
+        except ZeroDivisionError:
+            start_response("502 Bad Gateway", [], sys.exc_info())
+        return [b"sorry"]
+
+    mesh = TestMesh(OPEN)
+    answer = wsgi_call(MeshMiddleware(app, mesh))
+    assert (answer.status, answer.text) == (502, "sorry")
+    assert told(mesh) == [(502, "-")]
+
+
+def test_an_app_that_changes_its_mind_too_late_fails():
+    """The server raises what it was handed, and the body has ended early."""
+
+    def app(environ, start_response):
+        start_response("200 OK", [])
+        yield b"some"
+        try:
+            raise ZeroDivisionError
+        except ZeroDivisionError:
+            start_response("502 Bad Gateway", [], sys.exc_info())
+
+    mesh = TestMesh(OPEN)
+    answer = wsgi_call(MeshMiddleware(app, mesh))
+    assert (answer.status, answer.text) == (200, "some")
+    assert isinstance(answer.error, ZeroDivisionError)
+    assert told(mesh) == [(200, "UC")]
+
+
+def test_the_old_write_callable_still_writes():
+    """What `start_response` returns is the server's."""
+
+    def app(environ, start_response):
+        start_response("200 OK", [])(b"written ")
+        return [b"returned"]
+
+    assert wsgi_call(MeshMiddleware(app, TestMesh(OPEN))).text == "written returned"
+
+
+@pytest.mark.parametrize("failure", [ZeroDivisionError, SystemExit, KeyboardInterrupt])
+@pytest.mark.parametrize("where", ["app", "body"])
+def test_an_exception_of_the_app_passes_unchanged_and_is_told_once(failure, where):
+    """The server answers 500 for an app; a worker that is told to end has no answer."""
+    error = failure("mine")
+
+    def failing(environ, start_response):
+        start_response("200 OK", [])
+        raise error
+
+    def failing_body(environ, start_response):
+        start_response("200 OK", [])
+        raise error
+        yield b""
+
+    mesh = TestMesh(OPEN)
+    app = MeshMiddleware(failing if where == "app" else failing_body, mesh)
+    with pytest.raises(failure) as raised:
+        list(app(environ_of(), lambda *_: None))
+    assert raised.value is error
+    assert told(mesh) == [(500, "-") if failure is ZeroDivisionError else (200, "DC")]
+    assert meshware.current_call() is None
+
+
+def test_a_refusal_that_nobody_hears_is_told():
+    """The server fails while it is handed the headers."""
+    mesh = TestMesh(policy("DENY", {}))
+
+    def start_response(*_):
+        raise OSError("gone")
+
+    with pytest.raises(OSError, match="gone"):
+        MeshMiddleware(nothing, mesh)(environ_of(), start_response)
+    assert told(mesh) == [(403, "-")]
+
+
+@pytest.mark.parametrize(
+    ("policies", "status"), [(OPEN, "200 OK"), (policy("DENY", {}), "403 Forbidden")]
+)
+def test_the_middleware_keeps_to_the_letter_of_wsgi(policies, status):
+    """Checked by the validator of the standard library, as a server would see it."""
+    app = validator(MeshMiddleware(ok, TestMesh(policies)))
+    seen = []
+
+    def start_response(line, headers, exc_info=None):
+        seen.append(line)
+        return io.BytesIO().write
+
+    result = app(environ_of(**{"wsgi.errors": sys.stderr}), start_response)
+    assert list(result)
+    result.close()
+    assert seen == [status]
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_a_servers_file_wrapper_stays_the_servers(is_whole):
+    """So that it may send the file without copying; `close` ends the call."""
+    file = io.BytesIO(b"x" * 10)
+
+    def app(environ, start_response):
+        start_response("200 OK", [])
+        return environ["wsgi.file_wrapper"](file)
+
+    mesh = TestMesh(OPEN)
+    result = MeshMiddleware(app, mesh)(environ_of(), lambda *_: None)
+    assert type(result) is FileWrapper
+    assert mesh.events == []
+    if is_whole:
+        assert b"".join(result) == b"x" * 10
+    result.close()
+    result.close()
+    assert file.closed
+    assert told(mesh) == [(200, "-")]
+
+
+def test_a_file_wrapper_that_takes_no_other_close_is_wrapped():
+    """Then the server iterates."""
+
+    class Slotted:
+        __slots__ = ("file",)
+
+        def __init__(self, file):
+            self.file = file
+
+        def __iter__(self):
+            return iter([self.file.read()])
+
+    def app(environ, start_response):
+        start_response("200 OK", [])
+        return environ["wsgi.file_wrapper"](io.BytesIO(b"xyz"))
+
+    mesh = TestMesh(OPEN)
+    environ = environ_of(**{"wsgi.file_wrapper": Slotted})
+    assert wsgi_call(MeshMiddleware(app, mesh), environ=environ).text == "xyz"
+    assert told(mesh) == [(200, "-")]
+
+
+# --- the environ ----------------------------------------------------------------------------------
+
+
+def test_the_app_sees_the_call_and_nothing_that_only_the_mesh_may_say():
+    """In the environ, as in ASGI's scope."""
+    seen = {}
+
+    def app(environ, start_response):
+        seen.update(environ)
+        return ok(environ, start_response)
+
+    headers = [
+        ("host", "app"), ("x-envoy-a", "1"), ("x-forwarded-client-cert", "x"), ("x-user", "me"),
+        ("x-meshware-a", "1"), ("x-request-id", "not sound"),
+    ]  # fmt: skip
+    wsgi_call(MeshMiddleware(app, TestMesh(OPEN)), headers=headers)
+    assert isinstance(seen["meshware"], Call)
+    assert seen["HTTP_X_REQUEST_ID"] == seen["meshware"].request_id != "not sound"
+    names = {key for key in seen if key.startswith("HTTP_")}
+    assert names == {"HTTP_HOST", "HTTP_X_USER", "HTTP_X_REQUEST_ID"}
+
+
+def test_an_inner_middleware_leaves_the_decision_to_the_outer_one():
+    """It would see a shortened path, and tell a second event."""
+    outer, inner = TestMesh(OPEN), TestMesh(policy("DENY", {}))
+    assert wsgi_call(MeshMiddleware(MeshMiddleware(ok, inner), outer)).status == 200
+    assert (len(outer.events), inner.events) == (1, [])
+
+
+def test_without_policy_every_call_is_503():
+    """And may be tried again."""
+    answer = wsgi_call(MeshMiddleware(nothing, Mesh()))
+    assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+
+
+def test_the_mesh_of_the_process_is_asked_for_at_the_first_call(monkeypatch):
+    """Not at construction: servers fork."""
+    monkeypatch.setattr(Mesh, "_process_wide", None)
+    app = MeshMiddleware(ok)
+    mesh = TestMesh(OPEN)
+    monkeypatch.setattr(Mesh, "_process_wide", mesh)
+    assert wsgi_call(app).status == 200
+    assert told(mesh) == [(200, "-")]
+
+
+class Socket(SimpleNamespace):
+    """A connected socket."""
+
+    def getsockname(self):
+        return self.here
+
+    def getpeername(self):
+        if self.peer is None:
+            raise OSError("not connected")
+        return self.peer
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ({}, ("192.0.2.1", None, 7000)),
+        ({"SERVER_PORT": "80"}, ("192.0.2.1", None, 7000)),
+        ({"SERVER_SOFTWARE": "waitress", "SERVER_PORT": "8000"}, ("192.0.2.1", None, 8000)),
+        ({"SERVER_SOFTWARE": "waitress", "SERVER_PORT": "\u00b2"}, ("192.0.2.1", None, 7000)),
+        ({"gunicorn.socket": Socket(here=("10.0.0.1", 9000), peer=("10.0.0.7", 1))},
+         ("10.0.0.7", "10.0.0.1", 9000)),
+        ({"werkzeug.socket": Socket(here=("::1", 9000, 0, 0), peer=("::1", 1, 0, 0))},
+         ("::1", "::1", 9000)),
+        ({"gunicorn.socket": Socket(here="/run/app.sock", peer=""), "SERVER_PORT": "443"},
+         (None, None, 7000)),
+        ({"gunicorn.socket": Socket(here=("10.0.0.1", 9000), peer=None)}, (None, None, 7000)),
+        ({"REMOTE_ADDR": ""}, (None, None, 7000)),
+    ],
+    ids=["not said", "taken from Host", "an honest server", "no number", "gunicorn", "werkzeug",
+         "Unix socket", "gone", "no peer"],
+)  # fmt: skip
+def test_addresses_are_the_sockets_where_it_can_be_reached(more, expected):
+    """On a Unix socket gunicorn takes SERVER_PORT from the Host header."""
+    head = inbound_head(environ_of(**more), 7000)
+    assert (head.source_ip, head.destination_ip, head.port) == expected
+
+
+def test_no_header_moves_an_address():
+    """X-Forwarded-For says who somebody claims to be."""
+    mesh = TestMesh(policy("ALLOW", from_(ipBlocks=["10.0.0.7/32"])))
+    headers = [("host", "app"), ("x-forwarded-for", "10.0.0.7"), ("forwarded", "for=10.0.0.7")]
+    assert wsgi_call(MeshMiddleware(nothing, mesh), headers=headers).status == 403
+
+
+@pytest.mark.parametrize(
+    ("more", "paths", "partial"),
+    [
+        ({}, ("/a",), ()),
+        ({"SCRIPT_NAME": "/pub"}, ("/pub/a",), ("/a",)),
+        ({"SCRIPT_NAME": "/pub", "HTTP_SCRIPT_NAME": "/pub"}, ("/pub/a", "/a"), ()),
+        ({"PATH_INFO": "/caf\u00c3\u00a9"}, ("/caf\xe9",), ()),
+        ({"PATH_INFO": "/\u00ff"}, ("/\udcff",), ()),
+        ({"PATH_INFO": ""}, ("",), ()),
+    ],
+    ids=["plain", "mounted", "mounted by a caller", "UTF-8", "no UTF-8", "empty"],
+)
+def test_the_prefix_adds_what_the_app_may_look_at(more, paths, partial):
+    """gunicorn believes a SCRIPT_NAME header from loopback: both readings must be allowed."""
+    head = inbound_head(environ_of("/a", **more), None)
+    assert (head.paths, head.partial_paths) == (paths, partial)
+
+
+def test_a_caller_that_moves_the_prefix_gains_nothing():
+    """ALLOW needs both readings, DENY holds for either."""
+    more = {"SCRIPT_NAME": "/pub", "PATH_INFO": "/admin", "HTTP_SCRIPT_NAME": "/pub"}
+    for policies in (
+        policy("ALLOW", to(paths=["/pub/*"])),
+        policy("ALLOW", to(paths=["/admin"])),
+        policy("DENY", to(paths=["/admin"])),
+        policy("DENY", to(paths=["/pub/admin"])),
+    ):
+        environ = environ_of("/pub/admin", **more)
+        assert wsgi_call(MeshMiddleware(nothing, TestMesh(policies)), environ=environ).status == 403
+
+
+@pytest.mark.parametrize(
+    ("target", "prefix", "expected"),
+    [
+        ("/a/../b%2fc?x=1", "", ("", "/b/c", "/b%2fc?x=1")),
+        ("/caf%c3%a9/.", "", ("", "/caf\u00c3\u00a9/", "/caf%c3%a9/")),
+        ("/api/a/../b", "/api", ("/api", "/b", "/api/b")),
+        ("/api/../b", "/api", ("", "/b", "/b")),
+        ("/api/../apix", "/api", ("", "/apix", "/apix")),
+        ("/api", "/api", ("/api", "", "/api")),
+    ],
+    ids=["dots", "UTF-8", "within the prefix", "out of the prefix", "beside it", "the prefix"],
+)
+def test_the_app_sees_the_normalised_path_where_mesh_config_asks(target, prefix, expected):
+    """As behind Istio; what leads out of a mount is not within it."""
+    seen = []
+
+    def app(environ, start_response):
+        seen.append((environ["SCRIPT_NAME"], environ["PATH_INFO"], environ["RAW_URI"]))
+        return ok(environ, start_response)
+
+    environ = environ_of(target, SCRIPT_NAME=prefix)
+    environ["PATH_INFO"] = environ["PATH_INFO"].removeprefix(prefix)
+    mesh = TestMesh(mesh_config(pathNormalization={"normalization": "BASE"}))
+    wsgi_call(MeshMiddleware(app, mesh), environ=environ)
+    assert seen == [expected]
+
+
+# --- threads --------------------------------------------------------------------------------------
+
+
+def in_thread():
+    found = []
+    thread = threading.Thread(target=lambda: found.append(current_id()))
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+def in_executor():
+    with ThreadPoolExecutor(1) as executor:
+        return executor.submit(current_id).result()
+
+
+@pytest.mark.parametrize("work", [in_thread, in_executor])
+def test_threads_and_executors_carry_the_call_once_installed(work):
+    """Without `meshware.install()` they know of none."""
+
+    def app(environ, start_response):
+        start_response("200 OK", [])
+        return [work().encode()]
+
+    headers = [("host", "app"), ("x-request-id", "r-1")]
+    meshed = MeshMiddleware(app, TestMesh(OPEN))
+    assert wsgi_call(meshed, headers=headers).text == "none"
+    with installed():
+        assert wsgi_call(meshed, headers=headers).text == "r-1"
+
+
+def test_many_threads_do_not_see_each_others_calls():
+    """One context for each call."""
+
+    def app(environ, start_response):
+        start_response("200 OK", [])
+        for _ in range(3):
+            yield current_id().encode() + b" "
+
+    meshed = MeshMiddleware(app, TestMesh(OPEN))
+
+    def call(number):
+        headers = [("host", "app"), ("x-request-id", f"r{number}")]
+        text = wsgi_call(meshed, headers=headers).text
+        return text, meshware.current_call()
+
+    with ThreadPoolExecutor(8) as executor:
+        for number, found in enumerate(executor.map(call, range(200))):
+            assert found == (f"r{number} " * 3, None)
+
+
+# --- which handlers never run ---------------------------------------------------------------------
+
+HOSTILE = [
+    "/admin/../public/x",
+    "/admin/%2e%2e/public/x",
+    "/admin%2f..%2fpublic%2fx",
+    "/admin%5c..%5cpublic%5cx",
+    "//admin/../public/x",
+    "///admin/../public/x",
+    "/%61dmin/.%2e/public/x",
+    "/public/../admin/x",
+    "/public%2f..%2fadmin%2fx",
+]
+
+
+def catch_all(ran):
+    app = flask.Flask("shop")
+
+    @app.route("/", defaults={"rest": ""})
+    @app.route("/<path:rest>")
+    def anything(rest):
+        ran.append(rest)
+        return "ran"
+
+    return app
+
+
+def with_admin(ran):
+    app = flask.Flask("shop")
+
+    @app.get("/admin/<path:rest>")
+    def admin(rest):
+        ran.append(rest)
+        return "ran"
+
+    @app.get("/public/x")
+    def public():
+        ran.append("x")
+        return "ran"
+
+    return app
+
+
+def mounted(ran):
+    return DispatcherMiddleware(with_admin(ran), {"/admin": catch_all(ran)})
+
+
+@pytest.mark.parametrize("make", [catch_all, with_admin, mounted])
+@pytest.mark.parametrize("target", HOSTILE)
+def test_no_handler_runs_for_a_path_that_may_mean_another(make, target):
+    """ALLOW `/public/*`, and DENY `/admin/*`: whatever the app makes of the dots."""
+    for policies in (
+        policy("ALLOW", to(paths=["/public/*"])),
+        policy("DENY", to(paths=["/admin*"])),
+    ):
+        ran = []
+        assert wsgi_call(MeshMiddleware(make(ran), TestMesh(policies)), target).status == 403
+        assert ran == []
+
+
+@pytest.mark.parametrize("make", [catch_all, with_admin, mounted])
+def test_an_honest_path_reaches_its_handler(make):
+    """The same rule lets it pass."""
+    ran = []
+    app = MeshMiddleware(make(ran), TestMesh(policy("ALLOW", to(paths=["/public/*"]))))
+    assert wsgi_call(app, "/public/x").status == 200
+    assert len(ran) == 1
+
+
+def test_without_a_target_the_decision_rests_on_the_path():
+    """Some servers do not say what was on the wire."""
+    environ = environ_of("/public/../admin")
+    del environ["RAW_URI"]
+    app = MeshMiddleware(nothing, TestMesh(policy("DENY", to(paths=["/admin"]))))
+    assert wsgi_call(app, environ=environ).status == 403
+    assert wsgi_call(MeshMiddleware(ok, TestMesh(NOTHING)), environ=environ_of()).status == 200
