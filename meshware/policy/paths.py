@@ -1,4 +1,4 @@
-"""The one normaliser: which paths a request may mean, for everything that decides on a path.
+r"""The one normaliser: which paths a request may mean, for everything that decides on a path.
 
 What the client sent and what the app is handed can differ (servers decode `%2f`, frameworks resolve
 or ignore dots), so a decision looks at every path that the request may mean:
@@ -7,8 +7,8 @@ or ignore dots), so a decision looks at every path that the request may mean:
 N1     the target as received, normalised
 N2     the path as the app sees it, percent-encoded, normalised
 N3     the path as the app sees it, percent-encoded and nothing else: apps do not resolve dots
-N4     N3 with slashes merged, where the mode merges them: Flask ignores all leading ones but one,
-       and still resolves no dots
+N4     N3 with the mode's slashes: `\` taken for one, and runs of them merged, for Flask ignores all
+       leading ones but one and resolves no dots all the same
 =====  ==========================================================================================
 
 DENY holds if it matches any of them, ALLOW only if each of them is allowed. For an ordinary path
@@ -105,8 +105,9 @@ def candidates(
         if second is None:
             return None
         found += (capital_hex(second), as_seen)
-        if "//" in as_seen and mode in _MERGING:
-            found.append(_SLASHES.sub("/", as_seen))
+        if mode != "NONE":
+            as_seen = as_seen.replace("\\", "/")
+            found.append(_SLASHES.sub("/", as_seen) if mode in _MERGING else as_seen)
     return tuple(dict.fromkeys(found))
 
 

@@ -274,8 +274,8 @@ def test_a_path_is_allowed_only_if_everything_that_it_may_mean_is(target):
     allowing = TestMesh(policy(ALLOW, to(paths=["/public/*"])))
     assert not is_allowed(allowing, request(target))
     both = TestMesh(policy(ALLOW, to(paths=["/public/*"]), to(paths=["/admin/*", "//admin/*"])))
-    encoded_backslash = "%5c" in target
-    assert is_allowed(both, request(target)) is not encoded_backslash
+    # Of `\\` nothing is said, so that is not allowed.
+    assert is_allowed(both, request(target)) is ("%5c" not in target)
 
 
 @pytest.mark.parametrize(
@@ -296,7 +296,7 @@ def test_a_path_is_allowed_only_if_everything_that_it_may_mean_is(target):
 )
 def test_a_deny_holds_for_everything_that_a_path_may_mean(target):
     """Whichever parser the app has, the rule is met."""
-    mesh = TestMesh(policy(DENY, to(paths=["/admin/*", "/admin\\*"])))
+    mesh = TestMesh(policy(DENY, to(paths=["/admin/*"])))
     assert not is_allowed(mesh, request(target))
     assert is_allowed(mesh, request("/public/x"))
 
