@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from meshware.policy.inbound_rules import Facts, InboundRules
+from meshware.policy.inbound_facts import Facts
+from meshware.policy.inbound_rules import InboundRules
 
 __all__ = ["Verdict", "decide"]
 

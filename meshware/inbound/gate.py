@@ -31,7 +31,7 @@ from meshware.inbound.head import InboundHead
 from meshware.inbound.passage import Admission, Denial, Teller
 from meshware.inbound.trace import read_request_id, read_trace
 from meshware.inbound.wellformed import complaint, split_target
-from meshware.policy.inbound_rules import Facts
+from meshware.policy.inbound_facts import Facts
 from meshware.policy.paths import (
     DEFAULT_NORMALIZATION,
     candidates,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 
 from meshware.inbound.head import InboundHead
+from meshware.policy.inbound_facts import count_values
 from meshware.policy.paths import has_control
 
 __all__ = ["MESH_HEADERS", "complaint", "split_target"]
@@ -31,6 +32,10 @@ MESH_HEADERS = frozenset(
     }
 )
 """Headers that the mesh reads; their twins with underscores are refused."""
+
+_MOST_VALUES = 100
+"""Values of one header that rules are asked about: each rule looks at each, and a caller pays
+nothing for thousands of commas."""
 
 _METHOD = re.compile(r"[A-Z0-9!#$%&'*+.^_`|~-]+")
 # RFC 3986 host and port. No comma, although a name may hold one: servers join two Hosts with it.
@@ -67,7 +72,8 @@ def complaint(head: InboundHead, read: frozenset[str]) -> str | None:
             return "there are control characters in the path"
     if not head.paths[0].startswith("/"):
         return "the path does not begin with a slash"
-    return _about_target(head, hosts[0].strip(" \t") if hosts else "") or _about_twins(head, read)
+    host = hosts[0].strip(" \t") if hosts else ""
+    return _about_target(head, host) or _about_twins(head, read) or _about_values(head, read)
 
 
 def split_target(target: str) -> str:
@@ -94,6 +100,13 @@ def _about_target(head: InboundHead, host: str) -> str | None:
 
 def _comparable(authority: str, scheme: str) -> str:
     return authority.lower().removesuffix(_DEFAULT_PORTS.get(scheme, ""))
+
+
+def _about_values(head: InboundHead, read: frozenset[str]) -> str | None:
+    for name in read:
+        if count_values(name, head.headers(name)) > _MOST_VALUES:
+            return f"header {name} has more than {_MOST_VALUES} values"
+    return None
 
 
 def _about_twins(head: InboundHead, read: frozenset[str]) -> str | None:

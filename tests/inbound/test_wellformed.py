@@ -122,6 +122,33 @@ def test_the_twin_of_a_header_that_policy_reads_is_refused():
     assert status_of(TestMesh(NOTHING), head) == 200
 
 
+@pytest.mark.parametrize(
+    ("name", "lines", "status"),
+    [
+        ("x-role", ["a"] * 100, 200),
+        ("x-role", ["a"] * 101, 400),
+        ("x-role", [",".join("a" * 100)], 200),
+        ("x-role", [",".join("a" * 101)], 400),
+        ("x-role", [",".join("a" * 60)] * 2, 400),
+        ("user-agent", [",".join("a" * 500)], 200),
+        ("user-agent", ["a"] * 101, 400),
+        ("x-other", [",".join("a" * 500)], 200),
+    ],
+    ids=["lines", "too many lines", "parts", "too many parts", "together", "one by definition",
+         "lines of that", "nobody reads it"],
+)  # fmt: skip
+def test_a_header_that_policy_reads_has_a_bounded_number_of_values(name, lines, status):
+    """Each rule looks at each of them."""
+    mesh = TestMesh(
+        policy(
+            "DENY",
+            when("request.headers[x-role]", "admin"),
+            when("request.headers[user-agent]", "bot*"),
+        )
+    )
+    assert status_of(mesh, request(headers=[(name, line) for line in lines])) == status
+
+
 def test_no_bytes_make_the_check_raise():
     """Whatever a server lets through."""
     for code in [*range(256), 0x2028, 0xD800, 0xFFFD, 0x10FFFF]:

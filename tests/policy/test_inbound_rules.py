@@ -17,13 +17,8 @@ from meshware.policy.document.authorization_policy import (
     To,
 )
 from meshware.policy.document.common import PolicyTargetReference
-from meshware.policy.inbound_rules import (
-    Facts,
-    NamedPolicy,
-    compile_inbound,
-    header_of,
-    host_forms,
-)
+from meshware.policy.inbound_facts import Facts, host_forms
+from meshware.policy.inbound_rules import NamedPolicy, compile_inbound, header_of
 
 
 def named(**spec) -> NamedPolicy:

@@ -1,0 +1,216 @@
+"""The tests that the fields of a rule come to, each a function of a request.
+
+A test is told whether its rule denies or allows, for what is not certain must harm neither way:
+
+1. A fact that is not known (port, addresses, a Host that was not sent) holds for DENY and does not
+   for ALLOW.
+2. A header with several values holds for DENY if any of them does, for ALLOW only if all do.
+   WSGI servers join the lines of a repeated header with commas, so a line is taken apart at its
+   commas; only headers that RFC 9110 defines as single are not. What is written in a policy as one
+   value with commas in it also meets the joined line as a whole, and what `notValues` of an ALLOW
+   rule name must be met in no reading.
+3. `hosts` meet the Host header in any case, with and without its port, and never by a trailing dot.
+
+Source: Istio AuthorizationPolicy; Envoy RBAC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from meshware.policy.addresses import AddressSet, parse_address
+from meshware.policy.document.authorization_policy import Condition, Operation, Rule, Source
+from meshware.policy.inbound_facts import Facts, host_forms
+from meshware.policy.match import PathTemplate, Patterns, is_path_template
+from meshware.policy.paths import capital_hex
+
+__all__ = [
+    "PathTest",
+    "RequestTest",
+    "folded_hosts",
+    "header_of",
+    "operation_tests",
+    "path_values",
+    "rule_tests",
+]
+
+_HEADER_KEY = "request.headers["
+
+RequestTest = Callable[[Facts], bool]
+PathTest = Callable[[str], bool]
+
+
+def header_of(key: str) -> str | None:
+    """Return the header that a `when` key `request.headers[name]` names, in lower case."""
+    if key.startswith(_HEADER_KEY) and key.endswith("]"):
+        return key[len(_HEADER_KEY) : -1].lower()
+    return None
+
+
+def rule_tests(rule: Rule, *, is_deny: bool) -> tuple[RequestTest, ...]:
+    """Return the tests of `from` and `when`; all must hold.
+
+    Raises:
+        ValueError: a condition cannot be carried out.
+    """
+    tests: list[RequestTest] = []
+    if rule.from_:
+        tests.append(_any_source([_source_test(one.source, is_deny) for one in rule.from_]))
+    tests += [_condition_test(condition, is_deny=is_deny) for condition in rule.when or ()]
+    return tuple(tests)
+
+
+def _any_source(sources: Sequence[RequestTest]) -> RequestTest:
+    if len(sources) == 1:
+        return sources[0]
+    return lambda facts: any(test(facts) for test in sources)
+
+
+def _source_test(source: Source | None, is_deny: bool) -> RequestTest:
+    within = None if source is None or not source.ip_blocks else AddressSet(source.ip_blocks)
+    without = (
+        None if source is None or not source.not_ip_blocks else AddressSet(source.not_ip_blocks)
+    )
+    return _address_test(lambda facts: facts.source_ip, within, without, is_deny=is_deny)
+
+
+def _address_test(
+    fact: Callable[[Facts], str | None],
+    within: AddressSet | None,
+    without: AddressSet | None,
+    *,
+    is_deny: bool,
+) -> RequestTest:
+    if within is None and without is None:
+        return lambda facts: True
+
+    def holds(facts: Facts) -> bool:
+        address = parse_address(fact(facts))
+        if address is None:
+            return is_deny
+        if within is not None and address not in within:
+            return False
+        return without is None or address not in without
+
+    return holds
+
+
+def operation_tests(
+    operation: Operation | None, *, is_deny: bool
+) -> tuple[tuple[RequestTest, ...], tuple[PathTest, ...]]:
+    """Return the tests of an operation, those of its path apart; all must hold.
+
+    Raises:
+        ValueError: a value is none of its field.
+    """
+    if operation is None:
+        return (), ()
+    tests: list[RequestTest] = []
+    if operation.methods:
+        tests.append(_method_test(Patterns(operation.methods, is_empty_present=True), wanted=True))
+    if operation.not_methods:
+        tests.append(
+            _method_test(Patterns(operation.not_methods, is_empty_present=True), wanted=False)
+        )
+    if operation.hosts:
+        tests.append(_host_test(folded_hosts(operation.hosts), wanted=True, is_deny=is_deny))
+    if operation.not_hosts:
+        tests.append(_host_test(folded_hosts(operation.not_hosts), wanted=False, is_deny=is_deny))
+    if operation.ports or operation.not_ports:
+        tests.append(_port_test(operation.ports, operation.not_ports, is_deny=is_deny))
+    path_tests: list[PathTest] = []
+    if operation.paths:
+        path_tests.append(_path_test(operation.paths))
+    if operation.not_paths:
+        excluded = _path_test(operation.not_paths)
+        path_tests.append(lambda path: not excluded(path))
+    return tuple(tests), tuple(path_tests)
+
+
+def _method_test(patterns: Patterns, *, wanted: bool) -> RequestTest:
+    return lambda facts: patterns(facts.method) is wanted
+
+
+def _host_test(values: tuple[str, ...], *, wanted: bool, is_deny: bool) -> RequestTest:
+    patterns = Patterns(values)
+
+    def holds(facts: Facts) -> bool:
+        if not facts.authority:
+            return is_deny
+        return any(patterns(host) for host in host_forms(facts.authority)) is wanted
+
+    return holds
+
+
+def _port_test(
+    ports: Sequence[str] | None, not_ports: Sequence[str] | None, *, is_deny: bool
+) -> RequestTest:
+    within = frozenset(int(port) for port in ports) if ports else None
+    without = frozenset(int(port) for port in not_ports or ())
+
+    def holds(facts: Facts) -> bool:
+        if facts.port is None:
+            return is_deny
+        return (within is None or facts.port in within) and facts.port not in without
+
+    return holds
+
+
+def _path_test(values: Sequence[str]) -> PathTest:
+    paths = path_values(values)
+    templates = tuple(PathTemplate(path) for path in paths if is_path_template(path))
+    patterns = Patterns(path for path in paths if not is_path_template(path))
+    if not templates:
+        return patterns
+    return lambda path: patterns(path) or any(template(path) for template in templates)
+
+
+def path_values(values: Sequence[str]) -> tuple[str, ...]:
+    """Return paths as they are compared: their escapes in capitals."""
+    return tuple(capital_hex(value) for value in values)
+
+
+def folded_hosts(values: Sequence[str]) -> tuple[str, ...]:
+    """Return hosts as they are compared: in lower case."""
+    return tuple(value.lower() for value in values)
+
+
+# --- when -------------------------------------------------------------------------------------
+
+
+def _condition_test(condition: Condition, *, is_deny: bool) -> RequestTest:
+    header = header_of(condition.key)
+    if header is not None:
+        return _header_test(header, condition, is_deny=is_deny)
+    values, not_values = condition.values, condition.not_values
+    if condition.key == "destination.port":
+        return _port_test(values, not_values, is_deny=is_deny)
+    within = AddressSet(values) if values else None
+    without = AddressSet(not_values) if not_values else None
+    if condition.key == "source.ip":
+        return _address_test(lambda facts: facts.source_ip, within, without, is_deny=is_deny)
+    if condition.key == "destination.ip":
+        return _address_test(lambda facts: facts.destination_ip, within, without, is_deny=is_deny)
+    raise ValueError(f"condition {condition.key!r} is not supported yet")
+
+
+def _header_test(name: str, condition: Condition, *, is_deny: bool) -> RequestTest:
+    wanted = Patterns(condition.values, is_empty_present=True) if condition.values else None
+    unwanted = Patterns(condition.not_values or (), is_empty_present=True)
+
+    def holds_for(value: str) -> bool:
+        return (wanted is None or wanted(value)) and not unwanted(value)
+
+    def holds(facts: Facts) -> bool:
+        found = facts.values(name)
+        if found is None:
+            return wanted is None
+        if is_deny:
+            return any(holds_for(reading) for reading in found.readings)
+        if any(unwanted(reading) for reading in found.readings):
+            return False
+        if wanted is None or found.joined in wanted.exact:
+            return True
+        return all(wanted(part) for part in found.parts)
+
+    return holds
