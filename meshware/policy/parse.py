@@ -327,8 +327,10 @@ class _Parser:
             self.tell(code, kind.field, node.items[kind.field][0], kind.message, severity)
             return
         before = len(self.problems)
-        decoder = Decoder(self.tell)
+        decoder = Decoder(self.tell, {field: line for field, (line, _) in node.items.items()})
         self._check_top(node, metadata)
+        for field, (line, _) in (metadata.items if metadata else {}).items():
+            decoder.lines[f"metadata.{field}"] = line
         labels = self._texts(metadata, "labels", decoder)
         annotations = self._texts(metadata, "annotations", decoder)
         spec = self._spec(node, kind, decoder)
@@ -351,7 +353,6 @@ class _Parser:
 
     def _spec(self, node: MappingNode, kind: Kind, decoder: Decoder) -> Any:
         line, written = node.items.get("spec", (node.line, MappingNode({}, node.line)))
-        decoder.lines["spec"] = line
         support = support_of(f"{kind.label}.spec")
         if support.status is Status.LATER and kind.name != "MeshConfig":
             self.tell(

@@ -2,15 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from meshware.policy.parse import Resource
 from meshware.policy.problems import Problem
+from meshware.policy.validate.authorization_policy import check_authorization_policy
+from meshware.policy.validate.authorization_selectors import check_authorization_selectors
+from meshware.policy.validate.common import Report
+from meshware.policy.validate.destination_rule import check_destination_rule
+from meshware.policy.validate.duplicates import check_duplicates
+from meshware.policy.validate.mesh_config import check_mesh_config, check_mesh_configs
+from meshware.policy.validate.networking import check_networking
+from meshware.policy.validate.retries import check_default_retries
+from meshware.policy.validate.service_entry import check_service_entry
+from meshware.policy.validate.service_policy import check_service_policies, check_service_policy
+from meshware.policy.validate.sidecar import check_sidecar
+from meshware.policy.validate.virtual_service import check_virtual_service
+from meshware.policy.validate.workload_entry import check_workload_entry, check_workload_group
 
 __all__ = ["check"]
+
+_ALONE: tuple[Callable[[Resource, Report], None], ...] = (
+    check_authorization_policy,
+    check_mesh_config,
+    check_service_policy,
+    check_virtual_service,
+    check_destination_rule,
+    check_service_entry,
+    check_workload_entry,
+    check_workload_group,
+    check_sidecar,
+    check_default_retries,
+)
+_TOGETHER: tuple[Callable[[Sequence[Resource], Report], None], ...] = (
+    check_duplicates,
+    check_mesh_configs,
+    check_authorization_selectors,
+    check_service_policies,
+    check_networking,
+)
 
 
 def check(resources: Sequence[Resource]) -> list[Problem]:
     """Return all that is wrong with resources, one by one and together; never raises."""
-    del resources
-    return []
+    report = Report()
+    for resource in resources:
+        for check_one in _ALONE:
+            check_one(resource, report)
+    for check_all in _TOGETHER:
+        check_all(resources, report)
+    return report.problems

@@ -1,0 +1,240 @@
+"""Check AuthorizationPolicies: what a rule says must mean one thing, and be carried out.
+
+An empty list could mean all or nothing, and a value that can never match leaves a door open in a
+DENY policy, so both are told with their field. What passes here compiles (`inbound_rules`).
+
+Source: Istio's validation of AuthorizationPolicy.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from meshware.policy.codes import INVALID, NOT_APPLICABLE, NOT_SUPPORTED_YET
+from meshware.policy.document.authorization_policy import (
+    AuthorizationPolicySpec,
+    Condition,
+    Operation,
+    Rule,
+    Source,
+)
+from meshware.policy.inbound_rules import NamedPolicy, compile_inbound, header_of
+from meshware.policy.parse import Resource
+from meshware.policy.validate.authorization_values import (
+    OPERATION_DOUBTS,
+    OPERATION_ERRORS,
+    SOURCE_ERRORS,
+    Test,
+    block,
+    is_token,
+    nothing,
+    port,
+    star_within,
+)
+from meshware.policy.validate.common import Report
+from meshware.policy.yaml12 import brief
+
+__all__ = ["check_authorization_policy"]
+
+_DRY_RUN = "istio.io/dry-run"
+_DRY_RUN_FIELD = f"metadata.annotations[{_DRY_RUN}]"
+# What Istio, written in Go, reads as truth values.
+_TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
+_FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
+
+_ADDRESS_KEYS = frozenset({"source.ip", "destination.ip"})
+_PORT_KEY = "destination.port"
+# Istio's other keys: they come with identities, tokens and trusted proxies.
+_LATER_KEYS = frozenset(
+    {
+        "remote.ip",
+        "source.namespace",
+        "source.principal",
+        "source.serviceAccount",
+        "source.trustDomain",
+        "request.auth.principal",
+        "request.auth.audiences",
+        "request.auth.presenter",
+        "connection.sni",
+    }
+)
+_CLAIMS = re.compile(r"request\.auth\.claims(\[[^\[\]]+\])+")
+_ENVOY_KEY = "experimental.envoy.filters."
+# Keys that Istio once had: what they said, a selector and `namespace` say today.
+_REMOVED_KEYS = frozenset({"destination.name", "destination.namespace", "destination.user"})
+_REMOVED_LABELS = "destination.labels["
+_KNOWN_KEYS = (*sorted(_ADDRESS_KEYS), _PORT_KEY, "request.headers[NAME]", *sorted(_LATER_KEYS))
+
+
+def check_authorization_policy(resource: Resource, report: Report) -> None:
+    """Report what is wrong with one AuthorizationPolicy by itself."""
+    if isinstance(resource.spec, AuthorizationPolicySpec):
+        _Checker(resource, report).policy(resource.spec)
+
+
+class _Checker:
+    """Walks through one policy with the path of what it looks at."""
+
+    def __init__(self, resource: Resource, report: Report) -> None:
+        self._resource, self._report = resource, report
+        self._is_bad = False
+
+    def policy(self, spec: AuthorizationPolicySpec) -> None:
+        self._dry_run()
+        if not spec.rules and spec.action not in (None, "ALLOW"):
+            self._error(
+                "spec.rules",
+                f"a {spec.action} policy without rules never holds; write `rules: [{{}}]` for "
+                "every request, or remove the policy",
+            )
+        for index, rule in enumerate(spec.rules or ()):
+            self._rule(rule, f"spec.rules[{index}]")
+        if not self._is_bad:
+            self._compile(spec)
+
+    def _compile(self, spec: AuthorizationPolicySpec) -> None:
+        """Make sure that no worker meets a policy that it cannot compile."""
+        named = NamedPolicy(namespace=self._resource.namespace, name=self._resource.name, spec=spec)
+        try:
+            compile_inbound([named])
+        except ValueError as error:
+            self._error("spec", f"this policy cannot be carried out: {error}; remove it")
+
+    def _dry_run(self) -> None:
+        value = self._resource.annotations.get(_DRY_RUN)
+        if value in _TRUE:
+            self._error(
+                _DRY_RUN_FIELD,
+                f"{_DRY_RUN} is not supported yet, and the policy would be enforced; remove the "
+                "policy",
+                NOT_SUPPORTED_YET,
+            )
+        elif value is not None and value not in _FALSE:
+            self._error(_DRY_RUN_FIELD, f'{_DRY_RUN} is {brief(value)!r}; write "true" or "false"')
+
+    def _rule(self, rule: Rule, path: str) -> None:
+        self._not_empty(rule.from_, f"{path}.from", "a source, or remove it for any source")
+        for index, one in enumerate(rule.from_ or ()):
+            here = f"{path}.from[{index}].source"
+            if one.source is None:
+                self._error(here, "source is missing; add it, or remove `from` for any source")
+            else:
+                self._values_of(one.source, here, SOURCE_ERRORS, {})
+        self._not_empty(rule.to, f"{path}.to", "an operation, or remove it for any operation")
+        for index, to in enumerate(rule.to or ()):
+            here = f"{path}.to[{index}].operation"
+            if to.operation is None:
+                self._error(here, "operation is missing; add it, or remove `to` for any operation")
+            else:
+                self._values_of(to.operation, here, OPERATION_ERRORS, OPERATION_DOUBTS)
+        self._not_empty(rule.when, f"{path}.when", "a condition, or remove it")
+        for index, condition in enumerate(rule.when or ()):
+            self._condition(condition, f"{path}.when[{index}]")
+
+    def _condition(self, condition: Condition, path: str) -> None:
+        if condition.values is None and condition.not_values is None:
+            self._error(path, "a condition has neither values nor notValues; add one of them")
+        tests = self._tests_of_key(condition.key, f"{path}.key")
+        if tests is None:
+            return
+        error, doubt = tests
+        for name, values in (("values", condition.values), ("notValues", condition.not_values)):
+            self._values(values, f"{path}.{name}", error, doubt)
+
+    def _tests_of_key(self, key: str, path: str) -> tuple[Test, Test] | None:
+        """Return the tests of a key's values, or None when the key itself was told about."""
+        if key in _ADDRESS_KEYS:
+            return block, nothing
+        if key == _PORT_KEY:
+            return port, nothing
+        header = header_of(key)
+        if header is not None and is_token(header):
+            return nothing, star_within
+        if header is not None and header.startswith(":"):
+            self._error(
+                path,
+                f"{key} is not supported yet; write operation.methods, hosts or paths",
+                NOT_SUPPORTED_YET,
+            )
+        elif key in _LATER_KEYS or _CLAIMS.fullmatch(key):
+            self._error(
+                path,
+                f"the key {key} is not supported yet; remove the policy, or write another key",
+                NOT_SUPPORTED_YET,
+            )
+        elif key.startswith(_ENVOY_KEY):
+            self._error(
+                path,
+                f"{brief(key)} is not applicable: there is no Envoy; remove it",
+                NOT_APPLICABLE,
+            )
+        elif key in _REMOVED_KEYS or key.startswith(_REMOVED_LABELS):
+            self._error(
+                path,
+                f"Istio no longer has the key {brief(key)}; select workloads by spec.selector and "
+                "metadata.namespace",
+            )
+        else:
+            self._error(path, _unknown_key(key))
+        return None
+
+    def _values_of(
+        self,
+        part: Source | Operation,
+        path: str,
+        errors: Mapping[str, Test],
+        doubts: Mapping[str, Test],
+    ) -> None:
+        is_empty = True
+        for field in msgspec.structs.fields(part):
+            values = getattr(part, field.name)
+            if values is None:
+                continue
+            is_empty = False
+            here = f"{path}.{field.encode_name}"
+            error = errors.get(field.name)
+            if error is None:
+                message = f"{field.encode_name} is not supported yet; remove it"
+                self._error(here, message, NOT_SUPPORTED_YET)
+            else:
+                self._values(values, here, error, doubts.get(field.name, nothing))
+        if is_empty:
+            what = path.rpartition(".")[2]
+            self._error(path, f"{what} is empty; add a field to it, or remove it for any {what}")
+
+    def _values(self, values: Sequence[str] | None, path: str, error: Test, doubt: Test) -> None:
+        self._not_empty(values, path, "a value, or remove it")
+        for index, value in enumerate(values or ()):
+            here = f"{path}[{index}]"
+            wrong = error(value) if value else "write a text that is not empty"
+            if wrong is not None:
+                self._error(here, f"{here.rpartition('.')[2]} is {brief(value)!r}; {wrong}")
+                continue
+            doubtful = doubt(value)
+            if doubtful is not None:
+                message = f"{here.rpartition('.')[2]} is {brief(value)!r}: {doubtful}"
+                self._report.warning(self._resource, here, message)
+
+    def _not_empty(self, values: Sequence[object] | None, path: str, remedy: str) -> None:
+        if values is not None and not values:
+            name = path.rpartition(".")[2]
+            self._error(
+                path, f"{name} is an empty list, which could mean all or nothing; add {remedy}"
+            )
+
+    def _error(self, field: str, message: str, code: str = INVALID) -> None:
+        self._is_bad = True
+        self._report.error(self._resource, field, message, code)
+
+
+def _unknown_key(key: str) -> str:
+    if not key:
+        return "key is empty; write an attribute, such as source.ip"
+    near = difflib.get_close_matches(key[:100], _KNOWN_KEYS, 1, 0.6)
+    if near:
+        return f"there is no key {brief(key)!r}; did you mean {near[0]!r}?"
+    return f"there is no key {brief(key)!r}; write one of {', '.join(_KNOWN_KEYS)}"
