@@ -18,8 +18,10 @@ def causes(error: BaseException) -> Iterator[BaseException]:
         yield found
         if isinstance(found, BaseExceptionGroup):  # several addresses were tried
             found = found.exceptions[-1]
+        elif found.__cause__ is not None or found.__suppress_context__:
+            found = found.__cause__
         else:
-            found = found.__cause__ or found.__context__
+            found = found.__context__
 
 
 def tls_detail(error: BaseException) -> str | None:
@@ -33,8 +35,8 @@ def tls_detail(error: BaseException) -> str | None:
 
 
 def connect_detail(error: BaseException) -> str:
-    """Return why a connection could not be made, in the system's own words where there are any."""
+    """Return why a connection could not be made, as Envoy says it: in the system's own words."""
     for cause in causes(error):
         if isinstance(cause, OSError) and cause.errno is not None and cause.errno > 0:
-            return os.strerror(cause.errno)
+            return f"delayed connect error: {os.strerror(cause.errno)}"
     return str(error)

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from meshware.call import Send
+from meshware.clients.current import mesh_or_current
 from meshware.clients.httpx_calls import AsyncCall, SyncCall
 from meshware.clients.httpx_engines import (
     AsyncCoreEngine,
@@ -96,15 +97,6 @@ class _Engines:
         return self._core_engine(library, is_tls=is_tls)
 
 
-def _mesh_or_current(mesh: ExchangeSource | None) -> ExchangeSource:
-    if mesh is None:
-        from meshware.runtime.mesh import Mesh
-
-        mesh = Mesh.current()
-    mesh.start()
-    return mesh
-
-
 class MeshTransport(_SyncBase):
     """The mesh as a transport for `httpx.Client` and `httpx2.Client`. Safe in many threads.
 
@@ -124,7 +116,7 @@ class MeshTransport(_SyncBase):
         """Send a request through the mesh; the library calls this."""
         for engine in self._engines.pools.surplus():
             engine.close()
-        return SyncCall(request, self._engines.take).run(_mesh_or_current(self._mesh))
+        return SyncCall(request, self._engines.take).run(mesh_or_current(self._mesh))
 
     def close(self) -> None:
         """Close every connection."""
@@ -162,7 +154,7 @@ class AsyncMeshTransport(_AsyncBase):
         """Send a request through the mesh; the library calls this."""
         for engine in self._engines.pools.surplus():
             await engine.aclose()
-        return await AsyncCall(request, self._engines.take).run(_mesh_or_current(self._mesh))
+        return await AsyncCall(request, self._engines.take).run(mesh_or_current(self._mesh))
 
     async def aclose(self) -> None:
         """Close every connection."""

@@ -10,12 +10,12 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from urllib3.exceptions import DecodeError, HTTPError, ReadTimeoutError
+from urllib3.exceptions import DecodeError, ProtocolError
 from urllib3.response import HTTPResponse
 
 from meshware.call import Ended, FailureKind
 from meshware.clients.deadline import Attempt, enter, leave
-from meshware.clients.failures import causes
+from meshware.clients.requests_failures import body_failure
 from meshware.outbound.drive import finish
 
 if TYPE_CHECKING:
@@ -87,14 +87,18 @@ class WatchedResponse(HTTPResponse):
 
     @contextmanager
     def _reading(self) -> Generator[None, None, None]:
-        token = enter(self.mesh_attempt)
+        attempt = self.mesh_attempt
+        token = enter(attempt)
         try:
             yield
+            if self.isclosed() and self.chunked and attempt is not None and attempt.ended:
+                # http.client takes a last chunk that was cut off for the end.
+                raise ProtocolError("Response ended prematurely")
         except DecodeError:  # what came is whole, but not what its header says: nobody's failure
             self._abandon()
             raise
         except Exception as error:
-            self._end(_body_failure(error))
+            self._end(body_failure(error))
             raise
         except BaseException:
             self._abandon()
@@ -114,11 +118,3 @@ class WatchedResponse(HTTPResponse):
         exchange, self.mesh_exchange = self.mesh_exchange, None
         if exchange is not None:
             exchange.close()
-
-
-def _body_failure(error: Exception) -> FailureKind:
-    if isinstance(error, ReadTimeoutError):
-        return FailureKind.TIMEOUT
-    if isinstance(error, HTTPError) and any(isinstance(c, ConnectionError) for c in causes(error)):
-        return FailureKind.RESET
-    return FailureKind.PROTOCOL

@@ -48,6 +48,15 @@ def make_pools() -> PoolManager:
 class _WholeHead(http.client.HTTPResponse):
     """A response whose head must be whole and mean one thing."""
 
+    def _read_status(self) -> tuple[str, int, str]:
+        # http.client passes over 100 only, and takes 103 (early hints) for the answer itself, so
+        # that the true answer would be read as that to the next request.
+        while True:
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if not 102 <= status < 200:
+                return version, status, reason
+            http.client.parse_headers(self.fp)
+
     def begin(self) -> None:
         super().begin()
         attempt = current_attempt()
@@ -77,7 +86,7 @@ def _problem(headers: Message) -> str | None:
 class _Deadlines:
     """Mixed into urllib3's connections."""
 
-    response_class = _WholeHead
+    response_class: Any = _WholeHead
     _answered_at: float | None = None
 
     def _new_conn(self: Any) -> socket.socket:
