@@ -21,7 +21,7 @@ import msgspec
 
 from meshware.policy.codes import INVALID, NOT_APPLICABLE, NOT_SUPPORTED_YET, UNKNOWN_FIELD
 from meshware.policy.document.common import Document
-from meshware.policy.support import LATER_WORDS, SUPPORT, Status, support_of
+from meshware.policy.support import LATER_WORDS, Status, is_partly_done, support_of
 from meshware.policy.yaml12 import MappingNode, Node, ScalarNode, SequenceNode, brief
 
 __all__ = ["BAD", "Decoder", "nearest", "parse_duration"]
@@ -127,7 +127,7 @@ class Decoder:
     def _is_refused(self, generic: str, path: str, line: int) -> bool:
         support = support_of(generic)
         if support.status is Status.LATER:
-            if _has_done_below(generic):
+            if is_partly_done(generic):
                 return False  # part of it is carried out: the fields that are not say so themselves
             note = f" ({support.note})" if support.note else ""
             self.report(
@@ -296,13 +296,3 @@ def _unknown(name: str, known: Mapping[str, _Field]) -> str:
         return f"there is no field {name!r}; did you mean {near!r}?"
     fields = ", ".join(sorted(known))
     return f"there is no field {brief(name)!r}; remove it, or write one of {fields}"
-
-
-@cache
-def _has_done_below(generic: str) -> bool:
-    """Say whether part of a field that is not supported yet is carried out all the same."""
-    return any(
-        path.startswith((f"{generic}.", f"{generic}["))
-        and support.status in (Status.DONE, Status.DIFFERS)
-        for path, support in SUPPORT.items()
-    )

@@ -13,7 +13,7 @@ from enum import StrEnum
 from functools import cache
 from types import MappingProxyType
 
-__all__ = ["LATER_WORDS", "SUPPORT", "Status", "Support", "support_of"]
+__all__ = ["LATER_WORDS", "SUPPORT", "Status", "Support", "is_partly_done", "support_of"]
 
 
 class Status(StrEnum):
@@ -62,7 +62,19 @@ _SUBSET = "DestinationRule.spec.subsets[].trafficPolicy"
 
 
 def _traffic_policy(root: str) -> dict[str, Support]:
-    """Return the table of a traffic policy: of a destination, of a subset, of a port."""
+    """Return the table of a traffic policy: of a destination or of a subset."""
+    return {
+        **_port_policy(root),
+        f"{root}.portLevelSettings": _done(),
+        **_port_policy(f"{root}.portLevelSettings[]"),
+        f"{root}.tunnel": _never(_NO_L4),
+        f"{root}.proxyProtocol": _never(_NO_L4),
+        f"{root}.retryBudget": _later(),
+    }
+
+
+def _port_policy(root: str) -> dict[str, Support]:
+    """Return the table of what a traffic policy says of a single port too."""
     return {
         root: _done(),
         f"{root}.loadBalancer": _later(),
@@ -75,9 +87,6 @@ def _traffic_policy(root: str) -> dict[str, Support]:
         f"{root}.outlierDetection": _later(),
         f"{root}.tls": _later(),
         f"{root}.tls.mode": _done("DISABLE; the other modes are not supported yet"),
-        f"{root}.tunnel": _never(_NO_L4),
-        f"{root}.proxyProtocol": _never(_NO_L4),
-        f"{root}.retryBudget": _later(),
     }
 
 
@@ -127,10 +136,6 @@ SUPPORT: Mapping[str, Support] = MappingProxyType(
         "DestinationRule.spec.exportTo": _differs(_EXPORT),
         **_traffic_policy(_POLICY),
         **_traffic_policy(_SUBSET),
-        f"{_POLICY}.portLevelSettings": _done(),
-        f"{_SUBSET}.portLevelSettings": _done(),
-        **_traffic_policy(f"{_POLICY}.portLevelSettings[]"),
-        **_traffic_policy(f"{_SUBSET}.portLevelSettings[]"),
         # --- ServiceEntry, WorkloadEntry, WorkloadGroup ---
         "ServiceEntry.spec": _done(),
         "ServiceEntry.spec.hosts": _differs("a host without a dot expands, as a VirtualService's"),
@@ -233,3 +238,13 @@ def support_of(path: str) -> Support:
             return found
         path = path[:-2] if path.endswith(("[]", "{}")) else path.rpartition(".")[0]
     return _done()
+
+
+@cache
+def is_partly_done(path: str) -> bool:
+    """Say whether part of a field that is not supported yet is carried out all the same."""
+    return any(
+        below.startswith((f"{path}.", f"{path}["))
+        and support.status in (Status.DONE, Status.DIFFERS)
+        for below, support in SUPPORT.items()
+    )
