@@ -34,7 +34,7 @@ async def _app(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": b"{}"})
 
 
-def _asgi_work(app: Any, path: str) -> Work:
+def _asgi_work(app: Any, path: str, events: list[Any]) -> Work:
     headers = [(name.encode(), value.encode()) for name, value in _HEADERS]
 
     async def receive() -> dict[str, Any]:
@@ -61,6 +61,7 @@ def _asgi_work(app: Any, path: str) -> Work:
                 "server": ("127.0.0.1", 8000),
             }
             await app(scope, receive, send)
+            events.clear()
         return time.process_time() - began
 
     return lambda count: asyncio.run(repeat(count))
@@ -71,7 +72,7 @@ def _wsgi_app(environ: dict[str, Any], start_response: Callable[..., Any]) -> It
     return [b"{}"]
 
 
-def _wsgi_work(app: Any, path: str) -> Work:
+def _wsgi_work(app: Any, path: str, events: list[Any]) -> Work:
     base = {
         "REQUEST_METHOD": "GET",
         "SCRIPT_NAME": "",
@@ -98,6 +99,7 @@ def _wsgi_work(app: Any, path: str) -> Work:
             close = getattr(body, "close", None)
             if close is not None:
                 close()
+            events.clear()
 
     return cpu(repeat)
 
@@ -106,11 +108,13 @@ def _row(count: int) -> str:
     return f"with the mesh, {count:,} rules"
 
 
-def _measure(bare: Any, wrap: Any, work: Callable[[Any, str], Work]) -> dict[str, Timing]:
-    variants = {BARE: work(bare, "/open-0/item")}
+def _measure(
+    bare: Any, wrap: Any, work: Callable[[Any, str, list[Any]], Work]
+) -> dict[str, Timing]:
+    variants = {BARE: work(bare, "/open-0/item", [])}
     for count in RULES:
         mesh = TestMesh(app_rules(count), port=8000)
-        variants[_row(count)] = work(wrap(bare, mesh=mesh), last_open_path(count))
+        variants[_row(count)] = work(wrap(bare, mesh=mesh), last_open_path(count), mesh.events)
     return in_turns(variants)
 
 

@@ -28,11 +28,11 @@ def inbound_head(scope: Scope, receive: Receive, mesh_port: int | None) -> Inbou
     table: dict[str, list[str]] = {}
     for raw_name, raw_value in scope["headers"]:
         name = raw_name.decode("latin-1").lower()
-        value = raw_value.decode("latin-1")
-        if name in table:
-            table[name].append(value)
+        values = table.get(name)
+        if values is None:
+            table[name] = [raw_value.decode("latin-1")]
         else:
-            table[name] = [value]
+            values.append(raw_value.decode("latin-1"))
     raw_path: bytes | None = scope.get("raw_path")
     path: str = scope["path"]
     root: str = scope.get("root_path", "")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from meshware.policy.inbound_facts import Facts
 from meshware.policy.inbound_rules import InboundRules
@@ -10,8 +10,7 @@ from meshware.policy.inbound_rules import InboundRules
 __all__ = ["Verdict", "decide"]
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What the rules say, and which of them said it."""
 
     is_allowed: bool

@@ -136,12 +136,11 @@ class Gate:
 
     def _admit(self, asked: _Question, verdict: Verdict, rewritten: str | None) -> Admission:
         head, request_id = asked.head, asked.request_id
-        # Underscores too, for CGI-style code takes them for dashes.
-        remove = tuple(
-            name
-            for name in head.names
-            if name[0:1] == "x" and name.replace("_", "-").startswith(OURS)
-        )
+        remove: tuple[str, ...] = ()
+        for name in head.names:
+            # Underscores too, for CGI-style code takes them for dashes.
+            if name[0:1] == "x" and name.replace("_", "-").startswith(OURS):
+                remove += (name,)
         add: tuple[tuple[str, str], ...] = ()
         if request_id is None:
             request_id = self._new_request_id()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from meshware.call import HeaderLookup
 
@@ -15,8 +15,7 @@ _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]
 _MOST_TRACESTATE = 8192  # characters; the standard asks for 512 at least
 
 
-@dataclass(frozen=True, slots=True)
-class TraceContext:
+class TraceContext(NamedTuple):
     """What a caller said about the trace that its call belongs to."""
 
     trace_id: str | None = None
@@ -50,9 +49,8 @@ def read_trace(headers: HeaderLookup) -> TraceContext:
     is_sound = version != "ff" and (version != "00" or not rest)
     if not is_sound or not trace_id.strip("0") or not span_id.strip("0"):
         return _NONE
-    state = ",".join(headers("tracestate"))
+    states = headers("tracestate")
+    state = ",".join(states) if states else None
     return TraceContext(
-        trace_id=trace_id,
-        traceparent=found[0],
-        tracestate=state if state and len(state) <= _MOST_TRACESTATE else None,
+        trace_id, found[0], state if state and len(state) <= _MOST_TRACESTATE else None
     )

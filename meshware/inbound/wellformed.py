@@ -37,6 +37,7 @@ _MOST_VALUES = 100
 """Values of one header that rules are asked about: each rule looks at each, and a caller pays
 nothing for thousands of commas."""
 
+_USUAL = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _METHOD = re.compile(r"[A-Z0-9!#$%&'*+.^_`|~-]+")
 # RFC 3986 host and port. No comma, although a name may hold one: servers join two Hosts with it.
 _HOST = re.compile(
@@ -55,7 +56,7 @@ def complaint(head: InboundHead, read: frozenset[str]) -> str | None:
         head: the request.
         read: headers that policy reads, in lower case.
     """
-    if not _METHOD.fullmatch(head.method):
+    if head.method not in _USUAL and not _METHOD.fullmatch(head.method):
         return "the method is not upper case"
     hosts = head.headers("host")
     if len(hosts) > 1:
@@ -72,8 +73,12 @@ def complaint(head: InboundHead, read: frozenset[str]) -> str | None:
             return "there are control characters in the path"
     if not head.paths[0].startswith("/"):
         return "the path does not begin with a slash"
-    host = hosts[0].strip(" \t") if hosts else ""
-    return _about_target(head, host) or _about_twins(head, read) or _about_values(head, read)
+    target = head.target
+    if target is not None and not target.startswith("/"):
+        wrong = _about_target(target, hosts[0].strip(" \t") if hosts else "", head.scheme)
+        if wrong is not None:
+            return wrong
+    return _about_twins(head, read) or _about_values(head, read)
 
 
 def split_target(target: str) -> str:
@@ -87,14 +92,12 @@ def split_target(target: str) -> str:
     return target.partition("?")[0]
 
 
-def _about_target(head: InboundHead, host: str) -> str | None:
-    target = head.target
-    if target is not None and not target.startswith("/"):
-        absolute = _ABSOLUTE.fullmatch(target)
-        if absolute is None:
-            return "the request target does not begin with a slash"
-        if _comparable(absolute[1], head.scheme) != _comparable(host, head.scheme):
-            return "the request target is for another host than the Host header"
+def _about_target(target: str, host: str, scheme: str) -> str | None:
+    absolute = _ABSOLUTE.fullmatch(target)
+    if absolute is None:
+        return "the request target does not begin with a slash"
+    if _comparable(absolute[1], scheme) != _comparable(host, scheme):
+        return "the request target is for another host than the Host header"
     return None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from meshware.call import HeaderLookup
 
@@ -52,14 +52,17 @@ class Facts:
     source_ip: str | None  # None: not known
     destination_ip: str | None
     port: int | None
-    _values: dict[str, Values | None] = field(default_factory=dict)
+    _values: dict[str, Values | None] | None = None  # made when a rule first asks
 
     def values(self, name: str) -> Values | None:
         """Return what a header says, taken apart once for all rules; None: it is not there."""
-        if name not in self._values:
+        known = self._values
+        if known is None:
+            known = self._values = {}
+        if name not in known:
             lines = [line.strip(" \t") for line in self.headers(name)]
-            self._values[name] = _values(name, lines) if lines else None
-        return self._values[name]
+            known[name] = _values(name, lines) if lines else None
+        return known[name]
 
 
 def count_values(name: str, lines: Sequence[str]) -> int:

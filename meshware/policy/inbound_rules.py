@@ -60,9 +60,13 @@ class Entry:
 
     def holds(self, facts: Facts, path: str) -> bool:
         """Say whether the entry matches a request, taken to be for this path."""
-        return all(test(path) for test in self.path_tests) and all(
-            test(facts) for test in self.tests
-        )
+        for path_test in self.path_tests:
+            if not path_test(path):
+                return False
+        for test in self.tests:  # noqa: SIM110 - a generator costs more than these few tests
+            if not test(facts):
+                return False
+        return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -135,6 +135,8 @@ def decoded(path: str) -> str:
 
 def has_control(path: str) -> bool:
     """Say whether a decoded path holds control characters, which no honest path does."""
+    if path.isascii() and path.isprintable():  # the usual case, in a tenth of the time
+        return False
     return _CONTROL.search(path) is not None
 
 

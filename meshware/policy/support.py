@@ -190,7 +190,7 @@ SUPPORT: Mapping[str, Support] = MappingProxyType(
         "MeshConfig.spec.rootNamespace": _done(),
         "MeshConfig.spec.outboundTrafficPolicy": _done(),
         "MeshConfig.spec.pathNormalization": _differs(
-            "absent: decides with DECODE_AND_MERGE_SLASHES, and the app's path stays as it is"
+            "absent: decides with `DECODE_AND_MERGE_SLASHES`, and the app's path stays as it is"
         ),
         "MeshConfig.spec.connectTimeout": _done(),
         "MeshConfig.spec.defaultHttpRetryPolicy": _done(),
