@@ -191,7 +191,7 @@ class PolicyIndex:
         body_bytes: how many bytes of records follow the index, newlines included.
     """
 
-    __slots__ = ("_lines", "body_bytes", "header")
+    __slots__ = ("_last", "_lines", "body_bytes", "header")
 
     def __init__(self, header: Header, index: bytes) -> None:
         """Verify the index against its header.
@@ -214,6 +214,8 @@ class PolicyIndex:
             raise PolicyFileError("the index of the policy file is not sorted")
         self.header = header
         self._lines = lines
+        # A record is asked for by its digest first. One tuple, so that threads see it whole.
+        self._last: tuple[str, IndexEntry | None] = (" ", None)
         self.body_bytes = 0
         if lines:
             last = _parse_line(lines[-1])
@@ -229,6 +231,14 @@ class PolicyIndex:
         Raises:
             PolicyFileError: the line of the record makes no sense, or there are two of them.
         """
+        last_key, last = self._last
+        if key == last_key:
+            return last
+        entry = self._find(key)
+        self._last = (key, entry)
+        return entry
+
+    def _find(self, key: str) -> IndexEntry | None:
         if " " in key:
             return None  # else "a 0" would be found as the beginning of the line of "a"
         start = key.encode(errors="surrogatepass") + b" "

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import lru_cache
+from typing import Literal, NamedTuple
 
 from meshware.call import RequestHead
 from meshware.policy.document.destination_rule import (
@@ -52,8 +53,7 @@ DEFAULT_RETRIES = 2
 DEFAULT_BACKOFF_S = 0.025
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(NamedTuple):  # made by the ten thousand, which a frozen dataclass is slow at
     """One address and port behind a service."""
 
     address: str
@@ -237,10 +237,15 @@ def _port_of(view: View, host: str, dialled: int) -> int:
     return dialled
 
 
+_ISTIO_RETRY = HTTPRetry(attempts=DEFAULT_RETRIES)
+
+
 def _retry(rule: HTTPRetry | None, view: View) -> RetryRule:
-    rule = rule or view.mesh.default_retry
-    if rule is None:
-        rule = HTTPRetry(attempts=DEFAULT_RETRIES)
+    return _compile_retry(rule or view.mesh.default_retry or _ISTIO_RETRY)
+
+
+@lru_cache(maxsize=256)  # most routes say nothing, or the same
+def _compile_retry(rule: HTTPRetry) -> RetryRule:
     words = [word.strip() for word in (rule.retry_on or DEFAULT_RETRY_ON).split(",")]
     statuses = frozenset(int(word) for word in words if word.isdigit())
     on = frozenset(word for word in words if word and not word.isdigit())
@@ -286,10 +291,11 @@ def compile_cluster(view: View, key: ClusterKey) -> Cluster | None:
         return None
     policy = _effective(rule, subset, port)
     labels = subset.labels if subset is not None else None
+    name = str(port)
     endpoints = tuple(
-        _endpoint(record, port)
+        _endpoint(record, record.ports[name])
         for record in view.endpoints(service)
-        if str(port) in record.ports and selects(labels, record.labels or {})
+        if name in record.ports and (not labels or selects(labels, record.labels or {}))
     )
     return Cluster(
         name=cluster_name(key),
@@ -301,8 +307,7 @@ def compile_cluster(view: View, key: ClusterKey) -> Cluster | None:
     )
 
 
-def _endpoint(record: EndpointRecord, port: int) -> Endpoint:
-    number = record.ports[str(port)]
+def _endpoint(record: EndpointRecord, number: int) -> Endpoint:
     address = f"[{record.address}]" if ":" in record.address else record.address
     return Endpoint(record.address, number, record.weight, f"{address}:{number}")
 

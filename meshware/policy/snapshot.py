@@ -9,7 +9,7 @@ that a swap costs what changed and not what there is.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Final, Generic, Literal, TypeVar
@@ -29,7 +29,7 @@ from meshware.policy.outbound_tables import (
     compile_routes,
 )
 from meshware.policy.record_types import MeshRecord, WorkloadRecord
-from meshware.policy.view import Client, View
+from meshware.policy.view import Client, Common, View
 
 __all__ = ["InboundView", "Snapshot", "SnapshotCell", "build_snapshot"]
 
@@ -49,24 +49,6 @@ class InboundView:
     address: str | None = None  # of a WorkloadEntry
     ports: tuple[int, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
-
-
-class _Tracked:
-    """Records that note which of them were read, with their digests, absent ones too."""
-
-    def __init__(self, records: Records) -> None:
-        self._records = records
-        self.read: dict[str, Digest] = {}
-
-    def get(self, key: str) -> bytes | None:
-        digest = self.read[key] = self._records.digest(key)
-        return None if digest is None else self._records.get(key)
-
-    def digest(self, key: str) -> Digest:
-        return self._records.digest(key)
-
-    def keys(self, prefix: str = "") -> Iterator[str]:
-        return self._records.keys(prefix)
 
 
 class _Missing(Enum):
@@ -140,7 +122,8 @@ class Snapshot:
         if workload is not None:
             client = Client(namespace=client.namespace, name=client.name, labels=workload.labels)
         self.client = client
-        seen = View(records, client)
+        self._common: Common = {}
+        seen = View(records, client, self._common)
         self.mesh: MeshRecord = seen.mesh
         self.outbound_mode: Literal["ALLOW_ANY", "REGISTRY_ONLY"] = seen.outbound_mode
         keys = workload.authorization if workload is not None else ()
@@ -216,13 +199,13 @@ class Snapshot:
             found = memo.get(key)
             if found is not _MISSING:
                 return found
-            tracked = _Tracked(self._records)
+            seen = View(self._records, self.client, self._common)
             try:
-                part = compile_it(View(tracked, self.client))
+                part = compile_it(seen)
             except (PolicyError, msgspec.MsgspecError, ValueError) as error:
                 self._on_refusal(name, error)
                 part = on_failure
-            memo.put(key, part, tracked.read)
+            memo.put(key, part, seen.rests_on)
             return part
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Generic, Literal, TypeVar
+from typing import Generic, Literal, TypeVar, cast
 
 import msgspec
 
@@ -34,7 +34,7 @@ from meshware.policy.record_types import (
     SidecarIndex,
 )
 
-__all__ = ["Client", "Found", "ServiceView", "View", "view"]
+__all__ = ["Client", "Common", "Found", "ServiceView", "View", "view"]
 
 D = TypeVar("D", bound=Document)
 
@@ -74,12 +74,31 @@ def view(records: Records, client: Client) -> View:
     return View(records, client)
 
 
-class View:
-    """The records through the eyes of one client. Not shared between threads."""
+Common = dict[str, tuple[str | None, Document | None]]
+"""Digest and content of records that are asked for again and again, None for those that are not
+there: mesh-wide ones, and the patterns that may cover a host."""
 
-    def __init__(self, records: Records, client: Client) -> None:
+_MOST_COMMON = 1000  # a caller who dials ever new names asks for ever new patterns
+
+
+class View:
+    """The records through the eyes of one client. Not shared between threads.
+
+    Args:
+        records: the policy file's.
+        client: who looks.
+        common: kept by the caller from one view of the same records to the next.
+
+    Attributes:
+        rests_on: the records that were read so far, with their digests, absent ones too.
+    """
+
+    def __init__(self, records: Records, client: Client, common: Common | None = None) -> None:
         self._records = records
+        self._common: Common = {} if common is None else common
         self.client = client
+        self.rests_on: dict[str, str | None] = {}
+        self._services: dict[str, ServiceView | None] = {}
         self._found_indexes: dict[tuple[str, str], list[tuple[str, HostIndex]]] = {}
 
     @cached_property
@@ -107,6 +126,11 @@ class View:
 
         Of several claims on a host the client's own namespace comes first, then the oldest.
         """
+        if host not in self._services:
+            self._services[host] = self._find_service(host)
+        return self._services[host]
+
+    def _find_service(self, host: str) -> ServiceView | None:
         for pattern in self._patterns("svc", host):
             record = self._read(f"svc/{pattern}", ServiceRecord)
             if record is None:
@@ -179,17 +203,23 @@ class View:
     # --- how they are found -------------------------------------------------------------------
 
     def _read(self, key: str, kind: type[D]) -> D | None:
-        data = self._records.get(key)
-        return None if data is None else msgspec.json.decode(data, type=kind)
+        kept = self._common.get(key)
+        if kept is not None:
+            self.rests_on[key] = kept[0]
+            return cast("D | None", kept[1])  # a key has records of one kind
+        digest = self.rests_on[key] = self._records.digest(key)
+        data = None if digest is None else self._records.get(key)
+        found = None if data is None else msgspec.json.decode(data, type=kind)
+        if "*" in key or "/" not in key:
+            if len(self._common) >= _MOST_COMMON:
+                self._common.clear()
+            self._common[key] = (digest, found)
+        return found
 
     def _patterns(self, prefix: str, host: str) -> tuple[str, ...]:
         """Return what may be declared about a host: itself, then the patterns that cover it."""
-        partial = self._partial_wildcards.hosts.get(prefix, ()) if self._partial_wildcards else ()
-        return (host, *wildcards(host, partial))
-
-    @cached_property
-    def _partial_wildcards(self) -> PartialWildcards | None:
-        return self._read("partial-wildcards", PartialWildcards)
+        partial = self._read("partial-wildcards", PartialWildcards)
+        return (host, *wildcards(host, partial.hosts.get(prefix, ()) if partial else ()))
 
     def _indexes(self, prefix: str, host: str) -> list[tuple[str, HostIndex]]:
         """Return what is declared about a host, by the pattern that declares it."""
