@@ -116,6 +116,12 @@ class Gate:
         partly = candidates(None, head.partial_paths, mode) if head.partial_paths else ()
         if means is None or partly is None:
             return self._deny(asked, 400, "bad_request{the path cannot be normalised}")
+        if mode != DEFAULT_NORMALIZATION:
+            # For DENY alone: an app may take `//` for `/`, whichever mode was chosen.
+            strict = candidates(target, (*paths, *head.partial_paths), DEFAULT_NORMALIZATION)
+            if strict is None:
+                return self._deny(asked, 400, "bad_request{the path cannot be normalised}")
+            partly += strict
         asked.candidates = means
 
         hosts = head.headers("host")

@@ -84,10 +84,13 @@ class Decoder:
     Attributes:
         report: takes each problem.
         lines: filled with the line of every field, by its path.
+        keeps_the_rest: leave out what is bad and go on, for a document that is refused and whose
+            other parts are referred to all the same.
     """
 
     report: Report
     lines: dict[str, int] = field(default_factory=dict)
+    keeps_the_rest: bool = False
 
     def document(self, node: Node, kind: type[Document], path: str, generic: str) -> Any:
         """Return a document, or BAD.
@@ -116,13 +119,20 @@ class Decoder:
                 is_bad = True
                 continue
             value = self._value(child, found.type, here, there)
-            is_bad = is_bad or value is BAD
+            if value is BAD:
+                is_bad = True
+                continue
             values[found.attribute] = value
         for name, wanted in known.items():
             if wanted.is_required and name not in node.items:
                 self.report(INVALID, f"{path}.{name}", node.line, f"{name} is missing; add it")
                 is_bad = True
-        return BAD if is_bad else kind(**values)
+        if is_bad and not (
+            self.keeps_the_rest
+            and all(f.attribute in values for f in known.values() if f.is_required)
+        ):
+            return BAD
+        return kind(**values)
 
     def _is_refused(self, generic: str, path: str, line: int) -> bool:
         support = support_of(generic)
@@ -178,7 +188,9 @@ class Decoder:
             here = f"{path}[{index}]"
             self.lines[here] = child.line
             values.append(self._value(child, kind, here, f"{generic}[]"))
-        return BAD if BAD in values else tuple(values)
+        if BAD in values and not self.keeps_the_rest:
+            return BAD
+        return tuple(value for value in values if value is not BAD)
 
     def _mapping(self, node: Node, kind: Any, path: str, generic: str) -> Any:
         if not isinstance(node, MappingNode):
@@ -188,7 +200,9 @@ class Decoder:
             here = f"{path}[{name}]"
             self.lines[here] = line
             values[name] = self._value(child, kind, here, f"{generic}{{}}")
-        return BAD if BAD in values.values() else values
+        if BAD in values.values() and not self.keeps_the_rest:
+            return BAD
+        return {name: value for name, value in values.items() if value is not BAD}
 
     def _annotated(self, node: Node, base: Any, meta: msgspec.Meta, path: str) -> Any:
         if meta.extra and meta.extra.get("format") == "duration":

@@ -67,7 +67,7 @@ def load_mapping(mapping: Mapping[str, Any], file: str = "<mapping>") -> Loaded:
 def _loaded(resources: list[Resource], parse_problems: list[Problem]) -> Loaded:
     found = sorted(parse_problems, key=_place)
     return Loaded(
-        resources=tuple(resources),
+        resources=tuple(resource for resource in resources if resource.is_whole),
         problems=tuple(sorted([*found, *check(resources)], key=_place)),
         parse_problems=tuple(found),
     )

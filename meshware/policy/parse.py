@@ -55,6 +55,7 @@ __all__ = [
 
 DEFAULT_NAMESPACE = "default"
 MAX_PROBLEMS = 10_000  # of one text: more help nobody, and hostile text has millions
+_MOST_BROKEN = 20  # documents of one text that are not YAML: what follows is read anew for each
 
 # RFC 1123: what Kubernetes takes for the names of resources and of namespaces.
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
@@ -101,6 +102,7 @@ class Resource:
     spec: Document
     origin: Origin
     lines: Mapping[str, int]  # field path -> line
+    is_whole: bool = True  # False: refused, and kept for what others refer to
 
     @property
     def key(self) -> str:
@@ -118,6 +120,7 @@ class Resource:
 
 
 Parsed = tuple[list[Resource], list[Problem]]
+"""Resources, refused ones without what is wrong with them, and all problems."""
 
 
 def parse_text(text: str | bytes, file: str | None = None) -> Parsed:
@@ -128,11 +131,18 @@ def parse_text(text: str | bytes, file: str | None = None) -> Parsed:
         file: as problems shall name it.
     """
     parser = _Parser(file)
+    rest: str | bytes | None = text
     try:
-        for node in read(text, parser.take):
-            parser.document(node)
-    except YAMLProblem as problem:
-        parser.take(problem)
+        for _ in range(_MOST_BROKEN):
+            if rest is None:
+                break
+            try:
+                for node in read(rest, parser.take):
+                    parser.document(node)
+                rest = None
+            except YAMLProblem as problem:
+                parser.broken(problem)
+                rest = problem.rest
     except _EnoughError:
         parser.give_up()
     return parser.end()
@@ -231,6 +241,12 @@ class _Parser:
         if len(self._taken) > MAX_PROBLEMS:
             raise _EnoughError
 
+    def broken(self, problem: YAMLProblem) -> None:
+        """Take the end of a document that is not YAML."""
+        self.take(problem)
+        self._who = (None, DEFAULT_NAMESPACE, None)
+        self._tell_taken()
+
     def give_up(self) -> None:
         """Say that there is more, after the limit of problems was met."""
         self._tell_taken()
@@ -317,8 +333,10 @@ class _Parser:
         is_whole = not self._taken
         self._tell_taken()
         if api_version is None or kind_name is None:
-            for missing in [f for f in ("apiVersion", "kind") if _text(node, f) is None]:
-                self.tell(INVALID, missing, node.line, f"{missing} is missing; add it")
+            for field in [f for f in ("apiVersion", "kind") if _text(node, f) is None]:
+                written = node.items.get(field)
+                what = "is missing; add it" if written is None else "is no name; write its text"
+                self.tell(INVALID, field, written[0] if written else node.line, f"{field} {what}")
             return
         kind = classify(api_version, kind_name)
         if not isinstance(kind, Kind):
@@ -334,8 +352,15 @@ class _Parser:
         labels = self._texts(metadata, "labels", decoder)
         annotations = self._texts(metadata, "annotations", decoder)
         spec = self._spec(node, kind, decoder)
-        if spec is BAD or len(self.problems) > before or name is None or not is_whole:
+        is_whole = is_whole and spec is not BAD and len(self.problems) == before
+        if name is None:
             return
+        if not is_whole:
+            # What it declares is there all the same for others to refer to: one mistake is told
+            # once, and not again of each resource that counts on this one.
+            spec = _the_rest(node, kind)
+            if spec is BAD:
+                return
         self.resources.append(
             Resource(
                 kind=kind.name,
@@ -348,6 +373,7 @@ class _Parser:
                 spec=spec,
                 origin=Origin(self.file or "", node.line),
                 lines=MappingProxyType(decoder.lines),
+                is_whole=is_whole,
             )
         )
 
@@ -436,6 +462,15 @@ class _Parser:
             else:
                 self.tell(INVALID, path, item_line, f"{name} is not text; quote it")
         return MappingProxyType(texts)
+
+
+def _the_rest(node: MappingNode, kind: Kind) -> Any:
+    """Return the spec of a refused resource without what is wrong with it, or BAD."""
+    found = node.items.get("spec")
+    if found is None or not isinstance(found[1], MappingNode):
+        return BAD
+    decoder = Decoder(lambda *_: None, keeps_the_rest=True)
+    return decoder.document(found[1], kind.spec, "spec", f"{kind.label}.spec")
 
 
 def _instead(name: str, known: Collection[str]) -> str:

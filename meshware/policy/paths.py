@@ -11,8 +11,10 @@ N4     N3 with the mode's slashes: `\` taken for one, and runs of them merged, f
        leading ones but one and resolves no dots all the same
 =====  ==========================================================================================
 
-DENY holds if it matches any of them, ALLOW only if each of them is allowed. For an ordinary path
-they are one and the same. Paths are compared with `%hh` in capitals: RFC 3986, 6.2.2.1.
+DENY holds if it matches any of them, ALLOW only if each of them is allowed. Where MeshConfig
+chooses a milder mode than the default, DENY holds for what the default makes of the request as
+well: an app may take `//` for `/` whatever was chosen. For an ordinary path they are one and the
+same. Paths are compared with `%hh` in capitals: RFC 3986, 6.2.2.1.
 
 Source: Istio MeshConfig `pathNormalization`; Envoy, "normalize_path", "path_with_escaped_slashes".
 Differs from Istio: the default is DECODE_AND_MERGE_SLASHES, since every Python server decodes.

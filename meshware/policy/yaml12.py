@@ -61,11 +61,18 @@ _FLOAT_AT_MOST = 400  # longer than any float64 written out
 
 
 class YAMLProblem(Exception):  # noqa: N818 - a finding on its way to become a Problem
-    """One thing wrong with a text; `field` is where, as far as YAML's structure tells."""
+    """One thing wrong with a text.
+
+    Attributes:
+        field: where, as far as YAML's structure tells.
+        rest: what to read on with after a document that is not YAML: the documents behind it, its
+            own lines left empty; None: there are none.
+    """
 
     def __init__(self, code: str, line: int, message: str, field: str | None = None) -> None:
         super().__init__(message)
         self.code, self.line, self.message, self.field = code, line, message, field
+        self.rest: str | None = None
 
 
 Tell = Callable[[YAMLProblem], None]
@@ -119,13 +126,17 @@ def read(data: str | bytes, tell: Tell | None = None) -> Iterator[Node]:
     """
     text = _text(data)
     builder = _Builder(tell or _raise)
+    began = len(text) - len(text.lstrip("\n"))  # the line of the document at hand, from 0
     try:
         for event in yaml.parse(text, Loader=_EVENTS):
+            if isinstance(event, yaml.DocumentStartEvent | yaml.DocumentEndEvent):
+                mark: Any = event.start_mark  # never None of a text
+                began = mark.line  # one ends where the next begins
             document = builder.take(event)
             if document is not None:
                 yield document
     except yaml.MarkedYAMLError as error:
-        raise _syntax(error, text) from None
+        raise _syntax(error, text, began) from None
     except (yaml.YAMLError, ValueError) as error:
         # ValueError: PyYAML without libyaml, about an escape beyond Unicode's last character.
         raise YAMLProblem(
@@ -152,13 +163,22 @@ _REMEDIES = (
 )
 
 
-def _syntax(error: yaml.MarkedYAMLError, text: str) -> YAMLProblem:
-    """Return a parser's complaint as a problem on a line of the text, with a remedy."""
+def _syntax(error: yaml.MarkedYAMLError, text: str, document: int) -> YAMLProblem:
+    """Return a parser's complaint as a problem on a line of the text, with a remedy.
+
+    Args:
+        error: the complaint.
+        text: all that was read.
+        document: the line where the document at hand began, from 0.
+    """
     mark, began = error.problem_mark or error.context_mark, error.context_mark
     lines = _BREAK.split(text)
     if len(lines) > 1 and not lines[-1]:
         lines.pop()  # what follows the last line break is no line
     line = min(mark.line + 1 if mark else 1, len(lines))
+    behind = next((n for n in range(document + 1, len(lines)) if _MARKER.match(lines[n])), None)
+    if behind is not None:
+        line = min(line, behind)  # what is open is told of where the next document begins
     what = error.problem or "it cannot be read"
     if error.context:
         since = f" (from line {began.line + 1})" if began and began.line + 1 != line else ""
@@ -166,8 +186,14 @@ def _syntax(error: yaml.MarkedYAMLError, text: str) -> YAMLProblem:
     remedy = next((remedy for words, remedy in _REMEDIES if words in what), "mend it")
     if "any token" in what and lines[line - 1].lstrip(" ").startswith("\t"):
         what, remedy = "a tab is no indentation", "use spaces"
-    return YAMLProblem(SYNTAX, line, f"this is not YAML: {brief(what, 200)}; {remedy}")
+    problem = YAMLProblem(SYNTAX, line, f"this is not YAML: {brief(what, 200)}; {remedy}")
+    if behind is not None:
+        problem.rest = "\n" * behind + "\n".join(lines[behind:])
+    return problem
 
+
+# YAML 1.2.2, 9.1.2: within a document no line begins so, not even in a quoted text.
+_MARKER = re.compile(r"---(\s|$)")
 
 _BREAK = re.compile("\r\n|\r|\n")
 

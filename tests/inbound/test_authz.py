@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from inbound_world import NOTHING, from_, is_allowed, policy, request, to, when
+from inbound_world import NOTHING, from_, is_allowed, mesh_config, policy, request, to, when
 
 from meshware.inbound.passage import Admission, Denial
 from meshware.testing import TestMesh
@@ -299,6 +299,28 @@ def test_a_deny_holds_for_everything_that_a_path_may_mean(target):
     mesh = TestMesh(policy(DENY, to(paths=["/admin/*"])))
     assert not is_allowed(mesh, request(target))
     assert is_allowed(mesh, request("/public/x"))
+
+
+@pytest.mark.parametrize("mode", ["NONE", "BASE", "DEFAULT", "MERGE_SLASHES", None])
+@pytest.mark.parametrize(
+    "target",
+    ["//admin", "///admin", "/%2fadmin", "/%2F/admin", "/\\admin", "/.//admin", "/..//admin",
+     "http://app//admin", "//admin/x", "/%5cadmin"],
+)  # fmt: skip
+def test_a_deny_holds_behind_any_slashes_whatever_mode_was_chosen(mode, target):
+    """Flask runs `/admin` for `//admin`; a mode that tells them apart must not open the door."""
+    chosen = [] if mode is None else [mesh_config(pathNormalization={"normalization": mode})]
+    mesh = TestMesh([policy(DENY, to(paths=["/admin*"])), *chosen])
+    assert not is_allowed(mesh, request(target))
+    assert is_allowed(mesh, request("//public"))
+
+
+def test_an_allow_tells_slashes_apart_where_the_mode_does():
+    """As behind Istio: whoever chose BASE may allow `//x` and not `/x`."""
+    base = mesh_config(pathNormalization={"normalization": "BASE"})
+    mesh = TestMesh([policy(ALLOW, to(paths=["//x"])), base])
+    assert is_allowed(mesh, request("//x"))
+    assert not is_allowed(mesh, request("/x"))
 
 
 def test_a_deny_also_looks_behind_a_prefix():

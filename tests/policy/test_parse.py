@@ -165,7 +165,7 @@ def test_all_problems_of_a_resource_are_told_and_it_is_left_out():
         "      retries: {attempts: many, retryOn: [5xx]}\n"
         "      timeout: 6s\n"
     )
-    assert resources == []
+    assert [found for found in resources if found.is_whole] == []
     assert {problem.field for problem in problems} == {
         "metadata.name",
         "metadata.colour",
@@ -186,6 +186,67 @@ def test_a_problem_with_the_text_names_the_resource_it_is_in():
     listed = GOOD.replace("\n", "\n  ").replace("hosts:", "hosts: [c], hosts:")
     problem = only("kind: List\nitems:\n- " + listed)
     assert (problem.kind, problem.name, problem.field) == (None, None, "items[0].spec.hosts")
+
+
+def test_one_broken_document_does_not_hide_those_behind_it():
+    """All problems at once: the next document begins at its `---`, whatever is open before it."""
+    broken = "kind: {a: b\n"
+    typo = GOOD.replace("hosts:", "hots:")
+    resources, problems = parse_text(f"{GOOD}---\n{broken}---\n{typo}---\n'\n---\n{GOOD}")
+    assert [found.name for found in resources if found.is_whole] == ["shop", "shop"]
+    lines = GOOD.count("\n")
+    assert [(problem.code, problem.line) for problem in problems] == [
+        ("yaml-syntax", lines + 2),  # not in the next document, where the parser gave up
+        ("unknown-field", problems[1].line),
+        ("yaml-syntax", 2 * lines + 5),
+    ]
+    assert problems[1].name == "shop"
+
+
+def test_a_broken_document_that_is_the_last_is_told_where_it_breaks():
+    """Nothing of the documents before it moves the place."""
+    _, problems = parse_text(f"{GOOD}---\n{GOOD}---\na: b\nc: : d\n")
+    assert [problem.line for problem in problems] == [2 * GOOD.count("\n") + 4]
+
+
+def test_many_broken_documents_are_not_read_for_ever():
+    """What follows is read again after each of them, so their number has a limit."""
+    _, problems = parse_text("---\n{\n" * 1000)
+    assert 10 < len(problems) < 50
+
+
+def test_what_a_refused_resource_declares_can_be_referred_to():
+    """One mistake is told once, and not again of each resource that counts on this one."""
+    from meshware.policy.load import load_text
+
+    loaded = load_text("""
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: reviews}
+spec:
+  hosts: [reviews]
+  location: MESH_INTERNAL
+  resolution: STATIC
+  ports: [{number: 9080, name: http, protocol: HTTP}]
+  endpoints: [{address: 10.0.0.1, network: there}]
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: reviews}
+spec:
+  host: reviews
+  subsets: [{name: v1, labels: {version: 1}}, {name: v2, labels: {app: reviews}}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: reviews}
+spec: {hosts: [reviews], http: [{route: [{destination: {host: reviews, subset: v2}}]}]}
+""")
+    assert [problem.field for problem in loaded.problems] == [
+        "spec.endpoints[0].network",
+        "spec.subsets[0].labels[version]",
+    ]
+    assert [resource.kind for resource in loaded.resources] == ["VirtualService"]
 
 
 def test_what_comes_before_broken_text_is_kept():
@@ -269,7 +330,7 @@ def test_a_mapping_is_read_like_its_text():
         "spec": {"hosts": ["shop"], "http": [{"timeout": 5}]},
     }
     resources, problems = parse_mapping(mapping, "<mapping>")
-    assert resources == []
+    assert [found for found in resources if found.is_whole] == []
     assert [(found.field, found.file) for found in problems] == [
         ("spec.http[0].timeout", "<mapping>")
     ]

@@ -47,7 +47,7 @@ def check(resources: Sequence[Resource]) -> list[Problem]:
     """Return all that is wrong with resources, one by one and together; never raises."""
     report = Report()
     for resource in resources:
-        for check_one in _ALONE:
+        for check_one in _ALONE if resource.is_whole else ():
             check_one(resource, report)
     for check_all in _TOGETHER:
         check_all(resources, report)

@@ -33,6 +33,9 @@ _PORT = re.compile(r"[1-9][0-9]{0,4}")
 # RFC 3986: a host with its port, be it a name or an address, and nothing of a URL around it.
 _HOST = re.compile(r"[A-Za-z0-9._~!$&'()+,;=%:\[\]-]*")
 # RFC 3986, pchar: what a literal segment of a template may hold.
+_NEVER_PLAIN = re.compile(r"[\x00-\x20\x7f\"<>^`|]")  # no path has them other than escaped
+_ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
+_UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _SEGMENT = re.compile(r"([A-Za-z0-9._~!$&'()+,;=:@-]|%[0-9A-Fa-f]{2})*")
 
 Test = Callable[[str], "str | None"]
@@ -106,10 +109,32 @@ def _path_doubt(value: str) -> str | None:
     if not value.isascii():
         return "paths are compared percent-encoded, so nothing matches; write it so"
     if is_path_template(value):
-        return None
+        return _escape_doubt(value)
     if "{" in value:
         return "braces are plain characters here; write {*} for a segment, {**} for any rest"
-    return star_within(value, "; write {*} for a segment")
+    if odd := _NEVER_PLAIN.search(value):
+        return (
+            f"paths are compared percent-encoded, so nothing matches; write "
+            f"%{ord(odd[0]):02X} for {odd[0]!r}"
+        )
+    return _escape_doubt(value) or star_within(value, "; write {*} for a segment")
+
+
+def _escape_doubt(value: str) -> str | None:
+    """Tell of an escape that is decoded before paths are compared."""
+    for found in _ESCAPE.finditer(value):
+        code = int(found[1], 16)
+        if chr(code) in "/\\":
+            return (
+                f"{found[0]} is decoded to a slash before paths are compared, unless MeshConfig's "
+                "pathNormalization says otherwise, so nothing matches; write /"
+            )
+        if chr(code) in _UNRESERVED:
+            return (
+                f"{found[0]} is decoded before paths are compared, so nothing matches; write "
+                f"{chr(code)}"
+            )
+    return None
 
 
 def star_within(value: str, remedy: str = "") -> str | None:

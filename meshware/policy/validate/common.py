@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from meshware.policy.codes import INVALID
+from meshware.policy.codes import INVALID, SUSPICIOUS
 from meshware.policy.parse import Resource
 from meshware.policy.problems import Problem, Severity
 
@@ -19,17 +19,19 @@ class Report:
         """Add what refuses the whole policy."""
         self._add(Severity.ERROR, resource, field, message, code)
 
-    def warning(self, resource: Resource, field: str, message: str, code: str = INVALID) -> None:
+    def warning(self, resource: Resource, field: str, message: str, code: str = SUSPICIOUS) -> None:
         """Add what is most likely a mistake."""
         self._add(Severity.WARNING, resource, field, message, code)
 
-    def info(self, resource: Resource, field: str, message: str, code: str = INVALID) -> None:
+    def info(self, resource: Resource, field: str, message: str, code: str = SUSPICIOUS) -> None:
         """Add what is good to know."""
         self._add(Severity.INFO, resource, field, message, code)
 
     def _add(
         self, severity: Severity, resource: Resource, field: str, message: str, code: str
     ) -> None:
+        if not resource.is_whole:
+            return  # refused already, for a reason that may well be the cause of this
         self.problems.append(
             Problem(
                 severity=severity,

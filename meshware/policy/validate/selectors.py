@@ -11,8 +11,13 @@ from meshware.policy.codes import (
     SIDECARS_OF_WORKLOAD,
     UNKNOWN_REFERENCE,
 )
+from meshware.policy.decode import nearest
 from meshware.policy.document.destination_rule import DestinationRuleSpec
-from meshware.policy.document.service_entry import ServiceEntrySpec
+from meshware.policy.document.service_entry import (
+    ServiceEntrySpec,
+    WorkloadEntrySpec,
+    WorkloadGroupSpec,
+)
 from meshware.policy.document.sidecar import SidecarSpec
 from meshware.policy.names import is_wildcard, matches
 from meshware.policy.parse import Resource
@@ -25,12 +30,16 @@ __all__ = ["check_selectors"]
 
 
 def check_selectors(registry: Registry, report: Report) -> None:
-    """Report selectors that select nothing, and Sidecars that compete."""
+    """Report selectors that select nothing, Sidecars that compete, and ports that nobody names."""
+    named: dict[str, tuple[Resource, set[str]]] = {}  # workload -> the ports of its services
     for resource in registry.resources:
         spec = resource.spec
         if isinstance(spec, ServiceEntrySpec) and spec.workload_selector is not None:
             labels = spec.workload_selector.labels
             _check_any(resource, "spec.workloadSelector.labels", labels, registry, report)
+            ports = {port.name for port in spec.ports or () if port.name}
+            for workload, _ in registry.selected(resource.namespace, labels):
+                named.setdefault(workload.key, (workload, set()))[1].update(ports)
         elif isinstance(spec, DestinationRuleSpec) and spec.workload_selector is not None:
             labels = spec.workload_selector.match_labels
             _check_any(resource, "spec.workloadSelector.matchLabels", labels, registry, report)
@@ -39,7 +48,28 @@ def check_selectors(registry: Registry, report: Report) -> None:
                 labels = spec.workload_selector.labels
                 _check_any(resource, "spec.workloadSelector.labels", labels, registry, report)
             _check_imports(resource, spec, registry, report)
+    for workload, names in named.values():
+        _check_port_names(workload, names, report)
     _check_rivals(registry, report)
+
+
+def _check_port_names(workload: Resource, names: set[str], report: Report) -> None:
+    """Report ports under a name that no service of the workload has: they change nothing."""
+    spec, path = workload.spec, "spec.ports"
+    if isinstance(spec, WorkloadGroupSpec):
+        spec, path = spec.template, "spec.template.ports"
+    for name in (spec.ports if isinstance(spec, WorkloadEntrySpec) else None) or ():
+        if name in names:
+            continue
+        near = nearest(name, names)
+        hint = f"did you mean {near}?" if near else f"write one of {', '.join(sorted(names)[:10])}"
+        report.warning(
+            workload,
+            f"{path}[{name}]",
+            f"no service that selects this workload has a port named {brief(name)!r}, so its "
+            f"callers dial the service's own port number; {hint}",
+            UNKNOWN_REFERENCE,
+        )
 
 
 def _check_any(
