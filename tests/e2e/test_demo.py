@@ -52,8 +52,9 @@ def test_it_shows_what_the_mesh_is_for(outcome):
     assert all(step["rows"] for step in json.loads(outcome.stdout)["steps"])
 
 
-def test_an_interrupted_demo_leaves_no_process_behind(tmp_path):
-    """Ctrl-C, or SIGTERM from whoever started it: every server it started ends too."""
+@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGHUP], ids=["terminated", "hung up"])
+def test_an_interrupted_demo_leaves_no_process_behind(tmp_path, sign):
+    """SIGTERM from whoever started it, a terminal that closes: every server it started ends too."""
     with (tmp_path / "out").open("wb") as out:
         demo = subprocess.Popen(
             COMMAND,
@@ -68,7 +69,7 @@ def test_an_interrupted_demo_leaves_no_process_behind(tmp_path):
                 time.sleep(0.1)
             children = children_of(demo.pid)
             assert len(children) >= 8, "a daemon, a page and six services"
-            demo.send_signal(signal.SIGTERM)
+            demo.send_signal(sign)
             assert demo.wait(30) == 130
         finally:
             demo.kill()
