@@ -133,7 +133,7 @@ class Reply:
     """Answer in place of the upstream. Nothing is sent to the exchange after it."""
 
     status: int
-    body: str
+    body: bytes
     info: ExchangeInfo
     headers: tuple[tuple[str, str], ...] = ()
 

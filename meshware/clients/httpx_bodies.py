@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshware.call import Ended, FailureKind
 from meshware.clients.deadline import Attempt, enter, leave
+from meshware.clients.httpx_network import refuse_leftovers
 from meshware.clients.pools import Lent
 from meshware.clients.tasks import within
 from meshware.outbound.drive import finish
@@ -97,6 +98,7 @@ class SyncBody(_Body):
 
     def close(self) -> None:
         """Close the connection, or keep it when the body was whole."""
+        refuse_leftovers(self._stream)
         try:
             self._stream.close()
         finally:
@@ -139,6 +141,7 @@ class AsyncBody(_Body):
 
     async def aclose(self) -> None:
         """Close the connection, or keep it when the body was whole."""
+        refuse_leftovers(self._stream)
         try:
             if hasattr(self._iterator, "aclose"):
                 await self._iterator.aclose()

@@ -94,12 +94,17 @@ class _Call:
     def _failed(self, error: Exception) -> Failure | None:
         """Say how the attempt failed; None: it is the caller's to see."""
         self._let_go()
+        if self._body_has_failed():
+            return None
         failure = self._library.failure(error, self._attempt)
         if failure is not None:
             self._error = error
             if not self._replayable and self._stream.is_begun:
                 failure.sent = True
         return failure
+
+    def _body_has_failed(self) -> bool:
+        return not self._replayable and self._stream.has_failed
 
     def _let_go(self) -> None:
         lent, self._lent = self._lent, None
@@ -208,6 +213,8 @@ class AsyncCall(_Call):
             return self._answered(await tasks.within(left_s, sending))
         except TimeoutError as error:
             self._let_go()
+            if self._body_has_failed():
+                raise
             self._error = error
             return Failure(FailureKind.TIMEOUT, self._attempt.sent or not engine.notes_sending)
         except Exception as error:

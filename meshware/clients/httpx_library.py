@@ -104,7 +104,7 @@ class Library:
 
     def reply(self, request: Any, reply: Reply) -> Any:
         """Build the response for a local reply; one to HEAD has no body."""
-        body = reply.body.encode()
+        body = reply.body
         return self.module.Response(
             reply.status,
             headers=[("content-length", str(len(body))), *reply.headers],
@@ -239,12 +239,34 @@ def _once_class(module: Any) -> Any:
         def __init__(self, stream: Any) -> None:
             self.stream = stream
             self.is_begun = False
+            self.has_failed = False  # the caller's own iterator, whatever its exception looks like
+            self._chunks: Any = None
 
         def __iter__(self) -> Any:
-            return iter(self._begin())
+            self._chunks = iter(self._begin())
+            return self
+
+        def __next__(self) -> Any:
+            try:
+                return next(self._chunks)
+            except StopIteration:
+                raise
+            except Exception:
+                self.has_failed = True
+                raise
 
         def __aiter__(self) -> Any:
-            return aiter(self._begin())
+            self._chunks = aiter(self._begin())
+            return self
+
+        async def __anext__(self) -> Any:
+            try:
+                return await anext(self._chunks)
+            except StopAsyncIteration:
+                raise
+            except Exception:
+                self.has_failed = True
+                raise
 
         def _begin(self) -> Any:
             if self.is_begun:  # never a second time with what the first has left over

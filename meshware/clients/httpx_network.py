@@ -17,7 +17,7 @@ from typing import Any
 from meshware.clients.deadline import SocketOption, connect, current_attempt, time_left_s
 from meshware.clients.tasks import sleep, trio_of_this_task
 
-__all__ = ["AsyncNetwork", "Network"]
+__all__ = ["AsyncNetwork", "Network", "refuse_leftovers"]
 
 _NO_DELAY: SocketOption = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -58,6 +58,7 @@ class _Stream:
     def __init__(self, core: Any, sock: socket.socket) -> None:
         self._core = core
         self._sock = sock
+        self.has_leftovers = False
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         try:
@@ -121,7 +122,7 @@ class _Stream:
         if info == "socket":
             return sock
         if info == "is_readable":
-            return _is_readable(sock)
+            return self.has_leftovers or _is_readable(sock)
         return None
 
 
@@ -133,6 +134,21 @@ def _is_readable(sock: socket.socket) -> bool:
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
     return bool(poll.poll(0))
+
+
+def refuse_leftovers(body: Any) -> None:
+    """Keep a connection from being used again if more came over it than the response.
+
+    httpcore would read what is left over as the answer to the next request, perhaps of another
+    user. It drops idle connections on which something can be read, so that is what we tell it.
+
+    Args:
+        body: a response body of the core, to be closed next.
+    """
+    connection: Any = getattr(getattr(body, "_stream", None), "_connection", None)
+    state = getattr(connection, "_h11_state", None)
+    if state is not None and state.trailing_data[0]:
+        connection._network_stream.has_leftovers = True
 
 
 class AsyncNetwork:
@@ -173,7 +189,12 @@ class _AsyncStream:
     def __init__(self, stream: Any) -> None:
         self._stream = stream
         self.aclose = stream.aclose
-        self.get_extra_info = stream.get_extra_info
+        self.has_leftovers = False
+
+    def get_extra_info(self, info: str) -> Any:
+        if info == "is_readable" and self.has_leftovers:
+            return True
+        return self._stream.get_extra_info(info)
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         data: bytes = await self._stream.read(max_bytes, timeout)

@@ -23,7 +23,7 @@ from urllib3 import PoolManager
 from meshware.clients.current import mesh_or_current
 from meshware.clients.pools import Pools
 from meshware.clients.requests_calls import Call, Options
-from meshware.clients.urllib3_network import make_pools
+from meshware.clients.urllib3_network import close_pools, make_pools
 from meshware.outbound.drive import ExchangeSource
 
 __all__ = ["MeshAdapter"]
@@ -57,7 +57,7 @@ class MeshAdapter(HTTPAdapter):
                 destination before its response headers is a response of the mesh's own.
         """
         for manager in self._services.surplus():
-            manager.clear()
+            close_pools(manager)
         options = Options(stream, timeout, verify, cert, proxies)
         call = Call(self, request, options, self._services.take, super().send)
         return call.run(mesh_or_current(self._mesh))
@@ -65,5 +65,5 @@ class MeshAdapter(HTTPAdapter):
     def close(self) -> None:
         """Close every idle connection; those in use are closed when their responses end."""
         for manager in self._services.take_out_all():
-            manager.clear()
+            close_pools(manager)
         super().close()

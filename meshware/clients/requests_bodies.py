@@ -10,7 +10,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from urllib3.exceptions import DecodeError, ProtocolError
+from urllib3.exceptions import DecodeError
 from urllib3.response import HTTPResponse
 
 from meshware.call import Ended, FailureKind
@@ -87,13 +87,9 @@ class WatchedResponse(HTTPResponse):
 
     @contextmanager
     def _reading(self) -> Generator[None, None, None]:
-        attempt = self.mesh_attempt
-        token = enter(attempt)
+        token = enter(self.mesh_attempt)
         try:
             yield
-            if self.isclosed() and self.chunked and attempt is not None and attempt.ended:
-                # http.client takes a last chunk that was cut off for the end.
-                raise ProtocolError("Response ended prematurely")
         except DecodeError:  # what came is whole, but not what its header says: nobody's failure
             self._abandon()
             raise

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import http.client
 import io
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -161,6 +162,7 @@ class Call:
         if action.address is None:
             return self._send_past_the_mesh()
         self._attempt.allow(action.timeout_s)
+        handled = sys.exception()
         lent = self._take(action.pool)
         try:
             pool = self._connections(lent.inner, action)
@@ -183,7 +185,7 @@ class Call:
                     chunked=self._is_chunked(),
                 )
             except Exception as error:
-                return self._failed(error)
+                return self._failed(error, handled)
             finally:
                 leave(token)
         finally:
@@ -192,6 +194,7 @@ class Call:
 
     def _send_past_the_mesh(self) -> Answer | Failure:
         options = self._options
+        handled = sys.exception()
         try:
             response = self._response = self._pass_through(
                 self._request,
@@ -202,7 +205,7 @@ class Call:
                 proxies=options.proxies,
             )
         except Exception as error:
-            failure = failure_of(error, self._attempt)
+            failure = failure_of(error, self._attempt, handled)
             if failure is None:
                 raise
             self._error = error
@@ -240,12 +243,12 @@ class Call:
     def _is_chunked(self) -> bool:
         return self._body is not None and "Content-Length" not in self._request.headers
 
-    def _failed(self, error: Exception) -> Failure:
+    def _failed(self, error: Exception, handled: BaseException | None) -> Failure:
         """Say how the attempt failed, or raise what is the caller's to see."""
         body = self._body
         if isinstance(body, _Once) and body.error is not None:
             raise body.error
-        failure = failure_of(error, self._attempt)
+        failure = failure_of(error, self._attempt, handled)
         if failure is None:
             raise self._own(error) from error
         if isinstance(body, _Once) and body.is_begun:
@@ -285,7 +288,7 @@ class Call:
 
     def _reply(self, reply: Reply) -> Response:
         """Build the response for a local reply; one to HEAD has no body."""
-        body = reply.body.encode()
+        body = reply.body
         raw = HTTPResponse(
             body=io.BytesIO(b"" if self._request.method == "HEAD" else body),
             headers={"content-length": str(len(body)), **dict(reply.headers)},

@@ -42,9 +42,15 @@ _KINDS: tuple[tuple[type[BaseException], FailureKind], ...] = (
 )
 
 
-def failure_of(error: Exception, attempt: Attempt) -> Failure | None:
-    """Say how an attempt failed, or None when it is not for the mesh to judge."""
-    kind = _kind(error)
+def failure_of(error: Exception, attempt: Attempt, handled: BaseException | None) -> Failure | None:
+    """Say how an attempt failed, or None when it is not for the mesh to judge.
+
+    Args:
+        error: what the attempt raised.
+        attempt: what it did on the wire.
+        handled: what the caller was handling as it made the call.
+    """
+    kind = _kind(error, handled)
     if kind is None:
         return None
     detail = str(error)
@@ -66,9 +72,9 @@ def body_failure(error: Exception) -> FailureKind:
     return FailureKind.RESET if kind is FailureKind.TLS else kind or FailureKind.PROTOCOL
 
 
-def _kind(error: Exception) -> FailureKind | None:
+def _kind(error: Exception, handled: BaseException | None = None) -> FailureKind | None:
     is_broken = False
-    for cause in causes(error):
+    for cause in causes(error, handled):
         if isinstance(cause, RequestException):  # which are OSErrors, and only wrap what happened
             continue
         for cls, kind in _KINDS:

@@ -1,8 +1,8 @@
 """The network below requests: urllib3's connections and pools over sockets that obey deadlines.
 
-http.client, below urllib3, is lenient where the other clients are not: it takes a head that was cut
-off for a whole one, and a length or an encoding that it cannot read for none. Here those are errors
-as they are there: a broken answer is never a shorter success.
+http.client, below urllib3, is lenient where the other clients are not: it reads what is no head and
+no chunk (see `meshware.clients.http1_lines`), and takes a length or an encoding that it cannot read
+for none. Here those are errors as they are there: a broken answer is never a shorter success.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import http.client
 import socket
 import ssl
 import time
-from email.errors import FirstHeaderLineIsContinuationDefect, MissingHeaderBodySeparatorDefect
 from email.message import Message
 from typing import Any
 
@@ -24,11 +23,11 @@ from meshware.clients.deadline import (
     DeadlineSocket,
     DeadlineSSLSocket,
     connect,
-    current_attempt,
     time_left_s,
 )
+from meshware.clients.http1_lines import ChunkLines, HeadLines
 
-__all__ = ["make_pools"]
+__all__ = ["close_pools", "make_pools"]
 
 KEEPALIVE_S = 4.0
 """How long an idle connection is kept. Less than the 5 s of uvicorn and hypercorn: otherwise it is
@@ -45,6 +44,18 @@ def make_pools() -> PoolManager:
     return manager
 
 
+def close_pools(manager: PoolManager) -> None:
+    """Close the idle connections of a service; one in use is closed when its response ends.
+
+    urllib3 itself only forgets its pools, and each response refers to its own.
+    """
+    for key in manager.pools.keys():  # noqa: SIM118 - it has no iterator, and says so
+        pool = manager.pools.get(key)
+        if pool is not None:
+            pool.close()
+    manager.clear()
+
+
 class _WholeHead(http.client.HTTPResponse):
     """A response whose head must be whole and mean one thing."""
 
@@ -58,20 +69,22 @@ class _WholeHead(http.client.HTTPResponse):
             http.client.parse_headers(self.fp)
 
     def begin(self) -> None:
+        file, self.fp = self.fp, HeadLines(self.fp)  # type: ignore[assignment]
         super().begin()
-        attempt = current_attempt()
-        if attempt is not None and attempt.ended:
-            raise http.client.HTTPException("the connection was closed within the response head")
         problem = _problem(self.headers)
         if problem is not None:
             raise http.client.HTTPException(problem)
+        length = self.headers.get("content-length")
+        if self.length is None and length is not None and not self.chunked:
+            # One length, but said twice ("5, 5"): http.client would read until the end instead.
+            self.length = int(length.partition(",")[0])
+            self.will_close = self._check_close()  # type: ignore[attr-defined]
+        if self.fp is not None:  # None: there is no body
+            self.fp = ChunkLines(file) if self.chunked else file  # type: ignore[assignment]
 
 
 def _problem(headers: Message) -> str | None:
     """Return what makes a head ambiguous, None for nothing."""
-    broken = (FirstHeaderLineIsContinuationDefect, MissingHeaderBodySeparatorDefect)
-    if any(isinstance(defect, broken) for defect in headers.defects):
-        return "the response head has a line that is no header"
     encodings = headers.get_all("transfer-encoding")
     if encodings and [text.strip().lower() for text in encodings] != ["chunked"]:
         return "the response has a transfer encoding other than chunked"
@@ -88,6 +101,7 @@ class _Deadlines:
 
     response_class: Any = _WholeHead
     _answered_at: float | None = None
+    _may_switch = False
 
     def _new_conn(self: Any) -> socket.socket:
         limit_s: float | None = self.timeout
@@ -108,8 +122,19 @@ class _Deadlines:
             raise NewConnectionError(self, f"connecting failed: {error}") from error
         return sock
 
+    def putrequest(self: Any, *args: Any, **kwargs: Any) -> None:
+        self._may_switch = False
+        super().putrequest(*args, **kwargs)  # type: ignore[misc]
+
+    def putheader(self: Any, header: Any, *values: Any) -> None:
+        if header.lower() in ("upgrade", b"upgrade"):
+            self._may_switch = True
+        super().putheader(header, *values)  # type: ignore[misc]
+
     def getresponse(self: Any) -> Any:
         response = super().getresponse()  # type: ignore[misc]
+        if response.status == 101 and not self._may_switch:
+            raise http.client.HTTPException("the response switches protocols, which nobody asked")
         self._answered_at = time.monotonic()
         return response
 

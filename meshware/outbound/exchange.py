@@ -18,8 +18,9 @@ It ends with exactly one of `Deliver`, `Reply` and `Raise`, unless it is closed 
 that is cancelled, or whose caller drops the body, closes the generator. However it ends, the
 lease goes back and one event is emitted.
 
-The order: service -> VirtualService rule -> deadline -> destination and subset -> endpoint ->
-send -> classify -> again? -> deliver -> outcome recorded when the body ends. What may not happen:
+The order: service -> VirtualService rule -> faults -> deadline -> destination and subset ->
+endpoint -> send -> classify -> again? -> deliver -> outcome recorded when the body ends. What may
+not happen:
 
 1. Something is sent after the total time-out, or while an earlier attempt still runs.
 2. A request that is not safe to repeat is sent twice, unless no byte of the first was sent.
@@ -52,9 +53,12 @@ from meshware.call import (
 )
 from meshware.events import EventSink, OutboundEvent
 from meshware.ids import new_request_id
+from meshware.outbound.fault import ABORTED, happens
 from meshware.outbound.ledger import Lease, Ledger
+from meshware.outbound.redirect import location
 from meshware.outbound.replies import BODY_FLAG, failure_reply, for_protocol
 from meshware.outbound.retry import backoff_s, may_repeat, wants_retry
+from meshware.policy.route_actions import Redirect
 
 if TYPE_CHECKING:
     from meshware.policy.outbound_tables import Route
@@ -105,12 +109,17 @@ def exchange(
     lease: Lease | None = None
     is_over = False
 
-    def reply(status: int, body: str, extra: tuple[tuple[str, str], ...] = ()) -> Reply:
+    def reply(
+        status: int,
+        body: str | bytes,
+        extra: tuple[tuple[str, str], ...] = (),
+        grpc_status: int | None = None,
+    ) -> Reply:
         nonlocal is_over
         is_over = True
-        event.status, text, headers = for_protocol(head, status, body)
+        event.status, content, headers = for_protocol(head, status, body, grpc_status)
         event.complete = True
-        return Reply(event.status, text, info(), headers + extra)
+        return Reply(event.status, content, info(), headers + extra)
 
     def info() -> ExchangeInfo:
         event.flags = flags_text(flags)
@@ -153,10 +162,38 @@ def exchange(
             yield reply(404, "")
             return
         event.route = route.name
+        caller_at = None if head.wait_s is None else started + head.wait_s
+        routed = started
+
+        # Faults on purpose; policy's clock starts behind them, the caller's did before.
+        fault = route.fault
+        if fault is not None:
+            if fault.delay is not None and happens(fault.delay.per_million, rng):
+                flags.append(Flag.DELAY_INJECTED)
+                delay_s = fault.delay.seconds
+                left_s = None if caller_at is None else caller_at - monotonic()
+                if left_s is not None and left_s <= delay_s:
+                    yield Sleep(max(0.0, left_s))
+                    yield Raise(timed_out=True)
+                    return
+                yield Sleep(delay_s)
+                routed = monotonic()
+            if fault.abort is not None and happens(fault.abort.per_million, rng):
+                flags.append(Flag.FAULT_INJECTED)
+                abort = fault.abort
+                yield reply(abort.status, ABORTED, grpc_status=abort.grpc_status)
+                return
+
+        # Answers that need no destination.
+        if isinstance(route.answer, Redirect):
+            yield reply(route.answer.code, "", (("location", location(route.answer, head)),))
+            return
+        if route.answer is not None:
+            yield reply(route.answer.status, route.answer.body)
+            return
 
         # Deadlines: policy's for the whole call, the caller's own for the wait for headers.
-        deadline_at = None if route.timeout_s is None else started + route.timeout_s
-        caller_at = None if head.wait_s is None else started + head.wait_s
+        deadline_at = None if route.timeout_s is None else routed + route.timeout_s
 
         # Destination and subset; drawn once, kept through all retries.
         key = _draw(route, rng)

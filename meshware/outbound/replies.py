@@ -54,17 +54,26 @@ def failure_reply(failure: Failure, attempts: int) -> tuple[int, str, Flag]:
 
 
 def for_protocol(
-    head: RequestHead, status: int, body: str
-) -> tuple[int, str, tuple[tuple[str, str], ...]]:
+    head: RequestHead, status: int, body: str | bytes, grpc_status: int | None = None
+) -> tuple[int, bytes, tuple[tuple[str, str], ...]]:
     """Return status, body and headers of a local reply in the request's own protocol.
 
     A gRPC caller gets HTTP 200 with `grpc-status` and `grpc-message` in the headers.
+
+    Args:
+        head: the request.
+        status: of HTTP.
+        body: as told to a caller of plain HTTP.
+        grpc_status: where it does not follow from the HTTP status.
     """
+    content = body.encode() if isinstance(body, str) else body
     content_type = head.headers("content-type")
     if not content_type or not content_type[0].startswith("application/grpc"):
-        return status, body, (("content-type", "text/plain"),) if body else ()
-    grpc_status = _GRPC_STATUS.get(status, 2)
+        return status, content, (("content-type", "text/plain"),) if content else ()
+    if grpc_status is None:
+        grpc_status = _GRPC_STATUS.get(status, 2)
     headers = [("content-type", "application/grpc"), ("grpc-status", str(grpc_status))]
-    if body:
-        headers.append(("grpc-message", quote(body, safe=" !\"#$&'()*+,/:;<=>?@[\\]^_`{|}~-.")))
-    return 200, "", tuple(headers)
+    if content:
+        message = quote(content, safe=" !\"#$&'()*+,/:;<=>?@[\\]^_`{|}~-.")
+        headers.append(("grpc-message", message))
+    return 200, b"", tuple(headers)

@@ -26,6 +26,14 @@ from meshware.policy.labels import selects
 from meshware.policy.names import expand
 from meshware.policy.record_types import EndpointRecord
 from meshware.policy.request_match import request_matcher, usable
+from meshware.policy.route_actions import (
+    DirectResponse,
+    Fault,
+    Redirect,
+    compile_direct_response,
+    compile_fault,
+    compile_redirect,
+)
 from meshware.policy.view import Found, ServiceView, View
 
 __all__ = [
@@ -103,6 +111,8 @@ class Route:
     targets: tuple[Target, ...]
     timeout_s: float | None  # the whole call with its retries; None: no limit
     retry: RetryRule
+    fault: Fault | None = None
+    answer: Redirect | DirectResponse | None = None  # in place of any destination
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,6 +214,9 @@ def _routes(view: View, found: Found[VirtualServiceSpec], port: int) -> tuple[Ro
                     targets=_targets(view, rule, found.namespace, port),
                     timeout_s=rule.timeout or None,  # Istio: 0s is "no time-out" too
                     retry=_retry(rule.retries, view),
+                    fault=compile_fault(rule.fault),
+                    answer=compile_redirect(rule.redirect, port)
+                    or compile_direct_response(rule.direct_response),
                 )
             )
             if accepts is None:

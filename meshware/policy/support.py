@@ -112,8 +112,9 @@ SUPPORT: Mapping[str, Support] = MappingProxyType(
         f"{_ROUTE}.match[].headers": _done("a repeated header is matched line by line, as Envoy"),
         f"{_ROUTE}.match[].statPrefix": _never("there are no Envoy statistics"),
         f"{_ROUTE}.route[].headers": _later(),
-        f"{_ROUTE}.redirect": _later(),
-        f"{_ROUTE}.directResponse": _later(),
+        f"{_ROUTE}.redirect.redirectCode": _differs(
+            "301, 302, 303, 307 and 308; of others Istio makes a route that does nothing"
+        ),
         f"{_ROUTE}.delegate": _later(),
         f"{_ROUTE}.rewrite": _later(),
         f"{_ROUTE}.retries": _differs(
@@ -123,7 +124,8 @@ SUPPORT: Mapping[str, Support] = MappingProxyType(
         f"{_ROUTE}.retries.retryIgnorePreviousHosts": _differs(
             "an endpoint that was tried is met again only when no other is left"
         ),
-        f"{_ROUTE}.fault": _later(),
+        f"{_ROUTE}.fault.delay.exponentialDelay": _never("Istio does not carry it out either"),
+        f"{_ROUTE}.fault.abort.http2Error": _never("Istio does not carry it out either"),
         f"{_ROUTE}.mirror": _later(),
         f"{_ROUTE}.mirrors": _later(),
         f"{_ROUTE}.mirrorPercentage": _later(),

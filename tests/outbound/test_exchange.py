@@ -199,7 +199,7 @@ def test_a_failure_before_headers_is_envoys_local_reply(world, failure, status, 
         action = flow.send(failure)
     assert isinstance(action, Reply)
     assert (action.status, action.info.flags) == (status, flags)
-    assert reason in action.body
+    assert reason.encode() in action.body
     assert ("content-type", "text/plain") in action.headers
     flow.close()
     assert world.nothing_in_flight()
@@ -229,7 +229,7 @@ def test_nothing_is_sent_after_the_total_timeout(make_world):
     world.clock.advance(4)
     reply = flow.send(TIMED_OUT)
     assert isinstance(reply, Reply)
-    assert (reply.status, reply.body) == (504, "upstream request timeout")
+    assert (reply.status, reply.body) == (504, b"upstream request timeout")
     assert reply.info.flags == "UT"
     flow.close()
     assert world.nothing_in_flight()
@@ -325,7 +325,7 @@ def test_no_route_is_404_and_no_falling_back(make_world):
     )
     reply = next(world.exchange(target="/b"))
     assert isinstance(reply, Reply)
-    assert (reply.status, reply.body, reply.info.flags) == (404, "", "NR")
+    assert (reply.status, reply.body, reply.info.flags) == (404, b"", "NR")
 
 
 def test_a_subset_without_endpoints_is_no_healthy_upstream(make_world):
@@ -333,7 +333,7 @@ def test_a_subset_without_endpoints_is_no_healthy_upstream(make_world):
     world = make_world(route("    - route: [{destination: {host: orders, subset: empty}}]"))
     reply = next(world.exchange())
     assert isinstance(reply, Reply)
-    assert (reply.status, reply.body) == (503, "no healthy upstream")
+    assert (reply.status, reply.body) == (503, b"no healthy upstream")
     assert reply.info.flags == "UH"
 
 
@@ -373,7 +373,7 @@ spec: {outboundTrafficPolicy: {mode: REGISTRY_ONLY}}
     )
     reply = next(world.exchange(host="api.example.com"))
     assert isinstance(reply, Reply)
-    assert (reply.status, reply.body, reply.info.flags) == (502, "", "-")
+    assert (reply.status, reply.body, reply.info.flags) == (502, b"", "-")
 
 
 def test_the_inbound_calls_names_travel_on_without_app_code(world):

@@ -22,6 +22,7 @@ from meshware.policy.validate.fields import SHORTEST_S, check_export_to, check_u
 from meshware.policy.validate.grammar import bad_host, is_name
 from meshware.policy.validate.reachability import check_reachability
 from meshware.policy.validate.retries import check_retries
+from meshware.policy.validate.route_actions import check_actions, leads_somewhere
 from meshware.policy.validate.route_match import check_match
 from meshware.policy.yaml12 import brief
 
@@ -135,7 +136,9 @@ def _check_route(resource: Resource, path: str, route: HTTPRoute, report: Report
         here = f"{path}.match[{index}]"
         check_match(resource, here, block, report)
         _check_gateways(resource, f"{here}.gateways", block.gateways, report)
-    _check_destinations(resource, f"{path}.route", route.route or (), report)
+    check_actions(resource, path, route, report)
+    if leads_somewhere(route):
+        _check_destinations(resource, f"{path}.route", route.route or (), report)
     if route.timeout is not None and 0 < route.timeout < SHORTEST_S:
         report.error(
             resource,
