@@ -25,6 +25,7 @@ __all__ = [
     "FailureKind",
     "Flag",
     "HeaderLookup",
+    "MessageEdit",
     "Outcome",
     "Peer",
     "Raise",
@@ -98,6 +99,14 @@ class RequestHead:
 
 
 @dataclass(slots=True)
+class MessageEdit:
+    """A change of headers: first take out `drop` (lower case), then put `append` behind."""
+
+    drop: frozenset[str]
+    append: tuple[tuple[str, str], ...]
+
+
+@dataclass(slots=True)
 class Send:
     """Make one attempt. The outcome is an `Answer` or a `Failure`."""
 
@@ -108,6 +117,8 @@ class Send:
     timeout_s: float | None  # the whole attempt until response headers; None: no limit
     connect_timeout_s: float | None
     headers: tuple[tuple[str, str], ...]  # set these, replacing what is there
+    edit: MessageEdit | None = None  # comes before; None: nothing else changes
+    target: str | None = None  # path and query in place of the caller's; None: they stay
 
 
 @dataclass(slots=True)
@@ -126,6 +137,7 @@ class Deliver:
 
     info: ExchangeInfo
     deadline_s: float | None  # what is left for the body to end; None: no limit
+    edit: MessageEdit | None = None  # of the response's headers
 
 
 @dataclass(slots=True)

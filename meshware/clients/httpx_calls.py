@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from meshware.call import Answer, Deliver, Ended, Failure, FailureKind, Raise, Reply, Send
 from meshware.clients import tasks
 from meshware.clients.deadline import Attempt, enter, leave
-from meshware.clients.httpx_engines import Timeouts
+from meshware.clients.httpx_engines import Timeouts, edited_raw
 from meshware.clients.httpx_library import Library, library_of
 from meshware.clients.pools import Lent
 from meshware.outbound.drive import ExchangeSource, drive, drive_async, finish
@@ -114,6 +114,9 @@ class _Call:
     def _deliver(self, exchange: Exchange, deliver: Deliver, body_class: Any) -> Any:
         response = self._response
         response.extensions["meshware"] = deliver.info
+        if deliver.edit is not None:
+            raw = edited_raw(response.headers.raw, deliver.edit)
+            response.headers = self._library.module.Headers(raw)
         if response.is_closed:  # a transport that answers from memory; nobody reads its stream
             self._let_go()
             finish(exchange, Ended(None, len(response.content)))

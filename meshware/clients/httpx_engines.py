@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from meshware.call import Send
+from meshware.call import MessageEdit, Send
 from meshware.clients.httpx_library import Library
 from meshware.clients.httpx_network import AsyncNetwork, Network
 
-__all__ = ["AsyncCoreEngine", "CoreEngine", "TransportEngine", "environment_proxy"]
+__all__ = ["AsyncCoreEngine", "CoreEngine", "TransportEngine", "edited_raw", "environment_proxy"]
 
 KEEPALIVE_S = 4.0
 """How long an idle connection is kept. Less than the 5 s of uvicorn and hypercorn: otherwise it is
@@ -123,9 +123,18 @@ def _pool_options(library: Library, is_tls: bool) -> dict[str, Any]:
     }
 
 
+def edited_raw(raw: list[tuple[bytes, bytes]], edit: MessageEdit) -> list[tuple[bytes, bytes]]:
+    """Return headers as they go on the wire, changed."""
+    drop = {name.encode("ascii") for name in edit.drop}
+    kept = [pair for pair in raw if pair[0].lower() not in drop]
+    return kept + [(name.encode("ascii"), value.encode()) for name, value in edit.append]
+
+
 def _raw_headers(request: Any, action: Send) -> list[tuple[bytes, bytes]]:
     """Return a request's headers, with those of the attempt set, as they go on the wire."""
     raw: list[tuple[bytes, bytes]] = request.headers.raw
+    if action.edit is not None:
+        raw = edited_raw(raw, action.edit)
     if not action.headers:
         return raw
     ours = [(name.encode("ascii"), value.encode()) for name, value in action.headers]
@@ -133,8 +142,10 @@ def _raw_headers(request: Any, action: Send) -> list[tuple[bytes, bytes]]:
     return [pair for pair in raw if pair[0].lower() not in names] + ours
 
 
-def _extensions(request: Any, timeouts: Timeouts | None) -> dict[str, Any]:
+def _extensions(request: Any, action: Send, timeouts: Timeouts | None) -> dict[str, Any]:
     extensions: dict[str, Any] = request.extensions
+    if action.target is not None and "target" in extensions:  # the caller's, in place of the URL's
+        extensions = {name: value for name, value in extensions.items() if name != "target"}
     if timeouts is None:
         return extensions
     extensions = {**extensions, "timeout": timeouts}
@@ -150,9 +161,10 @@ def _for_transport(
         return request
     return library.request_class(
         request,
+        target=None if action.target is None else action.target.encode("latin-1"),
         headers=library.module.Headers(_raw_headers(request, action)),
         stream=stream,
-        extensions=_extensions(request, timeouts),
+        extensions=_extensions(request, action, timeouts),
         dial=None if action.address is None else (action.address, action.port),
     )
 
@@ -164,10 +176,15 @@ def _for_core(
     address = url.raw_host if action.address is None else action.address.encode("ascii")
     return core.Request(
         request.method.encode("ascii"),
-        core.URL(scheme=url.raw_scheme, host=address, port=action.port, target=url.raw_path),
+        core.URL(
+            scheme=url.raw_scheme,
+            host=address,
+            port=action.port,
+            target=url.raw_path if action.target is None else action.target.encode("latin-1"),
+        ),
         headers=_raw_headers(request, action),
         content=stream,
-        extensions=_extensions(request, timeouts),
+        extensions=_extensions(request, action, timeouts),
     )
 
 

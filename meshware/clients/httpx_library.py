@@ -208,12 +208,14 @@ def _attempt_request_class(request_class: Any) -> Any:
             stream: Any,
             extensions: dict[str, Any],
             dial: tuple[str, int] | None,
+            target: bytes | None,
         ) -> None:
             self.__dict__.update(original.__dict__)  # not built anew: it was, and is complete
             self.headers = headers
             self.stream = stream
             self.extensions = extensions
             self._dial = dial
+            self._target = target
             self._url = original.url
 
         @property
@@ -221,6 +223,8 @@ def _attempt_request_class(request_class: Any) -> Any:
             if self._dial is not None:
                 address, port = self._dial
                 self._url = self._url.copy_with(host=address, port=port)
+                if self._target is not None:
+                    self._url = self._url.copy_with(raw_path=self._target)
                 self._dial = None
             return self._url
 

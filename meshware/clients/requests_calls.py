@@ -41,6 +41,7 @@ from meshware.call import (
 from meshware.clients.deadline import Attempt, enter, leave
 from meshware.clients.pools import Lent
 from meshware.clients.requests_bodies import watch
+from meshware.clients.requests_edits import edit_response, edited_request
 from meshware.clients.requests_failures import failure_of
 from meshware.outbound.drive import ExchangeSource, drive, finish
 
@@ -117,6 +118,8 @@ class Call:
         exchange = mesh.exchange(self._head())
         end = drive(exchange, self._send, time.sleep, self._discard)
         if isinstance(end, Deliver):
+            if end.edit is not None:
+                edit_response(self._raw, end.edit)
             response = self._response or self._adapter.build_response(self._request, self._raw)
             response.meshware = end.info  # type: ignore[attr-defined]
             if self._response is None:
@@ -170,7 +173,7 @@ class Call:
             try:
                 self._raw = pool.urlopen(
                     method=self._request.method,
-                    url=self._request.path_url,
+                    url=self._request.path_url if action.target is None else action.target,
                     body=self._body,
                     headers=self._headers(action),
                     redirect=False,
@@ -229,7 +232,7 @@ class Call:
             verify(pool, self._request.url, options.verify, options.cert)
         return pool
 
-    def _headers(self, action: Send) -> dict[str, Any]:
+    def _headers(self, action: Send) -> Mapping[str, Any]:
         """Return the request's headers, with those of the attempt set."""
         ours = {name.lower() for name, _ in action.headers}
         headers = {
@@ -237,6 +240,8 @@ class Call:
         }
         if "Host" not in self._request.headers and "host" not in ours:
             headers["Host"] = _authority(self._url)  # urllib3 would name the endpoint
+        if action.edit is not None:
+            return edited_request(headers, action.edit, action.headers)
         headers.update(action.headers)
         return headers
 

@@ -53,6 +53,7 @@ from meshware.call import (
 )
 from meshware.events import EventSink, OutboundEvent
 from meshware.ids import new_request_id
+from meshware.outbound.edits import edited, for_call
 from meshware.outbound.fault import ABORTED, happens
 from meshware.outbound.ledger import Lease, Ledger
 from meshware.outbound.redirect import location
@@ -61,7 +62,7 @@ from meshware.outbound.retry import backoff_s, may_repeat, wants_retry
 from meshware.policy.route_actions import Redirect
 
 if TYPE_CHECKING:
-    from meshware.policy.outbound_tables import Route
+    from meshware.policy.outbound_tables import Route, Target
     from meshware.policy.snapshot import Snapshot
 
 __all__ = ["Exchange", "exchange"]
@@ -185,27 +186,40 @@ def exchange(
                 return
 
         # Answers that need no destination.
-        if isinstance(route.answer, Redirect):
-            yield reply(route.answer.code, "", (("location", location(route.answer, head)),))
-            return
         if route.answer is not None:
-            yield reply(route.answer.status, route.answer.body)
+            if isinstance(route.answer, Redirect):
+                where = location(route.answer, head)
+                action = reply(route.answer.code, "", (("location", where),))
+            else:
+                action = reply(route.answer.status, route.answer.body)
+            if route.response is not None:
+                action.headers = edited(action.headers, route.response, head)
+            yield action
             return
 
         # Deadlines: policy's for the whole call, the caller's own for the wait for headers.
         deadline_at = None if route.timeout_s is None else routed + route.timeout_s
 
         # Destination and subset; drawn once, kept through all retries.
-        key = _draw(route, rng)
-        cluster = snapshot.cluster(key) if key is not None else None
-        if cluster is None:
+        goal = _draw(route, rng)
+        cluster = snapshot.cluster(goal.key) if goal is not None else None
+        if goal is None or cluster is None:
             flags.append(Flag.NO_CLUSTER)
             yield reply(503, "")
             return
         event.cluster = cluster.name
         state = ledger.cluster(cluster.name)
         retry = route.retry
-        carried = _carried(head, rng)
+        carried, edit, target = _carried(head, rng), None, None
+        if goal.request is not None:
+            edit = for_call(goal.request, head)
+            carried = tuple(pair for pair in carried if pair[0] not in edit.drop)
+        if goal.rewrite is not None:
+            target = goal.rewrite.target(head.target)
+            if target is not None:
+                carried += (("x-envoy-original-path", head.target),)
+            if goal.rewrite.authority is not None:
+                carried += (("host", goal.rewrite.authority),)
         tried: list[str] = []
         may_send = True
 
@@ -236,6 +250,8 @@ def exchange(
                     timeout_s,
                     cluster.connect_timeout_s,
                     (*carried, ("x-envoy-attempt-count", str(event.attempts))),
+                    edit,
+                    target,
                 )
                 if not isinstance(outcome, Answer | Failure):
                     raise TypeError(f"a Send is followed by an Answer or a Failure, not {outcome}")
@@ -277,7 +293,8 @@ def exchange(
             # Deliver; the lease is held until the body has ended.
             event.status = answer.status
             body_s = None if deadline_at is None else max(0.0, deadline_at - monotonic())
-            ended = yield Deliver(info(), body_s)
+            changed = for_call(goal.response, head) if goal.response is not None else None
+            ended = yield Deliver(info(), body_s, changed)
             is_over = True
             if isinstance(ended, Ended):
                 event.complete = ended.failure is None
@@ -305,18 +322,18 @@ def _limit(
     return "none", None
 
 
-def _draw(route: Route, rng: Random) -> tuple[str, int, str] | None:
+def _draw(route: Route, rng: Random) -> Target | None:
     """Draw one of a route's weighted destinations. Source: Envoy, `weighted_clusters`."""
     targets = route.targets
     if len(targets) == 1:
-        return targets[0].key
+        return targets[0]
     if not targets:
         return None
     drawn = rng.random() * targets[-1].upto
     for target in targets:
         if drawn < target.upto:
-            return target.key
-    return targets[-1].key
+            return target
+    return targets[-1]
 
 
 def _carried(head: RequestHead, rng: Random) -> tuple[tuple[str, str], ...]:

@@ -18,9 +18,17 @@ from meshware.policy.document.destination_rule import (
     TrafficPolicy,
 )
 from meshware.policy.document.virtual_service import (
+    HTTPMatchRequest,
     HTTPRetry,
     HTTPRoute,
     VirtualServiceSpec,
+)
+from meshware.policy.edits import (
+    HeaderEdit,
+    Rewrite,
+    authority_of,
+    compile_edit,
+    compile_rewrite,
 )
 from meshware.policy.labels import selects
 from meshware.policy.names import expand
@@ -100,6 +108,9 @@ class Target:
 
     key: ClusterKey
     upto: int
+    request: HeaderEdit | None = None
+    response: HeaderEdit | None = None
+    rewrite: Rewrite | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +124,7 @@ class Route:
     retry: RetryRule
     fault: Fault | None = None
     answer: Redirect | DirectResponse | None = None  # in place of any destination
+    response: HeaderEdit | None = None  # of such an answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,12 +223,13 @@ def _routes(view: View, found: Found[VirtualServiceSpec], port: int) -> tuple[Ro
                 Route(
                     name=name,
                     accepts=accepts,
-                    targets=_targets(view, rule, found.namespace, port),
+                    targets=_targets(view, rule, block, found.namespace, port),
                     timeout_s=rule.timeout or None,  # Istio: 0s is "no time-out" too
                     retry=_retry(rule.retries, view),
                     fault=compile_fault(rule.fault),
                     answer=compile_redirect(rule.redirect, port)
                     or compile_direct_response(rule.direct_response),
+                    response=compile_edit([rule.headers.response if rule.headers else None]),
                 )
             )
             if accepts is None:
@@ -224,8 +237,11 @@ def _routes(view: View, found: Found[VirtualServiceSpec], port: int) -> tuple[Ro
     return tuple(routes)
 
 
-def _targets(view: View, rule: HTTPRoute, namespace: str, port: int) -> tuple[Target, ...]:
+def _targets(
+    view: View, rule: HTTPRoute, block: HTTPMatchRequest | None, namespace: str, port: int
+) -> tuple[Target, ...]:
     written = rule.route or ()
+    uri = block.uri if block is not None else None
     weighted = [(entry, entry.weight or 0) for entry in written]
     if len(weighted) == 1:
         weighted = [(written[0], 1)]  # Istio: the weight of a single destination is not looked at
@@ -238,7 +254,20 @@ def _targets(view: View, rule: HTTPRoute, namespace: str, port: int) -> tuple[Ta
         host = expand(entry.destination.host, namespace)
         number = entry.destination.port.number if entry.destination.port else None
         key = (host, number or _port_of(view, host, port), entry.destination.subset or "")
-        targets.append(Target(key, total))
+        # Envoy: a route's own operations come after those of a weighted destination, and win;
+        # Istio puts those of a single destination behind its route's.
+        levels = (rule.headers, entry.headers)
+        if len(written) > 1:
+            levels = (entry.headers, rule.headers)
+        targets.append(
+            Target(
+                key,
+                total,
+                compile_edit([level.request if level else None for level in levels]),
+                compile_edit([level.response if level else None for level in levels]),
+                compile_rewrite(rule.rewrite, uri, authority_of(rule.rewrite, levels)),
+            )
+        )
     return tuple(targets)
 
 

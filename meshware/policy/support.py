@@ -56,6 +56,8 @@ _EXPORT = (
     "MeshConfig's defaults restore Istio's `*`"
 )
 
+_COMMANDS = "values may hold `%REQ(name?other)%` and `%%`; other commands are not supported yet"
+
 _ROUTE = "VirtualService.spec.http[]"
 _POLICY = "DestinationRule.spec.trafficPolicy"
 _SUBSET = "DestinationRule.spec.subsets[].trafficPolicy"
@@ -111,12 +113,11 @@ SUPPORT: Mapping[str, Support] = MappingProxyType(
         "VirtualService.spec.exportTo": _differs(_EXPORT),
         f"{_ROUTE}.match[].headers": _done("a repeated header is matched line by line, as Envoy"),
         f"{_ROUTE}.match[].statPrefix": _never("there are no Envoy statistics"),
-        f"{_ROUTE}.route[].headers": _later(),
         f"{_ROUTE}.redirect.redirectCode": _differs(
             "301, 302, 303, 307 and 308; of others Istio makes a route that does nothing"
         ),
         f"{_ROUTE}.delegate": _later(),
-        f"{_ROUTE}.rewrite": _later(),
+        f"{_ROUTE}.rewrite.uriRegexRewrite": _later(),
         f"{_ROUTE}.retries": _differs(
             "what is not safe to repeat, by its method or a ServicePolicy, is sent at most once"
         ),
@@ -132,7 +133,8 @@ SUPPORT: Mapping[str, Support] = MappingProxyType(
         f"{_ROUTE}.mirrorPercent": _later(),
         f"{_ROUTE}.mirror_percent": _later(),
         f"{_ROUTE}.corsPolicy": _later(),
-        f"{_ROUTE}.headers": _later(),
+        f"{_ROUTE}.headers": _done(_COMMANDS),
+        f"{_ROUTE}.route[].headers": _done(_COMMANDS),
         # --- DestinationRule ---
         "DestinationRule.spec": _done(),
         "DestinationRule.spec.exportTo": _differs(_EXPORT),

@@ -20,6 +20,7 @@ from meshware.policy.document.virtual_service import (
 from meshware.policy.parse import Resource
 from meshware.policy.route_actions import GRPC_CODES, REDIRECT_CODES, direct_body
 from meshware.policy.validate.common import Report
+from meshware.policy.validate.edits import is_authority
 from meshware.policy.validate.fields import SHORTEST_S
 from meshware.policy.yaml12 import brief
 
@@ -37,8 +38,7 @@ _ONLY_WITH_ROUTE = {
 }
 _LARGE_BYTES, _LARGEST_BYTES = 100 * 1024, 1024 * 1024  # Istio's
 
-# RFC 3986: what a Host header may hold, and what stands in a path with its query.
-_AUTHORITY = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=%\[\]:-]+")
+# RFC 3986: what stands in a path with its query.
 _PATH = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*")
 
 
@@ -78,9 +78,7 @@ def _check_redirect(resource: Resource, path: str, redirect: HTTPRedirect, repor
         )
     parts = (redirect.uri, redirect.authority, redirect.scheme, redirect.port)
     if not any(parts) and redirect.derive_port is None:
-        report.error(
-            resource, path, "redirect leads nowhere; write uri, authority, scheme or port"
-        )
+        report.error(resource, path, "redirect leads nowhere; write uri, authority, scheme or port")
     if redirect.redirect_code is not None and redirect.redirect_code not in REDIRECT_CODES:
         codes = ", ".join(map(str, REDIRECT_CODES))
         report.error(
@@ -92,7 +90,7 @@ def _check_redirect(resource: Resource, path: str, redirect: HTTPRedirect, repor
         report.error(
             resource, f"{path}.scheme", f"scheme is {brief(redirect.scheme)!r}; write http or https"
         )
-    if redirect.authority and not _AUTHORITY.fullmatch(redirect.authority):
+    if redirect.authority and not is_authority(redirect.authority):
         report.error(
             resource,
             f"{path}.authority",

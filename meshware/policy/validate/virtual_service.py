@@ -18,6 +18,7 @@ from meshware.policy.names import expand, is_partial_wildcard, is_wildcard, wild
 from meshware.policy.parse import Resource
 from meshware.policy.records import is_for_mesh
 from meshware.policy.validate.common import Report
+from meshware.policy.validate.edits import check_headers, check_rewrite
 from meshware.policy.validate.fields import SHORTEST_S, check_export_to, check_unique
 from meshware.policy.validate.grammar import bad_host, is_name
 from meshware.policy.validate.reachability import check_reachability
@@ -137,6 +138,10 @@ def _check_route(resource: Resource, path: str, route: HTTPRoute, report: Report
         check_match(resource, here, block, report)
         _check_gateways(resource, f"{here}.gateways", block.gateways, report)
     check_actions(resource, path, route, report)
+    check_headers(resource, f"{path}.headers", route.headers, report)
+    check_rewrite(resource, f"{path}.rewrite", route.rewrite, route.match or (), report)
+    for index, entry in enumerate(route.route or ()):
+        check_headers(resource, f"{path}.route[{index}].headers", entry.headers, report)
     if leads_somewhere(route):
         _check_destinations(resource, f"{path}.route", route.route or (), report)
     if route.timeout is not None and 0 < route.timeout < SHORTEST_S:
