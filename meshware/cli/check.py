@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from meshware.cli.options import format_option
+from meshware.cli.options import PLACE, format_option
 from meshware.errors import SettingsError
 from meshware.policy.codes import UNREADABLE
 from meshware.policy.load import load
@@ -30,16 +30,16 @@ _FIELDS = (
 
 
 @click.command("check", short_help="Find everything that is wrong with policy.")
-@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path())
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=PLACE)
 @click.option("--strict", is_flag=True, help="Exit with 1 on a warning too.")
 @format_option
-def command(paths: tuple[str, ...], strict: bool, output: str) -> int:
+def command(paths: tuple[Path, ...], strict: bool, output: str) -> int:
     """Read policy files and directories, and tell everything that is wrong with them.
 
     All PATHs together are one policy. Exit code 0: fine; 1: there is an error (with --strict, an
     error or a warning); 2: a PATH cannot be read.
     """
-    loaded = load([Path(path) for path in paths])
+    loaded = load(paths)
     _refuse_unreadable(loaded.problems)
     if output == "json":
         click.echo(json.dumps(as_json(loaded.problems), indent=2))

@@ -11,7 +11,7 @@ from typing import Any
 import click
 import msgspec
 
-from meshware.cli.options import format_option
+from meshware.cli.options import PLACE, format_option
 from meshware.errors import PolicyFileError, SettingsError
 from meshware.policy.file import MemoryRecords
 from meshware.runtime.explain import Answer, Explainer, Question
@@ -22,13 +22,15 @@ from meshware.runtime.settings import workload_client
 __all__ = ["command"]
 
 USAGE = 2
+_REMEDY = "--policy names what `meshware sync` wrote, or YAML: a directory, .yaml, .yml or .json"
 _QUESTION = msgspec.json.Decoder(Question)
+_UNREADABLE = (msgspec.MsgspecError, SettingsError, UnicodeDecodeError, RecursionError)
 
 
 @click.command("explain", short_help="Tell what policy decides about a call, and why.")
 @click.option(
     "--policy",
-    type=click.Path(path_type=Path),
+    type=PLACE,
     envvar="MESH_CONFIG",
     required=True,
     help="A policy file, or a YAML file or directory.  [default: $MESH_CONFIG]",
@@ -56,7 +58,7 @@ def command(policy: Path, workload: str, batch: bool, output: str) -> int:
     for line, text in _questions(sys.stdin.buffer.read(), batch):
         try:
             answer = explainer.answer(_QUESTION.decode(text))
-        except (msgspec.MsgspecError, SettingsError, UnicodeDecodeError) as error:
+        except _UNREADABLE as error:
             if not batch:
                 raise SettingsError(f"the question on standard input: {error}") from None
             unread += 1
@@ -75,14 +77,17 @@ def command(policy: Path, workload: str, batch: bool, output: str) -> int:
 
 def _explainer(policy: Path, workload: str) -> Explainer:
     client = workload_client(workload)
-    if not policy.exists():
-        raise SettingsError(f"{policy}: no such file or directory")
-    if is_source(policy):
-        return Explainer(MemoryRecords(compile_sources(policy)), client)
     try:
+        policy.stat()
+        if is_source(policy):
+            return Explainer(MemoryRecords(compile_sources(policy)), client)
         records = open_policy_file(policy, trusted_owners(None))
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise SettingsError(f"{policy}: {reason}; {_REMEDY}") from error
     except PolicyFileError as error:
-        raise SettingsError(f"{policy}: {error}") from error
+        place = "" if str(policy) in str(error) else f"{policy}: "
+        raise SettingsError(f"{place}{error}; {_REMEDY}") from error
     return Explainer(records, client, records.header.generation)
 
 
@@ -102,7 +107,7 @@ def _id_of(text: bytes) -> Any:
     """Return the id of a question that cannot be answered, if that much can be read."""
     try:
         question = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return question.get("id") if isinstance(question, dict) else None
 

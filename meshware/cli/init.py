@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from meshware.cli.options import format_option
+from meshware.cli.options import PLACE, format_option
 from meshware.errors import SettingsError
 
 __all__ = ["command", "write_example"]
@@ -21,8 +21,7 @@ def write_example(directory: Path) -> list[Path]:
     Nothing that exists is overwritten: if any of the files is there, none is written.
 
     Raises:
-        SettingsError: a file of the example exists already.
-        OSError: the directory cannot be made or written.
+        SettingsError: a file of the example exists already, or one cannot be written.
     """
     template = files("meshware.cli").joinpath("template")
     texts = {
@@ -33,15 +32,27 @@ def write_example(directory: Path) -> list[Path]:
     for path in texts:
         if os.path.lexists(path):
             raise SettingsError(f"{path} exists already: name another directory, or remove it")
-    directory.mkdir(parents=True, exist_ok=True)
-    for path, text in texts.items():
-        with path.open("xb") as file:
-            file.write(text)
+    made: list[Path] = []
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for path, text in texts.items():
+            with path.open("xb") as file:
+                made.append(path)
+                file.write(text)
+    except OSError as error:
+        # Half an example would be in the way of the next try.
+        for path in made:
+            path.unlink(missing_ok=True)
+        place = made[-1] if made and not error.filename else error.filename or directory
+        raise SettingsError(
+            f"{place} cannot be written: {(error.strerror or str(error)).lower()}; "
+            "name another directory, or mend that"
+        ) from error
     return list(texts)
 
 
 @click.command("init", short_help="Write a policy directory with a commented example.")
-@click.argument("directory", type=click.Path(path_type=Path))
+@click.argument("directory", type=PLACE)
 @format_option
 def command(directory: Path, output: str) -> None:
     """Write a commented example policy into DIRECTORY, which passes `meshware check`.

@@ -11,13 +11,13 @@ sentence on standard error and exit code 2. Anything else is our mistake and kee
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
 import click
 
+from meshware.cli.streams import ReaderGoneError, let_go_of_output, prepare_streams
 from meshware.errors import MeshError
 
 __all__ = ["COMMANDS", "main", "run"]
@@ -102,6 +102,7 @@ def root() -> None:
 
 def main() -> NoReturn:
     """Run the command line of this process, and end with its exit code."""
+    prepare_streams()
     sys.exit(run(sys.argv[1:]))
 
 
@@ -122,11 +123,12 @@ def run(arguments: Sequence[str]) -> int:
         return INTERRUPTED
     except MeshError as error:
         _say("meshware", str(error))
-    except BrokenPipeError:
-        # The reader of our output has gone; keep Python from complaining when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except ReaderGoneError:
+        let_go_of_output()
         return BROKEN_PIPE
     except OSError as error:
+        if error.filename == "standard output":
+            let_go_of_output()
         _say("meshware", _describe(error))
     except ModuleNotFoundError as error:
         extra = _EXTRAS.get((error.name or "").split(".")[0])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from meshware.cli.options import format_option
+from meshware.cli.options import PLACE, format_option
 
 if TYPE_CHECKING:
     from meshware.syncd.overview import Overview
@@ -19,7 +19,7 @@ __all__ = ["as_text", "command"]
 @click.option(
     "--run-dir",
     required=True,
-    type=click.Path(path_type=Path),
+    type=PLACE,
     help="The run directory of `meshware sync`.",
 )
 @format_option

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 import click
 
-from meshware.cli.options import format_option
+from meshware.cli.options import PLACE, format_option
+from meshware.cli.streams import line_writer
 
 __all__ = ["command"]
+
+_STDOUT, _STDERR = 1, 2
 
 
 @click.command("sync", short_help="Run the daemon: check, publish and watch policy.")
@@ -19,18 +21,18 @@ __all__ = ["command"]
     "sources",
     multiple=True,
     required=True,
-    type=click.Path(path_type=Path),
+    type=PLACE,
     help="A policy file or directory; may be given several times. All together are one policy.",
 )
 @click.option(
     "--run-dir",
     required=True,
-    type=click.Path(path_type=Path),
+    type=PLACE,
     help="What daemon and workers share: policy.mesh, reports, status.json.",
 )
 @click.option(
     "--state-dir",
-    type=click.Path(path_type=Path),
+    type=PLACE,
     help="The daemon's own memory, outside of the run directory.  "
     "[default: /var/lib/meshware for root, else $XDG_STATE_HOME/meshware]",
 )
@@ -69,14 +71,19 @@ def command(
     state = state_dir or default_state_dir(os.environ, os.geteuid())
     places = settle_places(sources, run_dir, state)
     announcer = JsonAnnouncer if output == "json" else TextAnnouncer
-    announce = announcer(_write_line, lambda line: click.echo(line, err=True))
     address = parse_address(listen)
+    tell = line_writer(_STDERR, _ignore)
     if once:
+        announce = announcer(line_writer(_STDOUT), tell)
         return 0 if run_once(places, announce, SystemClock()).ok else 1
-    run_daemon(places, announce, SystemClock(), address)
+
+    def go_on(error: OSError) -> None:
+        reason = (error.strerror or str(error)).lower()
+        tell(f"standard output cannot be written: {reason}; the daemon goes on without it")
+
+    run_daemon(places, announcer(line_writer(_STDOUT, go_on), tell), SystemClock(), address)
     return 0
 
 
-def _write_line(line: str) -> None:
-    click.echo(line)
-    sys.stdout.flush()  # a program that follows waits for it
+def _ignore(_error: OSError) -> None:
+    """Do without standard error: what is told there is in the status file too."""

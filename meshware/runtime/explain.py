@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
+from ipaddress import ip_address
 from random import Random
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -30,6 +31,8 @@ from meshware.policy.view import Client
 
 __all__ = ["Answer", "Explainer", "Question", "Source"]
 
+Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+
 
 class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Who calls. `principal` is without scheme: `cluster.local/ns/x/sa/y`."""
@@ -49,7 +52,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     method: str = "GET"
     scheme: str = "http"
     host: str | None = None  # as the caller writes it, with or without a port
-    port: int | None = None
+    port: Port | None = None
     path: str = "/"  # the raw target, query included
     headers: tuple[tuple[str, str], ...] = ()
 
@@ -151,8 +154,9 @@ class Explainer:
         """Answer one question.
 
         Raises:
-            SettingsError: an outbound question names no host.
+            SettingsError: an outbound question names no host, or an address or port is none.
         """
+        _check_ip(question.source.ip)
         if question.direction == "inbound":
             return Answer(id=question.id, inbound=self._inbound(question))
         return Answer(id=question.id, outbound=self._outbound(question))
@@ -296,9 +300,22 @@ def _request_head(question: Question) -> RequestHead:
 def _split_host(written: str) -> tuple[str, int | None]:
     """Split `name:port`, `[::1]:port` or a bare host."""
     host, colon, port = written.rpartition(":")
-    if not colon or not port.isdigit() or host.count(":") and not host.endswith("]"):
+    is_number = port.isascii() and port.isdigit()
+    if not colon or not is_number or host.count(":") and not host.endswith("]"):
         host, port = written, ""
+    if port and (len(port) > 5 or not 1 <= int(port) <= 65535):
+        raise SettingsError("`host` names a port that is not from 1 to 65535")
     return host.strip("[]").rstrip(".").lower(), int(port) if port else None
+
+
+def _check_ip(written: str | None) -> None:
+    """Refuse an address that is none, instead of answering for a caller of unknown address."""
+    if written is None:
+        return
+    try:
+        ip_address(written)
+    except ValueError:
+        raise SettingsError(f"`source.ip` is {written[:80]!r}, which is no IP address") from None
 
 
 def _cluster(name: str) -> tuple[str | None, int | None, str | None]:

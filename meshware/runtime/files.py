@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import secrets
 from pathlib import Path
 
-__all__ = ["remove_leftovers", "replace_file", "sync_directory", "temporary_beside"]
+__all__ = [
+    "printable",
+    "remove_leftovers",
+    "replace_file",
+    "sync_directory",
+    "temporary_beside",
+]
 
 _SUFFIX = ".tmp"
 
@@ -22,17 +29,29 @@ def replace_file(path: Path, data: bytes, *, mode: int, is_durable: bool = False
         is_durable: also survive a power cut right after (fsync of file and directory).
 
     Raises:
-        OSError: nothing has changed, and no temporary file is left.
+        OSError: nothing has changed, and no temporary file is left. It names `path`.
     """
     temporary = temporary_beside(path)
     try:
         _write(temporary, data, mode, is_durable=is_durable)
         os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with contextlib.suppress(OSError):  # what went wrong first is the better hint
+            temporary.unlink()
+        if isinstance(error, OSError):
+            # The name that a user knows; an error of a full disk has none.
+            error.filename, error.filename2 = os.fspath(path), None
         raise
     if is_durable:
         sync_directory(path.parent)
+
+
+def printable(text: str) -> str:
+    r"""Return text that UTF-8 and JSON can hold: a byte that is none becomes `\udcff`.
+
+    A file's name is any bytes, and may come up in whatever is said about the file.
+    """
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def temporary_beside(path: Path) -> Path:

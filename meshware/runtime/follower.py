@@ -152,9 +152,9 @@ class Follower:
     def poll_once(self) -> bool:
         """Look for policy once. Returns whether a new snapshot came into force."""
         with self._looking:
-            # A directory in the place of the policy file that is followed is no change of mind.
-            reader = self._reader or (self._sources if is_source(self._config) else self._file)
             try:
+                # A directory in the place of the file that is followed is no change of mind.
+                reader = self._reader or (self._sources if is_source(self._config) else self._file)
                 fresh = reader.look()
             except (FileNotFoundError, NotADirectoryError):
                 self._miss()

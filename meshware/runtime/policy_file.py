@@ -40,15 +40,15 @@ def trusted_owners(policy_owner: str | None) -> frozenset[int]:
     """
     owners = {0, os.geteuid()}
     if policy_owner is not None:
-        if policy_owner.isascii() and policy_owner.isdigit():
+        if policy_owner.isascii() and policy_owner.isdigit() and len(policy_owner) <= 10:
             owners.add(int(policy_owner))
         else:
             try:
                 owners.add(pwd.getpwnam(policy_owner).pw_uid)
             except KeyError:
                 raise SettingsError(
-                    f"MESH_POLICY_OWNER is {policy_owner!r}, which is no user here; write the name "
-                    "or id of the user whose policy file is to be trusted"
+                    f"MESH_POLICY_OWNER is {policy_owner[:80]!r}, which is no user here; write "
+                    "the name or id of the user whose policy file is to be trusted"
                 ) from None
     return frozenset(owners)
 

@@ -26,7 +26,7 @@ import msgspec
 
 from meshware.clock import Clock, SystemClock
 from meshware.policy.file import FORMAT
-from meshware.runtime.files import replace_file
+from meshware.runtime.files import printable, replace_file
 from meshware.runtime.fork import renew_after_fork
 
 if TYPE_CHECKING:
@@ -131,7 +131,8 @@ class Reporter:
 
     def refused(self, reason: str, generation: int | None = None, subject: str = "policy") -> None:
         """Note that something is not used, and why; the last ten are kept."""
-        refusal = Refusal(reason=reason[:_MOST_REASON], generation=generation, subject=subject)
+        short = printable(reason[:_MOST_REASON])
+        refusal = Refusal(reason=short, generation=generation, subject=subject)
         if refusal not in self._refusals:
             self._refusals = (*self._refusals, refusal)[-_MOST_REFUSALS:]
             self._changed.set()

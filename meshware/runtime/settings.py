@@ -86,6 +86,7 @@ def _address(written: str) -> str | None:
 def _port(written: str) -> int | None:
     if not written:
         return None
-    if not written.isascii() or not written.isdigit() or not 1 <= int(written) <= 65535:
-        raise SettingsError(f"MESH_PORT is {written!r}; write a port from 1 to 65535")
+    is_number = written.isascii() and written.isdigit() and len(written) <= 5
+    if not is_number or not 1 <= int(written) <= 65535:
+        raise SettingsError(f"MESH_PORT is {written[:80]!r}; write a port from 1 to 65535")
     return int(written)

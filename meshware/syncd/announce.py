@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import msgspec
 
 from meshware.policy.problems import Problem
+from meshware.runtime.files import printable
 from meshware.syncd.status import Finding
 
 __all__ = ["Announcer", "JsonAnnouncer", "TextAnnouncer"]
@@ -108,17 +109,19 @@ class JsonAnnouncer:
     def refused(self, reason: str, problems: Sequence[Problem], serving: int | None) -> None:
         """Write an object with the reason, all problems, and the generation that stays."""
         self._text.refused(reason, problems, serving)
-        self._write("refused", generation=serving, reason=reason, problems=_all(problems))
+        self._write(
+            "refused", generation=serving, reason=printable(reason), problems=_all(problems)
+        )
 
     def kept(self, generation: int, why: str, *, is_republished: bool) -> None:
         """Write an object with the generation, and why policy of before is served."""
         event = "republished" if is_republished else "kept"
-        self._write(event, generation=generation, reason=why)
+        self._write(event, generation=generation, reason=printable(why))
 
     def note(self, sentence: str) -> None:
         """Write an object with a sentence for people."""
         self._text.note(sentence)
-        self._write("note", message=sentence)
+        self._write("note", message=printable(sentence))
 
     def _write(self, event: str, **facts: Any) -> None:
         self._out(msgspec.json.encode({"event": event, **facts}).decode())

@@ -9,6 +9,7 @@ from pathlib import Path
 from meshware.errors import SyncError
 from meshware.policy.directories import policy_files
 from meshware.policy.load import Loaded, load
+from meshware.runtime.files import printable
 from meshware.runtime.sources import Sweep, sweep
 
 __all__ = ["DirectorySource"]
@@ -27,7 +28,7 @@ class DirectorySource:
     @property
     def name(self) -> str:
         """What the policy file says about where it came from."""
-        return " ".join(str(path) for path in self.paths)
+        return printable(" ".join(str(path) for path in self.paths))
 
     def check(self) -> None:
         """See to it that every path is there and can be read.
@@ -43,7 +44,8 @@ class DirectorySource:
             except OSError as error:
                 reason = (error.strerror or str(error)).lower()
                 raise SyncError(
-                    f"the source {error.filename or path} cannot be read: {reason}"
+                    f"the source {error.filename or path} cannot be read: {reason}; mend that, or "
+                    "name another --source"
                 ) from error
 
     def sweep(self) -> Sweep:

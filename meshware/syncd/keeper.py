@@ -23,7 +23,7 @@ from meshware.errors import MeshError, PolicyError
 from meshware.policy.problems import Problem, Severity
 from meshware.policy.record_types import MeshRecord
 from meshware.policy.records import build_records
-from meshware.runtime.files import remove_leftovers
+from meshware.runtime.files import printable, remove_leftovers
 from meshware.runtime.sources import Sweep
 from meshware.syncd.announce import Announcer
 from meshware.syncd.directory import DirectorySource
@@ -258,8 +258,8 @@ class Keeper:
             pid=os.getpid(),
             started_at=self._started_at,
             ended_at=self._clock.now().isoformat(timespec="seconds") if is_end else None,
-            sources=tuple(str(path) for path in self._places.sources),
-            state_dir=str(self._places.state_dir),
+            sources=tuple(printable(str(path)) for path in self._places.sources),
+            state_dir=printable(str(self._places.state_dir)),
             listen=self.listening,
             generation=generation,
             published_at=header.made_at if header else None,

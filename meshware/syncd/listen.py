@@ -59,7 +59,7 @@ def parse_address(written: str) -> Address | None:
         return None
     host, colon, port = written.rpartition(":")
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-    is_port = port.isascii() and port.isdigit() and int(port) <= 65535
+    is_port = port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535
     if not colon or not bare or not is_port or (":" in bare and bare == host):
         raise SyncError(
             f"--listen is {written!r}: write HOST:PORT, as 127.0.0.1:15090 or [::1]:15090, or off"

@@ -95,7 +95,8 @@ class RunLock:
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
             raise SyncError(
-                f"the run directory {self._run_dir} cannot be written: {reason}"
+                f"the run directory {self._run_dir} cannot be written: {reason}; mend that, or "
+                "name another by --run-dir"
             ) from error
 
 

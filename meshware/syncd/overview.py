@@ -13,6 +13,7 @@ import msgspec
 
 from meshware.errors import PolicyFileError, SyncError
 from meshware.policy.file import Header
+from meshware.runtime.files import printable
 from meshware.runtime.policy_file import open_policy_file
 from meshware.runtime.reporter import Refusal, Report
 from meshware.syncd.lock import is_held
@@ -91,14 +92,14 @@ def look(run_dir: Path) -> Overview:
     refused = status.refused if status else None
     has_died = daemon is not None and daemon.is_running is False and daemon.ended_at is None
     return Overview(
-        run_dir=str(run_dir),
+        run_dir=printable(str(run_dir)),
         ok=generation is not None
         and refused is None
         and not has_died
         and not any(worker.state == "refuses" for worker in workers),
         generation=generation,
         published_at=header.made_at if header else None,
-        reason=reason,
+        reason=None if reason is None else printable(reason),
         resources=status.resources if status and status.generation == generation else None,
         daemon=daemon,
         refused=refused,

@@ -83,14 +83,14 @@ def settle_places(sources: Sequence[Path], run_dir: Path, state_dir: Path) -> Pl
     Raises:
         SyncError: one lies where another reads or writes.
     """
-    run, state = run_dir.resolve(), state_dir.resolve()
+    run, state = _resolved(run_dir), _resolved(state_dir)
     if state.is_relative_to(run):
         raise SyncError(
             f"the state directory {state_dir} lies in the run directory {run_dir}, which workers "
             "read: name another by --state-dir"
         )
     for source in sources:
-        at = source.resolve()
+        at = _resolved(source)
         for what, place in (("run", run), ("state", state)):
             if place.is_relative_to(at):
                 raise SyncError(
@@ -113,7 +113,8 @@ def make_run_dir(places: Places) -> None:
         places.reports.mkdir(exist_ok=True)
     except OSError as error:
         raise SyncError(
-            f"the run directory {places.run_dir} cannot be made: {_reason(error)}"
+            f"the run directory {places.run_dir} cannot be made: {_reason(error)}; mend that, or "
+            "name another by --run-dir"
         ) from error
 
 
@@ -150,5 +151,20 @@ def _may_write(path: Path) -> bool:
     return os.access(path, os.W_OK)
 
 
+def _resolved(path: Path) -> Path:
+    """Return a path without links.
+
+    Raises:
+        SyncError: its links lead in a circle.
+    """
+    try:
+        return path.resolve()
+    except RuntimeError as error:  # Python 3.11 and 3.12; later ones leave it to who opens it
+        raise SyncError(f"{path}: its symbolic links lead in a circle; mend them") from error
+
+
 def _reason(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()
+    reason = (error.strerror or str(error)).lower()
+    if isinstance(error, FileExistsError):
+        return f"{error.filename} is no directory"
+    return reason

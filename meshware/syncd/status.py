@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -9,7 +10,7 @@ from typing import Literal
 import msgspec
 
 from meshware.policy.problems import Problem, Severity
-from meshware.runtime.files import replace_file
+from meshware.runtime.files import printable, replace_file
 
 __all__ = ["STATUS_FORMAT", "Finding", "RefusedPolicy", "Status", "read_status", "write_status"]
 
@@ -42,13 +43,13 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
         return cls(
             severity=problem.severity.value,
             code=problem.code,
-            kind=problem.kind,
-            namespace=problem.namespace,
-            name=problem.name,
-            field=problem.field,
-            file=problem.file,
+            kind=_printable(problem.kind),
+            namespace=printable(problem.namespace),
+            name=_printable(problem.name),
+            field=_printable(problem.field),
+            file=_printable(problem.file),
             line=problem.line,
-            message=problem.message,
+            message=printable(problem.message),
         )
 
 
@@ -64,7 +65,7 @@ class RefusedPolicy(msgspec.Struct, frozen=True, kw_only=True):
         """Return a refusal with its problems, the first thousand of them."""
         return cls(
             since=since,
-            reason=reason,
+            reason=printable(reason),
             problems=tuple(Finding.of(problem) for problem in problems[:_MOST_FINDINGS]),
         )
 
@@ -103,10 +104,16 @@ def read_status(path: Path) -> Status | None:
         OSError: the file is there and cannot be read.
     """
     try:
-        with path.open("rb") as file:
+        # Without O_NONBLOCK a named pipe in its place would keep `meshware status` for ever.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
             status = msgspec.json.decode(file.read(_MOST_BYTES), type=Status)
     except FileNotFoundError:
         return None
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     return status if status.meshware == STATUS_FORMAT else None
+
+
+def _printable(text: str | None) -> str | None:
+    return None if text is None else printable(text)
