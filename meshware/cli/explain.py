@@ -122,6 +122,8 @@ def _text(answer: Answer) -> str:
     if answer.inbound is not None:
         inbound = answer.inbound
         by = "no rule" if inbound.policy is None else f"{inbound.policy}, rule {inbound.rule}"
+        if inbound.reason.endswith("[none]"):
+            by += ": there are ALLOW policies, and none of their rules takes the call"
         lines = [f"{name}{inbound.verdict}, status {inbound.status}, by {by} ({inbound.reason})"]
         lines += [f"  path decided on: {path}" for path in inbound.candidates]
         return "\n".join(lines)
@@ -141,7 +143,13 @@ def _text(answer: Answer) -> str:
         retries = outbound.retries
         per_try = retries.per_try_timeout_s
         each = "" if per_try is None else f", {per_try:g} s each"
-        lines.append(f"  retries: {retries.attempts}{each}, on {', '.join(retries.on)}")
+        only = (
+            "" if outbound.safe_to_repeat else "; not safe to repeat: only while no byte was sent"
+        )
+        on = ", ".join(retries.on)
+        lines.append(
+            f"  retries: {retries.attempts}{each}, on {on}{only if retries.attempts else ''}"
+        )
     lines += [
         f"  endpoint: {endpoint.address}:{endpoint.port} ({endpoint.state})"
         for endpoint in outbound.endpoints

@@ -11,7 +11,7 @@ from random import Random
 from meshware.call import Answer, Failure, FailureKind, HeaderLookup, RequestHead
 from meshware.policy.outbound_tables import RetryRule
 
-__all__ = ["backoff_s", "is_idempotent", "may_repeat", "wants_retry"]
+__all__ = ["backoff_s", "is_idempotent", "is_safe", "may_repeat", "wants_retry"]
 
 # RFC 9110, 9.2.2.
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
@@ -71,6 +71,11 @@ def is_idempotent(method: str) -> bool:
     return method in _IDEMPOTENT
 
 
+def is_safe(method: str, declared: bool | None) -> bool:
+    """Say whether a request is safe to repeat: by a ServicePolicy's word, else by its method."""
+    return is_idempotent(method) if declared is None else declared
+
+
 def may_repeat(head: RequestHead, declared: bool | None, outcome: Answer | Failure) -> bool:
     """Say whether a request may be sent again after this outcome.
 
@@ -79,8 +84,7 @@ def may_repeat(head: RequestHead, declared: bool | None, outcome: Answer | Failu
     """
     if isinstance(outcome, Failure) and not outcome.sent:
         return True
-    safe = is_idempotent(head.method) if declared is None else declared
-    return safe and head.replayable
+    return is_safe(head.method, declared) and head.replayable
 
 
 def backoff_s(rule: RetryRule, retry: int, rng: Random) -> float:

@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from meshware.call import HeaderLookup, Raise, Reply, RequestHead, Send
+from meshware.call import HeaderLookup, Raise, Reply, RequestHead, Send, Sleep
 from meshware.errors import SettingsError
 from meshware.events import Event, OutboundEvent
 from meshware.inbound.gate import Gate
@@ -23,6 +23,7 @@ from meshware.inbound.passage import Admission
 from meshware.inbound.wellformed import split_target
 from meshware.outbound.exchange import exchange
 from meshware.outbound.ledger import Ledger
+from meshware.outbound.retry import is_safe
 from meshware.policy.file import Records
 from meshware.policy.outbound_tables import Route
 from meshware.policy.paths import decoded
@@ -97,6 +98,7 @@ class OutboundAnswer(msgspec.Struct, frozen=True, kw_only=True):
     endpoints: tuple[EndpointAnswer, ...]
     timeout_s: float | None
     retries: RetriesAnswer | None
+    safe_to_repeat: bool | None  # False: sent again only where no byte of it went out
     flag: str  # "-": none
     status: int | None  # of an answer in place of the upstream's
 
@@ -220,6 +222,8 @@ class Explainer:
             head, snapshot, Ledger(), monotonic=_at_rest, rng=self._rng, sink=events.append
         )
         action = next(flow)
+        while isinstance(action, Sleep):  # a fault that delays; no time passes here
+            action = flow.send(None)
         flow.close()
         event = events[0]
         assert isinstance(event, OutboundEvent)
@@ -241,6 +245,9 @@ class Explainer:
             endpoints=endpoints,
             timeout_s=route.timeout_s if route is not None else None,
             retries=_retries(route),
+            safe_to_repeat=None
+            if table is None
+            else is_safe(head.method, table.is_safe_to_repeat(head)),
             flag=action.info.flags if isinstance(action, Reply) else "-",
             status=_status(action),
         )
@@ -327,12 +334,14 @@ def _cluster(name: str) -> tuple[str | None, int | None, str | None]:
 
 
 def _retries(route: Route | None) -> RetriesAnswer | None:
-    if route is None:
+    if route is None or route.answer is not None:
         return None
-    rule = route.retry
+    rule, per_try_s = route.retry, route.retry.per_try_timeout_s
+    if per_try_s is not None and route.timeout_s is not None and per_try_s >= route.timeout_s:
+        per_try_s = None  # the whole call is over before
     return RetriesAnswer(
         attempts=rule.retries,
-        per_try_timeout_s=rule.per_try_timeout_s,
+        per_try_timeout_s=per_try_s,
         on=(*sorted(rule.on), *map(str, sorted(rule.statuses))),
     )
 

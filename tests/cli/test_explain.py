@@ -269,3 +269,29 @@ def test_people_read_sentences(ask):
     assert "time-out: 10 s" in out and "retries: 2, 5 s each" in out
     code, out, _ = ask({**INBOUND, "path": "/admin/"}, arguments=())
     assert code == 1 and "deny, status 403, by default/closed, rule 0" in out
+
+
+def test_it_says_which_retries_would_not_happen(ask):
+    """A POST that nobody declared safe is sent again only while nothing of it went out."""
+    question = {"direction": "outbound", "host": "reviews:9080", "path": "/reviews/1"}
+    _, [got, posted], _ = ask(question, {**question, "method": "POST"}, arguments=("--batch",))
+    assert got["outbound"]["safe_to_repeat"] is True
+    assert posted["outbound"]["safe_to_repeat"] is False
+    _, out, _ = ask({**question, "method": "POST"}, arguments=())
+    assert "not safe to repeat: only while no byte was sent" in out
+
+
+def test_it_says_that_allow_policies_shut_the_door(ask):
+    """No rule decided, and that is the reason."""
+    _, out, _ = ask({**INBOUND, "path": "/x", "method": "POST"}, arguments=())
+    assert "by no rule: there are ALLOW policies, and none of their rules takes the call" in out
+
+
+def test_faults_and_answers_of_policy_are_told(ask, tmp_path):
+    """A delay is passed over: what comes behind it is the answer."""
+    rule = "fault: {delay: {fixedDelay: 9s, percentage: {value: 100}}, abort: {httpStatus: 418, percentage: {value: 100}}}"  # noqa: E501
+    policy = tmp_path / "faults.yaml"
+    policy.write_text(POLICY.replace("      timeout: 10s\n", f"      {rule}\n"), encoding="utf-8")
+    question = {"direction": "outbound", "host": "reviews:9080", "path": "/reviews/1"}
+    code, [answer], _ = ask(question, policy=policy)
+    assert (code, answer["outbound"]["status"], answer["outbound"]["flag"]) == (1, 418, "DI,FI")
