@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from meshware.inbound.head import InboundHead
+from meshware.inbound.head import InboundHead, RouteOf
 
 __all__ = ["Message", "Receive", "Scope", "Send", "inbound_head"]
 
@@ -17,13 +17,16 @@ Send = Callable[[Message], Awaitable[None]]
 _NO_VALUES: tuple[str, ...] = ()
 
 
-def inbound_head(scope: Scope, receive: Receive, mesh_port: int | None) -> InboundHead:
+def inbound_head(
+    scope: Scope, receive: Receive, mesh_port: int | None, route: RouteOf | None = None
+) -> InboundHead:
     """Return the head of an `http` or `websocket` scope.
 
     Args:
         scope: the server's.
         receive: the server's; it leads to the transport, which knows the true peer.
         mesh_port: where the process is reached, for a server that does not say where it listens.
+        route: where the framework's route will be found.
     """
     table: dict[str, list[str]] = {}
     for raw_name, raw_value in scope["headers"]:
@@ -55,6 +58,7 @@ def inbound_head(scope: Scope, receive: Receive, mesh_port: int | None) -> Inbou
         source_ip=source_ip,
         destination_ip=destination_ip,
         port=mesh_port if port is None else port,
+        route_of=route or RouteOf(),
     )
 
 

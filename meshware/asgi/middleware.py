@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 
 from meshware.asgi.head import Message, Receive, Scope, Send, inbound_head, route_of
 from meshware.call import Call, Flag, bind_call, unbind_call
+from meshware.inbound.head import RouteOf
 from meshware.inbound.passage import Admission, Denial
 from meshware.runtime.mesh import Mesh
 
@@ -52,9 +53,8 @@ class MeshMiddleware:
             raise RuntimeError(
                 f"meshware refuses ASGI calls of type {kind!r}: it knows no rules for it"
             )
-        head = inbound_head(scope, receive, mesh.port)
         inner = dict(scope)
-        head.route_of = lambda: route_of(inner)
+        head = inbound_head(scope, receive, mesh.port, RouteOf(lambda: route_of(inner)))
         passage = mesh.gate.admit(head)
         if isinstance(passage, Denial):
             await _refuse(passage, scope, send)

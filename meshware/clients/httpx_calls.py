@@ -17,7 +17,7 @@ from meshware.call import Answer, Deliver, Ended, Failure, FailureKind, Raise, R
 from meshware.clients import tasks
 from meshware.clients.deadline import Attempt, enter, leave
 from meshware.clients.httpx_engines import Timeouts, edited_raw
-from meshware.clients.httpx_library import Library, library_of
+from meshware.clients.httpx_library import Library, header_lookup, library_of
 from meshware.clients.pools import Lent
 from meshware.outbound.drive import ExchangeSource, drive, drive_async, finish
 
@@ -89,7 +89,7 @@ class _Call:
 
     def _answered(self, response: Any) -> Answer:
         self._response = response
-        return Answer(response.status_code, response.headers.get_list)
+        return Answer(response.status_code, header_lookup(response.headers))
 
     def _failed(self, error: Exception) -> Failure | None:
         """Say how the attempt failed; None: it is the caller's to see."""

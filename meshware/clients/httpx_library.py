@@ -12,12 +12,12 @@ import sys
 from functools import cached_property
 from typing import Any
 
-from meshware.call import Failure, FailureKind, Reply, RequestHead, current_call
+from meshware.call import Failure, FailureKind, HeaderLookup, Reply, RequestHead, current_call
 from meshware.clients.deadline import Attempt
 from meshware.clients.failures import connect_detail, tls_detail
 from meshware.clients.httpx_bodies import body_classes
 
-__all__ = ["Library", "library_of"]
+__all__ = ["Library", "header_lookup", "library_of"]
 
 _CORES = {"httpx": "httpcore", "httpx2": "httpcore2"}
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -94,7 +94,7 @@ class Library:
             port=url.port or _DEFAULT_PORTS.get(scheme, 80),
             authority=request.headers.get("host", ""),
             target=(url.raw_path if target is None else target).decode("latin-1"),
-            headers=request.headers.get_list,
+            headers=header_lookup(request.headers),
             replayable=replayable,
             wait_s=timeouts.get("read") if timeouts else None,
             call=current_call(),
@@ -166,6 +166,27 @@ class Library:
             if meaning is not None:
                 return meaning
         return None
+
+
+def header_lookup(headers: Any) -> HeaderLookup:
+    """Return how the core looks a header up; `get_list` takes each header apart at each call."""
+    table: list[tuple[bytes, bytes]] | None = None
+
+    def values(name: str) -> list[str]:
+        nonlocal table
+        if table is None:
+            table = [(raw_name.lower(), value) for raw_name, value in headers.raw]
+        wanted = name.encode("ascii", "replace")
+        return [_text(value) for raw_name, value in table if raw_name == wanted]
+
+    return values
+
+
+def _text(value: bytes) -> str:
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
 
 
 _libraries: dict[type, Library] = {}

@@ -3,15 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from meshware.call import HeaderLookup
 
-__all__ = ["InboundHead"]
+__all__ = ["InboundHead", "RouteOf"]
 
 
-def _no_route() -> str | None:
-    return None
+class RouteOf:
+    """The framework's route template of a call: None until it has routed.
+
+    A framework keeps it in the server's own scope or environ, where the call is found too. So the
+    two refer to each other, and only until the call is over: thousands of calls a second must not
+    wait for the collector of cycles.
+    """
+
+    __slots__ = ("_find", "_found")
+
+    def __init__(self, find: Callable[[], str | None] | None = None) -> None:
+        self._find = find
+        self._found: str | None = None
+
+    def __call__(self) -> str | None:
+        """Return the route, if there is one by now; it is remembered."""
+        if self._find is not None:
+            found = self._find()
+            if found is not None:
+                self._found = found
+        return self._found
+
+    def settle(self) -> None:
+        """Look a last time, and let go of what was looked into."""
+        self()
+        self._find = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -29,4 +53,4 @@ class InboundHead:
     source_ip: str | None  # the transport's peer; None: not known
     destination_ip: str | None  # the listening socket's; None: not known
     port: int | None  # likewise
-    route_of: Callable[[], str | None] = _no_route  # the framework's route, once it has routed
+    route_of: RouteOf = field(default_factory=RouteOf)

@@ -49,6 +49,7 @@ class Passage:
             return
         self.is_finished = True
         head = self.head
+        head.route_of.settle()
         hosts = head.headers("host")
         is_refused = isinstance(self, Denial)
         event = InboundEvent(

@@ -51,19 +51,25 @@ def _wants_after_failure(rule: RetryRule, failure: Failure) -> bool:
 
 def _wants_after_answer(rule: RetryRule, status: int, headers: HeaderLookup) -> bool:
     on = rule.on
+    is_wanted = _is_named(rule, status)
+    if not is_wanted and not on.isdisjoint(_GRPC):
+        found = headers("grpc-status")
+        is_wanted = bool(found) and any(_GRPC.get(word) == found[0] for word in on)
+    if not is_wanted and "envoy-ratelimited" not in on:
+        return False  # the usual answer, and no more headers are looked up for it
     if headers("x-envoy-ratelimited"):
         return "envoy-ratelimited" in on
+    return is_wanted
+
+
+def _is_named(rule: RetryRule, status: int) -> bool:
+    on = rule.on
     if status >= 500:
         if "5xx" in on or ("gateway-error" in on and status in (502, 503, 504)):
             return True
     elif status == 409 and "retriable-4xx" in on:
         return True
-    if status in rule.statuses:
-        return True
-    if on.isdisjoint(_GRPC):
-        return False
-    found = headers("grpc-status")
-    return bool(found) and any(_GRPC.get(word) == found[0] for word in on)
+    return status in rule.statuses
 
 
 def is_idempotent(method: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from meshware.inbound.head import InboundHead
+from meshware.inbound.head import InboundHead, RouteOf
 
 __all__ = ["Environ", "header_key", "inbound_head"]
 
@@ -60,28 +60,16 @@ def inbound_head(environ: Environ, mesh_port: int | None) -> InboundHead:
         source_ip=source_ip,
         destination_ip=destination_ip,
         port=mesh_port if port is None else port,
-        route_of=_Route(environ),
+        # Flask forgets it before the body is made; it is remembered from the response's start.
+        route_of=RouteOf(lambda: _flask_route(environ)),
     )
 
 
-class _Route:
-    """The URL rule that Flask (werkzeug) chose; None when there is none (yet).
-
-    It is remembered, because Flask forgets it before the body is made.
-    """
-
-    __slots__ = ("_environ", "_found")
-
-    def __init__(self, environ: Environ) -> None:
-        self._environ = environ
-        self._found: str | None = None
-
-    def __call__(self) -> str | None:
-        rule = getattr(self._environ.get("werkzeug.request"), "url_rule", None)
-        template = getattr(rule, "rule", None)
-        if isinstance(template, str):
-            self._found = template
-        return self._found
+def _flask_route(environ: Environ) -> str | None:
+    """Return the URL rule that Flask (werkzeug) chose; None when there is none (yet, any more)."""
+    rule = getattr(environ.get("werkzeug.request"), "url_rule", None)
+    template = getattr(rule, "rule", None)
+    return template if isinstance(template, str) else None
 
 
 def _text(path: str) -> str:
