@@ -56,6 +56,7 @@ from meshware.ids import new_request_id
 from meshware.outbound.edits import edited, for_call
 from meshware.outbound.fault import ABORTED, happens
 from meshware.outbound.ledger import Lease, Ledger
+from meshware.outbound.outlier import status_of
 from meshware.outbound.redirect import location
 from meshware.outbound.replies import BODY_FLAG, failure_reply, for_protocol
 from meshware.outbound.retry import backoff_s, may_repeat, wants_retry
@@ -233,7 +234,7 @@ def exchange(
                 per_try_s = retry.per_try_timeout_s
                 if per_try_s is not None and (timeout_s is None or per_try_s < timeout_s):
                     limit, timeout_s = "try", per_try_s
-                taken = state.take(cluster, tried if retry.skip_tried else (), rng)
+                taken = state.take(cluster, tried if retry.skip_tried else (), rng, monotonic())
                 if taken is None:
                     flags.append(Flag.NO_HEALTHY_UPSTREAM)
                     yield reply(503, "no healthy upstream")
@@ -256,6 +257,12 @@ def exchange(
                 if not isinstance(outcome, Answer | Failure):
                     raise TypeError(f"a Send is followed by an Answer or a Failure, not {outcome}")
                 answer = outcome
+                if isinstance(answer, Answer):
+                    if cluster.outlier is not None:
+                        status = status_of(answer)
+                        state.answered(cluster, endpoint.key, status, monotonic())
+                elif answer.kind is not FailureKind.TIMEOUT or limit != "caller":
+                    state.failed(cluster, endpoint.key, monotonic())
 
             # Classify: has the call's time run out, and does policy want another try?
             timed_out = isinstance(answer, Failure) and answer.kind is FailureKind.TIMEOUT
@@ -285,9 +292,9 @@ def exchange(
                 continue
 
             if isinstance(answer, Failure):
-                status, body, flag = failure_reply(answer, event.attempts)
+                code, body, flag = failure_reply(answer, event.attempts)
                 flags.append(flag)
-                yield reply(status, body)
+                yield reply(code, body)
                 return
 
             # Deliver; the lease is held until the body has ended.
@@ -300,6 +307,7 @@ def exchange(
                 event.complete = ended.failure is None
                 if ended.failure is not None:
                     flags.append(BODY_FLAG[ended.failure])
+                    state.failed(cluster, endpoint.key, monotonic())
             return
     finally:
         if lease is not None:

@@ -21,6 +21,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from meshware.outbound.balance import Schedule, pick_least_loaded
+from meshware.outbound.outlier import OutlierState
 
 if TYPE_CHECKING:
     from meshware.policy.outbound_tables import Cluster, Endpoint
@@ -45,32 +46,43 @@ class Lease:
 
 
 class ClusterState:
-    """Calls in flight by endpoint, and the schedule of the weighted and round-robin balancers."""
+    """Calls in flight by endpoint, who is ejected, and the schedule of the balancers that have one.
 
-    __slots__ = ("_active", "_lock", "_returned", "_schedule", "_scheduled")
+    The schedule is that of weighted and round-robin balancers.
+    """
+
+    __slots__ = ("_active", "_lock", "_outlier", "_returned", "_schedule", "_scheduled")
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._active: dict[str, int] = {}
         self._returned: deque[str] = deque()
+        self._outlier = OutlierState()
         self._schedule: Schedule | None = None
         self._scheduled: tuple[Endpoint, ...] = ()
 
     def take(
-        self, cluster: Cluster, tried: Collection[str], rng: Random
+        self, cluster: Cluster, tried: Collection[str], rng: Random, now: float
     ) -> tuple[Endpoint, Lease] | None:
-        """Choose an endpoint and hold it; None when there is none.
+        """Choose an endpoint and hold it; None when there is none, or all are ejected.
 
         Args:
             cluster: whose endpoints to choose from.
             tried: keys of endpoints to leave out while another is left.
             rng: the source of chance.
+            now: monotonic seconds.
         """
         endpoints = cluster.endpoints
         if not endpoints:
             return None
         with self._lock:
             self._fold()
+            if cluster.outlier is not None:
+                out = self._outlier.ejected(cluster.keys, cluster.outlier, now)
+                if out:
+                    endpoints = tuple([e for e in endpoints if e.key not in out])
+                    if not endpoints:
+                        return None
             if len(endpoints) == 1:
                 endpoint = endpoints[0]
             elif cluster.balance == "RANDOM":
@@ -78,7 +90,7 @@ class ClusterState:
             elif cluster.balance == "LEAST_REQUEST" and not cluster.is_weighted:
                 endpoint = pick_least_loaded(_untried(endpoints, tried), self._active, rng)
             else:
-                endpoint = self._next(cluster, tried, rng)
+                endpoint = self._next(cluster, endpoints, tried, rng)
             self._active[endpoint.key] = self._active.get(endpoint.key, 0) + 1
         return endpoint, Lease(endpoint.key, self._returned)
 
@@ -88,10 +100,45 @@ class ClusterState:
             self._fold()
             return dict(self._active)
 
-    def _next(self, cluster: Cluster, tried: Collection[str], rng: Random) -> Endpoint:
-        if self._schedule is None or self._scheduled != cluster.endpoints:
-            self._schedule = Schedule(cluster.endpoints, rng)
-            self._scheduled = cluster.endpoints
+    def answered(self, cluster: Cluster, key: str, status: int, now: float) -> None:
+        """Count an answer of an endpoint for or against it.
+
+        Args:
+            cluster: the endpoint's.
+            key: the endpoint's.
+            status: of HTTP, as gRPC's means it where there is one.
+            now: monotonic seconds.
+        """
+        if cluster.outlier is not None:
+            with self._lock:
+                self._outlier.answered(key, status, cluster.keys, cluster.outlier, now)
+
+    def failed(self, cluster: Cluster, key: str, now: float) -> None:
+        """Count against an endpoint that no answer came, or a broken one."""
+        if cluster.outlier is not None:
+            with self._lock:
+                self._outlier.failed(key, cluster.keys, cluster.outlier, now)
+
+    def ejected(self, cluster: Cluster, now: float) -> frozenset[str]:
+        """Return the keys of the endpoints that are out now."""
+        if cluster.outlier is None:
+            return frozenset()
+        with self._lock:
+            return self._outlier.ejected(cluster.keys, cluster.outlier, now)
+
+    def _next(
+        self,
+        cluster: Cluster,
+        endpoints: tuple[Endpoint, ...],
+        tried: Collection[str],
+        rng: Random,
+    ) -> Endpoint:
+        # Anew for other endpoints: one that comes back would have all its missed turns at once.
+        if self._schedule is None or (
+            self._scheduled is not endpoints and self._scheduled != endpoints
+        ):
+            self._schedule = Schedule(endpoints, rng)
+            self._scheduled = endpoints
         active = self._active if cluster.balance == "LEAST_REQUEST" else None
         return self._schedule.next(tried, active)
 

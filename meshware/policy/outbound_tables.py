@@ -32,6 +32,7 @@ from meshware.policy.edits import (
 )
 from meshware.policy.labels import selects
 from meshware.policy.names import expand
+from meshware.policy.outlier_rule import OutlierRule, compile_outlier
 from meshware.policy.record_types import EndpointRecord
 from meshware.policy.request_match import request_matcher, usable
 from meshware.policy.route_actions import (
@@ -88,6 +89,8 @@ class Cluster:
     endpoints: tuple[Endpoint, ...]
     is_weighted: bool  # the weights differ
     connect_timeout_s: float
+    keys: frozenset[str]  # of the endpoints
+    outlier: OutlierRule | None  # None: nobody is ejected
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -346,6 +349,8 @@ def compile_cluster(view: View, key: ClusterKey) -> Cluster | None:
         endpoints=endpoints,
         is_weighted=len({endpoint.weight for endpoint in endpoints}) > 1,
         connect_timeout_s=_connect_timeout_s(policy, view),
+        keys=frozenset([endpoint.key for endpoint in endpoints]),
+        outlier=compile_outlier(policy.outlier_detection),
     )
 
 

@@ -86,7 +86,12 @@ def _port_policy(root: str) -> dict[str, Support]:
         ),
         f"{root}.connectionPool": _later(),
         f"{root}.connectionPool.tcp.connectTimeout": _done(),
-        f"{root}.outlierDetection": _later(),
+        f"{root}.outlierDetection": _done(
+            "counted in each process; the sweeps of `interval` are made up for at the next call"
+        ),
+        f"{root}.outlierDetection.consecutiveErrors": _never(
+            "Istio looks at it no more; write consecutive5xxErrors"
+        ),
         f"{root}.tls": _later(),
         f"{root}.tls.mode": _done("DISABLE; the other modes are not supported yet"),
     }

@@ -30,6 +30,8 @@ def cluster(balance: Balance, *weights: int) -> Cluster:
         endpoints=endpoints(*weights),
         is_weighted=len(set(weights)) > 1,
         connect_timeout_s=10,
+        keys=frozenset(endpoint.key for endpoint in endpoints(*weights)),
+        outlier=None,
     )
 
 
@@ -38,7 +40,7 @@ def picks(balance: Balance, *weights: int, calls: int, seed: int = 1) -> Counter
     state, rng = ClusterState(), Random(seed)
     counted: Counter[str] = Counter()
     for _ in range(calls):
-        taken = state.take(cluster(balance, *weights), (), rng)
+        taken = state.take(cluster(balance, *weights), (), rng, 0.0)
         assert taken is not None
         counted[taken[0].key] += 1
         taken[1].release()
@@ -81,13 +83,13 @@ def test_a_schedule_passes_over_what_was_tried_and_keeps_its_turn():
 
 def test_an_empty_cluster_has_no_endpoint():
     """There is nothing to fall back on: never an endpoint outside of the set."""
-    assert ClusterState().take(cluster("ROUND_ROBIN"), (), Random(0)) is None
+    assert ClusterState().take(cluster("ROUND_ROBIN"), (), Random(0), 0.0) is None
 
 
 def test_releasing_twice_counts_once():
     """A driver may be over-careful; the numbers stay right."""
     state = ClusterState()
-    taken = state.take(cluster("LEAST_REQUEST", 1, 1), (), Random(0))
+    taken = state.take(cluster("LEAST_REQUEST", 1, 1), (), Random(0), 0.0)
     assert taken is not None
     assert sum(state.active().values()) == 1
     taken[1].release()
@@ -99,7 +101,7 @@ def test_a_lease_collected_while_the_ledger_is_held_does_not_deadlock():
     """A generator in a cycle may be collected on the thread that holds the lock."""
     ledger = Ledger()
     state = ledger.cluster("c")
-    taken = state.take(cluster("LEAST_REQUEST", 1, 1), (), Random(0))
+    taken = state.take(cluster("LEAST_REQUEST", 1, 1), (), Random(0), 0.0)
     assert taken is not None
     lease = taken[1]
 
@@ -123,7 +125,7 @@ def test_a_lease_collected_while_the_ledger_is_held_does_not_deadlock():
 def test_a_state_is_kept_while_something_is_in_flight():
     """Swaps drop what no policy names, but never a count that is not zero."""
     ledger = Ledger()
-    taken = ledger.cluster("gone").take(cluster("LEAST_REQUEST", 1), (), Random(0))
+    taken = ledger.cluster("gone").take(cluster("LEAST_REQUEST", 1), (), Random(0), 0.0)
     assert taken is not None
     ledger.retain([])
     assert ledger.in_flight() == {"gone": {"a": 1}}
@@ -139,7 +141,7 @@ def test_many_threads_leave_the_ledger_at_zero():
     def work(seed: int) -> None:
         rng = Random(seed)
         for _ in range(200):
-            taken = ledger.cluster("c").take(group, (), rng)
+            taken = ledger.cluster("c").take(group, (), rng, 0.0)
             assert taken is not None
             taken[1].release()
 

@@ -21,6 +21,7 @@ from meshware.policy.validate.fields import (
     check_unique,
 )
 from meshware.policy.validate.grammar import bad_host, is_name
+from meshware.policy.validate.outlier import check_outlier
 from meshware.policy.yaml12 import brief
 
 __all__ = ["check_destination_rule"]
@@ -104,6 +105,7 @@ def _check_policy(
         report.error(resource, path, "trafficPolicy is empty; add a field to it, or remove it")
     _check_pool(resource, f"{path}.connectionPool", policy.connection_pool, report)
     _check_tls(resource, f"{path}.tls", policy.tls, report)
+    check_outlier(resource, f"{path}.outlierDetection", policy.outlier_detection, report)
     seen: dict[int, int] = {}
     for index, entry in enumerate(policy.port_level_settings or ()):
         here = f"{path}.portLevelSettings[{index}]"
@@ -120,6 +122,7 @@ def _check_policy(
             report.error(resource, here, "there is no setting for this port; add one")
         _check_pool(resource, f"{here}.connectionPool", entry.connection_pool, report)
         _check_tls(resource, f"{here}.tls", entry.tls, report)
+        check_outlier(resource, f"{here}.outlierDetection", entry.outlier_detection, report)
         _check_reset(resource, here, policy, entry, report)
 
 

@@ -19,6 +19,7 @@ from meshware.policy.names import is_wildcard
 from meshware.policy.validate.common import Report
 from meshware.policy.validate.grammar import bad_host, shown_labels
 from meshware.policy.validate.hints import Hints
+from meshware.policy.validate.outlier import check_outlier_share
 from meshware.policy.validate.registry import Claim, Registry, Rule
 from meshware.policy.yaml12 import brief
 
@@ -45,6 +46,7 @@ def check_rules(registry: Registry, report: Report) -> None:
             elif not is_wildcard(host):
                 _check_ports(rule, host, claims, report)
                 _check_subsets(rule, host, claims, registry, report)
+                _check_shares(rule, claims, registry, report)
                 _check_reach(rule, host, claims, registry, report)
 
 
@@ -90,6 +92,20 @@ def _check_subsets(
                 "endpoint that has",
                 EMPTY_SUBSET,
             )
+
+
+def _check_shares(rule: Rule, claims: Sequence[Claim], registry: Registry, report: Report) -> None:
+    """Report shares of endpoints that come to less than one."""
+    endpoints = [labels for claim in claims for labels in registry.endpoint_labels(claim)]
+    by_name = {subset.name: subset.labels for subset in rule.spec.subsets or ()}
+    for path, policy in _policies(rule):
+        labels = None
+        if path != "spec.trafficPolicy":
+            index = int(path.partition("[")[2].partition("]")[0])
+            labels = by_name[(rule.spec.subsets or ())[index].name]
+        count = sum(selects(labels, each) for each in endpoints)
+        where = f"{path}.outlierDetection"
+        check_outlier_share(rule.resource, where, policy.outlier_detection, count, report)
 
 
 def _check_reach(
