@@ -139,7 +139,10 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _say(who: str, sentence: str) -> None:
-    click.echo(f"{who}: {sentence}", err=True)
+    try:
+        click.echo(f"{who}: {sentence}", err=True)
+    except (OSError, ReaderGoneError):
+        let_go_of_output(2)  # nobody can be told; the exit code says enough
 
 
 def _sentence(message: str) -> str:

@@ -43,13 +43,13 @@ def prepare_streams() -> None:
         setattr(sys, name, stream)
 
 
-def let_go_of_output() -> None:
-    """Send what may still wait for standard output nowhere.
+def let_go_of_output(descriptor: int = 1) -> None:
+    """Send what may still wait for standard output, or another stream, nowhere.
 
     It would be tried once more as the interpreter ends, which then complains by itself.
     """
     devnull = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(devnull, 1)
+    os.dup2(devnull, descriptor)
     os.close(devnull)
 
 

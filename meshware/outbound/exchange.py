@@ -43,6 +43,7 @@ from meshware.call import (
     Failure,
     FailureKind,
     Flag,
+    MessageEdit,
     Outcome,
     Raise,
     Reply,
@@ -60,6 +61,7 @@ from meshware.outbound.outlier import status_of
 from meshware.outbound.redirect import location
 from meshware.outbound.replies import BODY_FLAG, failure_reply, for_protocol
 from meshware.outbound.retry import backoff_s, may_repeat, wants_retry
+from meshware.outbound.stickiness import hash_of
 from meshware.policy.route_actions import Redirect
 
 if TYPE_CHECKING:
@@ -221,6 +223,13 @@ def exchange(
                 carried += (("x-envoy-original-path", head.target),)
             if goal.rewrite.authority is not None:
                 carried += (("host", goal.rewrite.authority),)
+        hashed: int | None = None
+        cookie: str | None = None
+        skip_tried = retry.skip_tried is not False
+        if cluster.hash is not None:
+            hashed, cookie = hash_of(cluster.hash, head, snapshot.own_address, rng)
+            # Envoy, Istio: a retry stays at the endpoint too, unless policy says otherwise.
+            skip_tried = retry.skip_tried is True
         tried: list[str] = []
         may_send = True
 
@@ -234,7 +243,7 @@ def exchange(
                 per_try_s = retry.per_try_timeout_s
                 if per_try_s is not None and (timeout_s is None or per_try_s < timeout_s):
                     limit, timeout_s = "try", per_try_s
-                taken = state.take(cluster, tried if retry.skip_tried else (), rng, monotonic())
+                taken = state.take(cluster, tried if skip_tried else (), rng, monotonic(), hashed)
                 if taken is None:
                     flags.append(Flag.NO_HEALTHY_UPSTREAM)
                     yield reply(503, "no healthy upstream")
@@ -301,6 +310,9 @@ def exchange(
             event.status = answer.status
             body_s = None if deadline_at is None else max(0.0, deadline_at - monotonic())
             changed = for_call(goal.response, head) if goal.response is not None else None
+            if cookie is not None:
+                changed = changed or MessageEdit(frozenset(), ())
+                changed.append += (("set-cookie", cookie),)
             ended = yield Deliver(info(), body_s, changed)
             is_over = True
             if isinstance(ended, Ended):

@@ -24,6 +24,7 @@ from meshware.outbound.balance import Schedule, pick_least_loaded
 from meshware.outbound.outlier import OutlierState
 
 if TYPE_CHECKING:
+    from meshware.policy.hash_table import HashTable
     from meshware.policy.outbound_tables import Cluster, Endpoint
 
 __all__ = ["ClusterState", "Lease", "Ledger"]
@@ -51,7 +52,14 @@ class ClusterState:
     The schedule is that of weighted and round-robin balancers.
     """
 
-    __slots__ = ("_active", "_lock", "_outlier", "_returned", "_schedule", "_scheduled")
+    __slots__ = (
+        "_active",
+        "_lock",
+        "_outlier",
+        "_returned",
+        "_schedule",
+        "_scheduled",
+    )
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -62,7 +70,12 @@ class ClusterState:
         self._scheduled: tuple[Endpoint, ...] = ()
 
     def take(
-        self, cluster: Cluster, tried: Collection[str], rng: Random, now: float
+        self,
+        cluster: Cluster,
+        tried: Collection[str],
+        rng: Random,
+        now: float,
+        hashed: int | None = None,
     ) -> tuple[Endpoint, Lease] | None:
         """Choose an endpoint and hold it; None when there is none, or all are ejected.
 
@@ -71,8 +84,10 @@ class ClusterState:
             tried: keys of endpoints to leave out while another is left.
             rng: the source of chance.
             now: monotonic seconds.
+            hashed: of what keeps the caller at one endpoint; None: nothing does.
         """
         endpoints = cluster.endpoints
+        out: frozenset[str] = frozenset()
         if not endpoints:
             return None
         with self._lock:
@@ -85,6 +100,10 @@ class ClusterState:
                         return None
             if len(endpoints) == 1:
                 endpoint = endpoints[0]
+            elif cluster.table is not None and hashed is not None:
+                endpoint = _belonging(cluster.table, hashed, out, tried)
+            elif cluster.hash is not None:
+                endpoint = rng.choice(_untried(endpoints, tried))  # Envoy: no key, any endpoint
             elif cluster.balance == "RANDOM":
                 endpoint = rng.choice(_untried(endpoints, tried))  # Envoy: weights do not count
             elif cluster.balance == "LEAST_REQUEST" and not cluster.is_weighted:
@@ -152,6 +171,16 @@ class ClusterState:
                 active[key] = left
             else:
                 active.pop(key, None)
+
+
+def _belonging(
+    table: HashTable, hashed: int, out: frozenset[str], tried: Collection[str]
+) -> Endpoint:
+    """Return the endpoint that a hash belongs to, one of those that are not out."""
+    found = table.find(hashed, out.union(tried) if tried else out)
+    found = found or table.find(hashed, out)  # all were tried: the first again
+    assert found is not None, "somebody is not out"
+    return found
 
 
 def _untried(endpoints: tuple[Endpoint, ...], tried: Collection[str]) -> tuple[Endpoint, ...]:

@@ -30,6 +30,8 @@ from meshware.policy.edits import (
     compile_edit,
     compile_rewrite,
 )
+from meshware.policy.hash_rule import HashRule, compile_hash
+from meshware.policy.hash_table import HashTable, build_table
 from meshware.policy.labels import selects
 from meshware.policy.names import expand
 from meshware.policy.outlier_rule import OutlierRule, compile_outlier
@@ -91,6 +93,8 @@ class Cluster:
     connect_timeout_s: float
     keys: frozenset[str]  # of the endpoints
     outlier: OutlierRule | None  # None: nobody is ejected
+    hash: HashRule | None  # None: calls are not kept at one endpoint
+    table: HashTable | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +106,7 @@ class RetryRule:
     on: frozenset[str]
     statuses: frozenset[int]
     backoff_s: float  # the base of the jitter, not a minimum
-    skip_tried: bool
+    skip_tried: bool | None  # None: policy says nothing; yes, but for endpoints found by a hash
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,7 +305,7 @@ def _compile_retry(rule: HTTPRetry) -> RetryRule:
         on=on,
         statuses=statuses,
         backoff_s=rule.backoff or DEFAULT_BACKOFF_S,
-        skip_tried=rule.retry_ignore_previous_hosts is not False,
+        skip_tried=rule.retry_ignore_previous_hosts,
     )
 
 
@@ -342,6 +346,7 @@ def compile_cluster(view: View, key: ClusterKey) -> Cluster | None:
         for record in view.endpoints(service)
         if name in record.ports and (not labels or selects(labels, record.labels or {}))
     )
+    hashing = compile_hash(policy.load_balancer.consistent_hash if policy.load_balancer else None)
     return Cluster(
         name=cluster_name(key),
         pool=f"{host}:{port}",
@@ -351,6 +356,8 @@ def compile_cluster(view: View, key: ClusterKey) -> Cluster | None:
         connect_timeout_s=_connect_timeout_s(policy, view),
         keys=frozenset([endpoint.key for endpoint in endpoints]),
         outlier=compile_outlier(policy.outlier_detection),
+        hash=hashing,
+        table=build_table(hashing, endpoints) if hashing and len(endpoints) > 1 else None,
     )
 
 

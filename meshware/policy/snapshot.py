@@ -101,6 +101,7 @@ class Snapshot:
         client: whose snapshot this is.
         inbound: what applies to calls of this workload; None: policy does not know the workload.
         outbound_mode: what happens to hosts that the mesh does not know.
+        own_address: where the workload is, or its name where that is not known.
     """
 
     def __init__(
@@ -129,6 +130,8 @@ class Snapshot:
         keys = workload.authorization if workload is not None else ()
         self._inbound_rests_on = tuple((key, records.digest(key)) for key in keys)
         self.inbound = None if workload is None else self._compile_inbound(workload, previous)
+        known_at = workload.address if workload is not None else None
+        self.own_address = known_at or f"{client.namespace}/{client.name}"
         if previous is not None and previous.client == client:
             self._tables.take_over(previous._tables, records.digest)
             self._clusters.take_over(previous._clusters, records.digest)

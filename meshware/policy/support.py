@@ -80,6 +80,14 @@ def _port_policy(root: str) -> dict[str, Support]:
     return {
         root: _done(),
         f"{root}.loadBalancer": _later(),
+        f"{root}.loadBalancer.consistentHash": _done(
+            "without its key a call goes to any endpoint; a retry stays at the endpoint unless "
+            "retryIgnorePreviousHosts is true"
+        ),
+        f"{root}.loadBalancer.consistentHash.useSourceIp": _differs(
+            "the address is this workload's own, as behind its sidecar: all its calls go to one "
+            "endpoint"
+        ),
         f"{root}.loadBalancer.simple": _done(
             "an endpoint that was tried is passed over while another is left; "
             "PASSTHROUGH is not supported yet"

@@ -129,13 +129,14 @@ class Publisher:
                 "workers read; split the mesh"
             )
         header = parse_header(data.partition(b"\n")[0])
-        if self._in_place is not None and self.is_in_place():
-            if header.says_the_same(self._in_place):
-                self._wanted = _Content(self._in_place, records)
-                return False
-            self._keep_previous()
+        is_whole = self.is_in_place()
+        if is_whole and self._in_place is not None and header.says_the_same(self._in_place):
+            self._wanted = _Content(self._in_place, records)
+            return False
         self._wanted = _Content(header, records)
         replace_file(self._last, data, mode=_STATE_MODE, is_durable=True)
+        if is_whole:
+            self._keep_previous()
         self._file.parent.mkdir(parents=True, exist_ok=True)
         replace_file(self._file, data, mode=FILE_MODE, is_durable=True)
         self._take_note(header)
@@ -223,8 +224,10 @@ class Publisher:
             os.replace(temporary, self._previous)
         except OSError:
             # A file system without hard links.
-            temporary.unlink(missing_ok=True)
             replace_file(self._previous, self._file.read_bytes(), mode=FILE_MODE)
+        finally:
+            # It stays, too, where it is the previous file already: then nothing is renamed.
+            temporary.unlink(missing_ok=True)
 
     def _take_note(self, header: Header) -> None:
         self._in_place = header

@@ -32,6 +32,8 @@ def cluster(balance: Balance, *weights: int) -> Cluster:
         connect_timeout_s=10,
         keys=frozenset(endpoint.key for endpoint in endpoints(*weights)),
         outlier=None,
+        hash=None,
+        table=None,
     )
 
 

@@ -21,6 +21,7 @@ from meshware.policy.validate.fields import (
     check_unique,
 )
 from meshware.policy.validate.grammar import bad_host, is_name
+from meshware.policy.validate.load_balancer import check_load_balancer
 from meshware.policy.validate.outlier import check_outlier
 from meshware.policy.yaml12 import brief
 
@@ -106,6 +107,7 @@ def _check_policy(
     _check_pool(resource, f"{path}.connectionPool", policy.connection_pool, report)
     _check_tls(resource, f"{path}.tls", policy.tls, report)
     check_outlier(resource, f"{path}.outlierDetection", policy.outlier_detection, report)
+    check_load_balancer(resource, f"{path}.loadBalancer", policy.load_balancer, report)
     seen: dict[int, int] = {}
     for index, entry in enumerate(policy.port_level_settings or ()):
         here = f"{path}.portLevelSettings[{index}]"
@@ -123,6 +125,7 @@ def _check_policy(
         _check_pool(resource, f"{here}.connectionPool", entry.connection_pool, report)
         _check_tls(resource, f"{here}.tls", entry.tls, report)
         check_outlier(resource, f"{here}.outlierDetection", entry.outlier_detection, report)
+        check_load_balancer(resource, f"{here}.loadBalancer", entry.load_balancer, report)
         _check_reset(resource, here, policy, entry, report)
 
 
