@@ -56,10 +56,10 @@ from meshware.events import EventSink, OutboundEvent
 from meshware.ids import new_request_id
 from meshware.outbound.edits import edited, for_call
 from meshware.outbound.fault import ABORTED, happens
-from meshware.outbound.ledger import Lease, Ledger
+from meshware.outbound.ledger import OVERFLOW, Lease, Ledger
 from meshware.outbound.outlier import status_of
 from meshware.outbound.redirect import location
-from meshware.outbound.replies import BODY_FLAG, failure_reply, for_protocol
+from meshware.outbound.replies import BODY_FLAG, OVERFLOWED, failure_reply, for_protocol
 from meshware.outbound.retry import backoff_s, may_repeat, wants_retry
 from meshware.outbound.stickiness import hash_of
 from meshware.policy.route_actions import Redirect
@@ -111,6 +111,7 @@ def exchange(
     )
     flags: list[Flag] = []
     lease: Lease | None = None
+    held_retry: Lease | None = None
     is_over = False
 
     def reply(
@@ -244,6 +245,10 @@ def exchange(
                 if per_try_s is not None and (timeout_s is None or per_try_s < timeout_s):
                     limit, timeout_s = "try", per_try_s
                 taken = state.take(cluster, tried if skip_tried else (), rng, monotonic(), hashed)
+                if taken == OVERFLOW:
+                    flags.append(Flag.UPSTREAM_OVERFLOW)
+                    yield reply(503, OVERFLOWED, (("x-envoy-overloaded", "true"),))
+                    return
                 if taken is None:
                     flags.append(Flag.NO_HEALTHY_UPSTREAM)
                     yield reply(503, "no healthy upstream")
@@ -280,13 +285,19 @@ def exchange(
                 return
             is_last = timed_out and limit == "total"
             again = False
+            if held_retry is not None:
+                held_retry.release()
+                held_retry = None
             if (
                 not is_last
                 and wants_retry(retry, answer)
                 and may_repeat(head, table.is_safe_to_repeat(head), answer)
             ):
                 if event.attempts <= retry.retries:
-                    again = True
+                    held_retry = state.retry(cluster)
+                    if held_retry is None:  # the last answer is the caller's
+                        flags.append(Flag.UPSTREAM_OVERFLOW)
+                    again = held_retry is not None
                 elif retry.retries:
                     flags.append(Flag.RETRY_LIMIT)
 
@@ -324,6 +335,8 @@ def exchange(
     finally:
         if lease is not None:
             lease.release()
+        if held_retry is not None:
+            held_retry.release()
         if not is_over:
             flags.append(Flag.DOWNSTREAM_CLOSED)
         event.flags = flags_text(flags)

@@ -18,7 +18,7 @@ import threading
 from collections import deque
 from collections.abc import Collection, Iterable
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Literal
 
 from meshware.outbound.balance import Schedule, pick_least_loaded
 from meshware.outbound.outlier import OutlierState
@@ -27,11 +27,20 @@ if TYPE_CHECKING:
     from meshware.policy.hash_table import HashTable
     from meshware.policy.outbound_tables import Cluster, Endpoint
 
-__all__ = ["ClusterState", "Lease", "Ledger"]
+__all__ = ["OVERFLOW", "ClusterState", "Lease", "Ledger"]
+
+OVERFLOW: Final = "overflow"
+"""In place of an endpoint: one more request would be over the limit."""
+
+
+_RETRY = ""  # stands for a retry among the keys of endpoints that are given back
 
 
 class Lease:
-    """One attempt's hold on an endpoint. `release` may be called anywhere, any number of times."""
+    """One attempt's hold on an endpoint, or a call's on a retry.
+
+    `release` may be called anywhere, any number of times.
+    """
 
     __slots__ = ("_key", "_returned")
 
@@ -56,6 +65,7 @@ class ClusterState:
         "_active",
         "_lock",
         "_outlier",
+        "_retries",
         "_returned",
         "_schedule",
         "_scheduled",
@@ -65,6 +75,7 @@ class ClusterState:
         self._lock = threading.Lock()
         self._active: dict[str, int] = {}
         self._returned: deque[str] = deque()
+        self._retries = 0
         self._outlier = OutlierState()
         self._schedule: Schedule | None = None
         self._scheduled: tuple[Endpoint, ...] = ()
@@ -76,8 +87,10 @@ class ClusterState:
         rng: Random,
         now: float,
         hashed: int | None = None,
-    ) -> tuple[Endpoint, Lease] | None:
+    ) -> tuple[Endpoint, Lease] | Literal["overflow"] | None:
         """Choose an endpoint and hold it; None when there is none, or all are ejected.
+
+        OVERFLOW: as many requests are under way as policy allows.
 
         Args:
             cluster: whose endpoints to choose from.
@@ -92,6 +105,9 @@ class ClusterState:
             return None
         with self._lock:
             self._fold()
+            limit = cluster.limits.requests
+            if limit is not None and sum(self._active.values()) >= limit:
+                return OVERFLOW
             if cluster.outlier is not None:
                 out = self._outlier.ejected(cluster.keys, cluster.outlier, now)
                 if out:
@@ -112,6 +128,26 @@ class ClusterState:
                 endpoint = self._next(cluster, endpoints, tried, rng)
             self._active[endpoint.key] = self._active.get(endpoint.key, 0) + 1
         return endpoint, Lease(endpoint.key, self._returned)
+
+    def retry(self, cluster: Cluster) -> Lease | None:
+        """Hold a retry, from its decision to its outcome; None: there are as many as may be."""
+        limits = cluster.limits
+        with self._lock:
+            self._fold()
+            most = limits.retries
+            if limits.budget is not None:
+                active = sum(self._active.values())
+                most = max(limits.budget.least, int(limits.budget.ratio * active))
+            if most is not None and self._retries >= most:
+                return None
+            self._retries += 1
+        return Lease(_RETRY, self._returned)
+
+    def retries(self) -> int:
+        """Return how many retries are under way or waited for."""
+        with self._lock:
+            self._fold()
+            return self._retries
 
     def active(self) -> dict[str, int]:
         """Return the calls in flight by endpoint key, those without any left out."""
@@ -166,6 +202,9 @@ class ClusterState:
         returned, active = self._returned, self._active
         while returned:
             key = returned.popleft()
+            if key == _RETRY:
+                self._retries -= 1
+                continue
             left = active.get(key, 0) - 1
             if left > 0:
                 active[key] = left
@@ -215,7 +254,7 @@ class Ledger:
         wanted = set(names)
         with self._lock:
             for name in [n for n in self._states if n not in wanted]:
-                if not self._states[name].active():
+                if not self._states[name].active() and not self._states[name].retries():
                     del self._states[name]
 
     def in_flight(self) -> dict[str, dict[str, int]]:

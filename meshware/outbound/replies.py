@@ -10,9 +10,12 @@ from urllib.parse import quote
 
 from meshware.call import Failure, FailureKind, Flag, RequestHead
 
-__all__ = ["BODY_FLAG", "failure_reply", "for_protocol"]
+__all__ = ["BODY_FLAG", "OVERFLOWED", "failure_reply", "for_protocol"]
 
 _CONNECT_ERROR = "upstream connect error or disconnect/reset before headers. "
+
+OVERFLOWED = _CONNECT_ERROR + "reset reason: overflow"
+"""The body of a call that is over a limit."""
 
 _RESET_REASON = {
     FailureKind.CONNECT: "remote connection failure",

@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple
 from meshware.call import RequestHead
 from meshware.policy.document.destination_rule import (
     DestinationRuleSpec,
+    RetryBudget,
     Subset,
     TrafficPolicy,
 )
@@ -33,6 +34,7 @@ from meshware.policy.edits import (
 from meshware.policy.hash_rule import HashRule, compile_hash
 from meshware.policy.hash_table import HashTable, build_table
 from meshware.policy.labels import selects
+from meshware.policy.limits import Limits, compile_limits
 from meshware.policy.names import expand
 from meshware.policy.outlier_rule import OutlierRule, compile_outlier
 from meshware.policy.record_types import EndpointRecord
@@ -92,6 +94,7 @@ class Cluster:
     is_weighted: bool  # the weights differ
     connect_timeout_s: float
     keys: frozenset[str]  # of the endpoints
+    limits: Limits
     outlier: OutlierRule | None  # None: nobody is ejected
     hash: HashRule | None  # None: calls are not kept at one endpoint
     table: HashTable | None
@@ -355,6 +358,7 @@ def compile_cluster(view: View, key: ClusterKey) -> Cluster | None:
         is_weighted=len({endpoint.weight for endpoint in endpoints}) > 1,
         connect_timeout_s=_connect_timeout_s(policy, view),
         keys=frozenset([endpoint.key for endpoint in endpoints]),
+        limits=compile_limits(policy.connection_pool, _retry_budget(rule, subset)),
         outlier=compile_outlier(policy.outlier_detection),
         hash=hashing,
         table=build_table(hashing, endpoints) if hashing and len(endpoints) > 1 else None,
@@ -402,6 +406,13 @@ def _effective(rule: DestinationRuleSpec | None, subset: Subset | None, port: in
                 tls=layer.tls or policy.tls,
             )
     return policy
+
+
+def _retry_budget(rule: DestinationRuleSpec | None, subset: Subset | None) -> RetryBudget | None:
+    """Return the subset's budget, else the destination's: a port has none, and resets none."""
+    own = subset.traffic_policy if subset is not None else None
+    whole = rule.traffic_policy if rule is not None else None
+    return (own.retry_budget if own else None) or (whole.retry_budget if whole else None)
 
 
 def _balance(policy: TrafficPolicy) -> Balance:

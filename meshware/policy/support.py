@@ -71,7 +71,7 @@ def _traffic_policy(root: str) -> dict[str, Support]:
         **_port_policy(f"{root}.portLevelSettings[]"),
         f"{root}.tunnel": _never(_NO_L4),
         f"{root}.proxyProtocol": _never(_NO_L4),
-        f"{root}.retryBudget": _later(),
+        f"{root}.retryBudget": _done("of each process"),
     }
 
 
@@ -94,6 +94,10 @@ def _port_policy(root: str) -> dict[str, Support]:
         ),
         f"{root}.connectionPool": _later(),
         f"{root}.connectionPool.tcp.connectTimeout": _done(),
+        f"{root}.connectionPool.http.http2MaxRequests": _done(
+            "requests under way in one process, their bodies included, of HTTP/1.1 too"
+        ),
+        f"{root}.connectionPool.http.maxRetries": _done("of each process"),
         f"{root}.outlierDetection": _done(
             "counted in each process; the sweeps of `interval` are made up for at the next call"
         ),

@@ -55,6 +55,8 @@ def test_it_shows_what_the_mesh_is_for(outcome):
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGHUP], ids=["terminated", "hung up"])
 def test_an_interrupted_demo_leaves_no_process_behind(tmp_path, sign):
     """SIGTERM from whoever started it, a terminal that closes: every server it started ends too."""
+    # Whoever runs the tests may have been started with it ignored, as by `nohup`: children inherit.
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     with (tmp_path / "out").open("wb") as out:
         demo = subprocess.Popen(
             COMMAND,
@@ -62,6 +64,7 @@ def test_an_interrupted_demo_leaves_no_process_behind(tmp_path, sign):
             stderr=subprocess.STDOUT,
             env={**surroundings(), "TMPDIR": str(tmp_path)},
         )
+        signal.signal(signal.SIGHUP, before)
         try:
             give_up = time.monotonic() + 60
             while len(children_of(demo.pid)) < 8 and time.monotonic() < give_up:

@@ -11,6 +11,7 @@ import pytest
 
 from meshware.outbound.balance import Schedule, pick_least_loaded
 from meshware.outbound.ledger import ClusterState, Ledger
+from meshware.policy.limits import compile_limits
 from meshware.policy.outbound_tables import Balance, Cluster, Endpoint
 
 
@@ -31,6 +32,7 @@ def cluster(balance: Balance, *weights: int) -> Cluster:
         is_weighted=len(set(weights)) > 1,
         connect_timeout_s=10,
         keys=frozenset(endpoint.key for endpoint in endpoints(*weights)),
+        limits=compile_limits(None, None),
         outlier=None,
         hash=None,
         table=None,

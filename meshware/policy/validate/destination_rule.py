@@ -7,7 +7,9 @@ from meshware.policy.document.destination_rule import (
     ClientTLSSettings,
     ConnectionPoolSettings,
     DestinationRuleSpec,
+    HTTPSettings,
     PortTrafficPolicy,
+    RetryBudget,
     Subset,
     TrafficPolicy,
 )
@@ -108,6 +110,7 @@ def _check_policy(
     _check_tls(resource, f"{path}.tls", policy.tls, report)
     check_outlier(resource, f"{path}.outlierDetection", policy.outlier_detection, report)
     check_load_balancer(resource, f"{path}.loadBalancer", policy.load_balancer, report)
+    _check_budget(resource, f"{path}.retryBudget", policy.retry_budget, report)
     seen: dict[int, int] = {}
     for index, entry in enumerate(policy.port_level_settings or ()):
         here = f"{path}.portLevelSettings[{index}]"
@@ -149,6 +152,38 @@ def _check_reset(
         )
 
 
+_COUNTS = {"http2_max_requests": "http2MaxRequests", "max_retries": "maxRetries"}
+
+
+def _check_counts(resource: Resource, path: str, http: HTTPSettings | None, report: Report) -> None:
+    for attribute, name in _COUNTS.items():
+        value = getattr(http, attribute) if http is not None else None
+        if value is None or value > 0:
+            continue
+        if value < 0:
+            report.error(resource, f"{path}.{name}", f"{name} is {value}; write a number above 0")
+            continue
+        report.warning(
+            resource,
+            f"{path}.{name}",
+            f"{name} 0 counts as not written, which is no limit; write 1 for the least, or remove "
+            "it",
+            SUSPICIOUS,
+        )
+
+
+def _check_budget(
+    resource: Resource, path: str, budget: RetryBudget | None, report: Report
+) -> None:
+    least = budget.min_retry_concurrency if budget is not None else None
+    if least is not None and least < 0:
+        report.error(
+            resource,
+            f"{path}.minRetryConcurrency",
+            f"minRetryConcurrency is {least}; write 0 or a number above",
+        )
+
+
 def _check_pool(
     resource: Resource, path: str, pool: ConnectionPoolSettings | None, report: Report
 ) -> None:
@@ -156,6 +191,7 @@ def _check_pool(
         return
     if pool == ConnectionPoolSettings():
         report.error(resource, path, "connectionPool is empty; add a field to it, or remove it")
+    _check_counts(resource, f"{path}.http", pool.http, report)
     if pool.tcp is not None:
         check_duration(
             resource,

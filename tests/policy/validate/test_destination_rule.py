@@ -225,3 +225,20 @@ def test_two_rules_for_the_same_clients_are_an_error():
     spec = {"host": "reviews", "trafficPolicy": LB, "workloadSelector": selector}
     text = resource("DestinationRule", spec, "a") + resource("DestinationRule", spec, "b")
     assert brief(problems(WORLD, text)) == [("error", "duplicate", "spec.workloadSelector")]
+
+
+@pytest.mark.parametrize(
+    ("policy", "severity", "field"),
+    [
+        ({"connectionPool": {"http": {"http2MaxRequests": -1}}}, "error", "http2MaxRequests"),
+        ({"connectionPool": {"http": {"maxRetries": 0}}}, "warning", "maxRetries"),
+        ({"retryBudget": {"minRetryConcurrency": -1}}, "error", "minRetryConcurrency"),
+    ],
+    ids=str,
+)
+def test_limits_are_numbers_above_zero(policy, severity, field):
+    """A 0 counts as not written, which is no limit at all."""
+    rule = resource("DestinationRule", {"host": "reviews", "trafficPolicy": policy})
+    [problem] = problems(service(), rule)
+    assert str(problem.severity) == severity
+    assert problem.field.endswith(field)

@@ -1,0 +1,183 @@
+"""How much a cluster takes at once: requests, and retries."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from outbound_world import World, answered
+
+from meshware.call import Deliver, Ended, Reply, Send, Sleep
+
+RULE = """
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {{name: orders}}
+spec:
+  host: orders
+  trafficPolicy: {policy}
+  subsets:
+    - {{name: v1, labels: {{version: v1}}}}
+    - {{name: v2, labels: {{version: v2}}}}
+"""
+SERVICE = """
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: orders}
+spec:
+  hosts: [orders]
+  location: MESH_INTERNAL
+  resolution: STATIC
+  ports: [{number: 80, name: http, protocol: HTTP}]
+  endpoints:
+    - {address: 10.0.0.1, labels: {version: v1}}
+    - {address: 10.0.0.2, labels: {version: v2}}
+"""
+ROUTE = """
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: orders}
+spec:
+  hosts: [orders]
+  http:
+    - match: [{uri: {prefix: /v1}}]
+      route: [{destination: {host: orders, subset: v1}}]
+    - match: [{uri: {prefix: /v2}}]
+      route: [{destination: {host: orders, subset: v2}}]
+    - route: [{destination: {host: orders}}]
+      retries: {attempts: 2, retryOn: 5xx}
+"""
+
+
+def world(**policy) -> World:
+    """Two endpoints with limits."""
+    made = World()
+    made.mesh.apply([SERVICE, RULE.format(policy=json.dumps(policy)), ROUTE])
+    return made
+
+
+def requests(most: int) -> dict:
+    """At most so many requests at once."""
+    return {"connectionPool": {"http": {"http2MaxRequests": most}}}
+
+
+def begin(made: World, target: str = "/"):
+    """Start a call that may be made, and leave it under way."""
+    flow = made.exchange(target=target)
+    assert isinstance(next(flow), Send)
+    return flow
+
+
+def end(flow) -> None:
+    """End a call that is under way."""
+    assert isinstance(flow.send(answered(200)), Deliver)
+    with pytest.raises(StopIteration):
+        flow.send(Ended())
+
+
+# --- requests -------------------------------------------------------------------------------------
+
+
+def test_one_request_over_the_limit_is_answered_at_once():
+    """Envoy's overflow: 503, UO, and a header that tells other proxies not to try again."""
+    made = world(**requests(2))
+    first, second = begin(made), begin(made)
+    reply = next(made.exchange())
+    assert isinstance(reply, Reply)
+    assert (reply.status, reply.info.flags, reply.info.attempts) == (503, "UO", 0)
+    assert reply.body.endswith(b"reset reason: overflow")
+    assert dict(reply.headers)["x-envoy-overloaded"] == "true"
+    end(first)
+    third = begin(made)
+    end(second)
+    end(third)
+    assert made.nothing_in_flight()
+
+
+def test_a_request_counts_until_its_body_has_ended():
+    """A body that is being read is work of the upstream."""
+    made = world(**requests(1))
+    flow = begin(made)
+    assert isinstance(flow.send(answered(200)), Deliver)
+    assert isinstance(next(made.exchange()), Reply)
+    flow.close()
+    end(begin(made))
+
+
+def test_subsets_do_not_share_a_limit():
+    """A cluster is one subset, as with Envoy."""
+    made = world(**requests(1))
+    first = begin(made, "/v1")
+    assert isinstance(next(made.exchange(target="/v1")), Reply)
+    end(begin(made, "/v2"))
+    end(first)
+
+
+def test_overflow_ejects_nobody_and_is_not_tried_again():
+    """Nobody failed."""
+    outlier = {"consecutive5xxErrors": 1, "maxEjectionPercent": 100}
+    made = world(**requests(1), outlierDetection=outlier)
+    flow = begin(made)
+    refused = made.exchange()
+    assert isinstance(next(refused), Reply)
+    refused.close()
+    end(flow)
+    end(begin(made))
+
+
+# --- retries --------------------------------------------------------------------------------------
+
+
+def failing(made: World, count: int) -> list:
+    """Let so many calls fail at the same time; return what each of them does next."""
+    flows = [begin(made) for _ in range(count)]
+    return [(flow, flow.send(answered(500))) for flow in flows]
+
+
+@pytest.mark.parametrize(
+    ("policy", "calls", "retried"),
+    [
+        ({"connectionPool": {"http": {"maxRetries": 1}}}, 3, 1),
+        ({"retryBudget": {"percent": 50, "minRetryConcurrency": 0}}, 8, 3),
+        ({"retryBudget": {"percent": 0, "minRetryConcurrency": 2}}, 8, 2),
+        ({"retryBudget": {}}, 10, 3),
+        ({"retryBudget": {"percent": 100}, "connectionPool": {"http": {"maxRetries": 1}}}, 4, 3),
+        ({"loadBalancer": {"simple": "ROUND_ROBIN"}}, 8, 8),
+    ],
+    ids=str,
+)
+def test_no_more_retries_than_may_be_at_once(policy, calls, retried):
+    """A budget is a share of what is under way, at least its minimum, in place of a number."""
+    made = world(**policy)
+    actions = failing(made, calls)
+    assert sum(isinstance(action, Sleep) for _, action in actions) == retried
+    for flow, _ in actions:
+        flow.close()
+    assert made.nothing_in_flight()
+    name = "outbound|80||orders.default.svc.cluster.local"
+    assert made.mesh.ledger.cluster(name).retries() == 0
+
+
+def test_a_retry_that_may_not_be_leaves_the_last_answer_to_the_caller():
+    """And says so: UO beside the upstream's own status."""
+    made = world(connectionPool={"http": {"maxRetries": 1}})
+    (first, _), (second, deliver) = failing(made, 2)
+    assert isinstance(deliver, Deliver)
+    assert (deliver.info.flags, deliver.info.attempts) == ("UO", 1)
+    first.close()
+    second.close()
+    assert made.nothing_in_flight()
+
+
+def test_a_retry_counts_from_its_decision_to_its_outcome():
+    """The wait before it as well; behind its outcome another call may have it."""
+    made = world(connectionPool={"http": {"maxRetries": 1}})
+    [(first, _)] = failing(made, 1)
+    [(second, deliver)] = failing(made, 1)
+    assert isinstance(deliver, Deliver)
+    second.close()
+    assert isinstance(first.send(None), Send)
+    end(first)
+    [(third, action)] = failing(made, 1)
+    assert isinstance(action, Sleep)
+    third.close()
