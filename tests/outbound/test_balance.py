@@ -8,35 +8,11 @@ from collections import Counter
 from random import Random
 
 import pytest
+from clusters import cluster, endpoints
 
 from meshware.outbound.balance import Schedule, pick_least_loaded
 from meshware.outbound.ledger import ClusterState, Ledger
-from meshware.policy.limits import compile_limits
-from meshware.policy.outbound_tables import Balance, Cluster, Endpoint
-
-
-def endpoints(*weights: int) -> tuple[Endpoint, ...]:
-    """Return one endpoint for each weight, named a, b, c and so on."""
-    return tuple(
-        Endpoint(f"10.0.0.{n}", 80, weight, "abcdefgh"[n]) for n, weight in enumerate(weights)
-    )
-
-
-def cluster(balance: Balance, *weights: int) -> Cluster:
-    """Return a cluster of endpoints with these weights."""
-    return Cluster(
-        name="c",
-        pool="c",
-        balance=balance,
-        endpoints=endpoints(*weights),
-        is_weighted=len(set(weights)) > 1,
-        connect_timeout_s=10,
-        keys=frozenset(endpoint.key for endpoint in endpoints(*weights)),
-        limits=compile_limits(None, None),
-        outlier=None,
-        hash=None,
-        table=None,
-    )
+from meshware.policy.outbound_tables import Balance
 
 
 def picks(balance: Balance, *weights: int, calls: int, seed: int = 1) -> Counter[str]:
