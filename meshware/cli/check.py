@@ -14,7 +14,7 @@ from meshware.policy.codes import UNREADABLE
 from meshware.policy.load import load
 from meshware.policy.problems import Problem, Severity
 
-__all__ = ["as_json", "as_text", "command"]
+__all__ = ["as_json", "as_text", "command", "refuse_unreadable"]
 
 _FIELDS = (
     "severity",
@@ -40,7 +40,7 @@ def command(paths: tuple[Path, ...], strict: bool, output: str) -> int:
     error or a warning); 2: a PATH cannot be read.
     """
     loaded = load(paths)
-    _refuse_unreadable(loaded.problems)
+    refuse_unreadable(loaded.problems)
     if output == "json":
         click.echo(json.dumps(as_json(loaded.problems), indent=2))
     else:
@@ -94,7 +94,7 @@ def _printable(text: str) -> str:
     )
 
 
-def _refuse_unreadable(problems: Sequence[Problem]) -> None:
+def refuse_unreadable(problems: Sequence[Problem]) -> None:
     """Say that a path cannot be read, which is a mistake on the command line, not in policy.
 
     Raises:

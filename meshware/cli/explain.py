@@ -11,8 +11,9 @@ from typing import Any
 import click
 import msgspec
 
+from meshware.cli.check import refuse_unreadable
 from meshware.cli.options import PLACE, format_option
-from meshware.errors import PolicyFileError, SettingsError
+from meshware.errors import PolicyError, PolicyFileError, SettingsError
 from meshware.policy.file import MemoryRecords
 from meshware.runtime.explain import Answer, Explainer, Question
 from meshware.runtime.policy_file import open_policy_file, trusted_owners
@@ -76,7 +77,7 @@ def command(policy: Path, workload: str, batch: bool, output: str) -> int:
 
 
 def _explainer(policy: Path, workload: str) -> Explainer:
-    client = workload_client(workload)
+    client = workload_client(workload, "--workload (or MESH_WORKLOAD)")
     try:
         policy.stat()
         if is_source(policy):
@@ -88,6 +89,9 @@ def _explainer(policy: Path, workload: str) -> Explainer:
     except PolicyFileError as error:
         place = "" if str(policy) in str(error) else f"{policy}: "
         raise SettingsError(f"{place}{error}; {_REMEDY}") from error
+    except PolicyError as error:
+        refuse_unreadable(error.problems)
+        raise
     return Explainer(records, client, records.header.generation)
 
 

@@ -43,10 +43,12 @@ def write_example(directory: Path) -> list[Path]:
         # Half an example would be in the way of the next try.
         for path in made:
             path.unlink(missing_ok=True)
-        place = made[-1] if made and not error.filename else error.filename or directory
+        place = error.filename or (made[-1] if made else directory)
+        reason = (error.strerror or str(error)).lower()
+        if isinstance(error, FileExistsError) and not made:
+            reason = "it is no directory"
         raise SettingsError(
-            f"{place} cannot be written: {(error.strerror or str(error)).lower()}; "
-            "name another directory, or mend that"
+            f"{place} cannot be written: {reason}; name another directory, or mend that"
         ) from error
     return list(texts)
 

@@ -113,7 +113,7 @@ def run(arguments: Sequence[str]) -> int:
         sys.stdout.flush()
         return answer if isinstance(answer, int) else 0
     except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
+        _complain(error.format_message())
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "meshware"
         _say(path, f"{_sentence(error.format_message())} (see {path} --help)")
@@ -139,8 +139,12 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _say(who: str, sentence: str) -> None:
+    _complain(f"{who}: {sentence}")
+
+
+def _complain(text: str) -> None:
     try:
-        click.echo(f"{who}: {sentence}", err=True)
+        click.echo(text, err=True)
     except (OSError, ReaderGoneError):
         let_go_of_output(2)  # nobody can be told; the exit code says enough
 

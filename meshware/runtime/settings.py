@@ -53,8 +53,12 @@ class Settings:
         )
 
 
-def workload_client(written: str) -> Client:
-    """Return the workload that MESH_WORKLOAD names: `namespace/name`, or a bare name.
+def workload_client(written: str, source: str = "MESH_WORKLOAD") -> Client:
+    """Return the workload that a text names: `namespace/name`, or a bare name.
+
+    Args:
+        written: the text; empty for none.
+        source: where it was written, for the message.
 
     Raises:
         SettingsError: it is not a name.
@@ -66,7 +70,7 @@ def workload_client(written: str) -> Client:
         namespace, name = "default", written
     if not _NAME.fullmatch(namespace) or not _NAME.fullmatch(name):
         raise SettingsError(
-            f"MESH_WORKLOAD is {written!r}; write namespace/name of a WorkloadEntry or "
+            f"{source} is {written!r}; write namespace/name of a WorkloadEntry or "
             "WorkloadGroup, in lower case (a bare name means default/name)"
         )
     return Client(namespace=namespace, name=name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -49,8 +50,9 @@ class DirectorySource:
                 ) from error
 
     def sweep(self) -> Sweep:
-        """Look at every file without reading it."""
-        return sweep(self.paths)
+        """Look at every file without reading it; what is absent differs from what is empty."""
+        absent = ((str(path), errno.ENOENT) for path in self.paths if not os.path.exists(path))
+        return Sweep((*sweep(self.paths).files, *absent))
 
     def load(self) -> Loaded:
         """Read and check everything. A directory without a policy file in it is an error there.

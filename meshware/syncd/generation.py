@@ -13,10 +13,20 @@ from collections.abc import Iterable
 from meshware.errors import SyncError
 from meshware.policy.file import MAX_GENERATION
 
-__all__ = ["largest_claim", "next_generation"]
+__all__ = ["is_believable", "largest_claim", "next_generation"]
 
 _PER_SECOND = 2
 """No daemon publishes more often, so no honest number is beyond twice the seconds since 1970."""
+
+
+def is_believable(claim: int, now_s: float) -> bool:
+    """Say whether a claimed generation can be true.
+
+    Args:
+        claim: what a worker says it applied.
+        now_s: unix time in seconds. The end of integers is then 100,000 years of lying away.
+    """
+    return 0 < claim <= min(int(now_s) * _PER_SECOND, MAX_GENERATION // 2)
 
 
 def largest_claim(claims: Iterable[int | None], now_s: float) -> int:
@@ -24,10 +34,11 @@ def largest_claim(claims: Iterable[int | None], now_s: float) -> int:
 
     Args:
         claims: generations that live workers say they applied.
-        now_s: unix time in seconds. The end of integers is then 100,000 years of lying away.
+        now_s: unix time in seconds.
     """
-    ceiling = min(int(now_s) * _PER_SECOND, MAX_GENERATION // 2)
-    return max((claim for claim in claims if claim is not None and 0 < claim <= ceiling), default=0)
+    return max(
+        (claim for claim in claims if claim is not None and is_believable(claim, now_s)), default=0
+    )
 
 
 def next_generation(known: Iterable[int | None], claims: Iterable[int | None], now_s: float) -> int:

@@ -216,7 +216,7 @@ class Keeper:
             return
         if not self._publisher.is_in_place():
             why = "the policy file was removed or altered"
-        elif now >= self._patient_until and self._survey.has_met_later(current.generation):
+        elif now >= self._patient_until and self._has_met_later(current.generation):
             self._patient_until = now + _PATIENCE_S
             why = "workers have met a later generation"
         else:
@@ -225,6 +225,11 @@ class Keeper:
         if header is not None:
             self._count_publish()
             self._announce.kept(header.generation, why, is_republished=True)
+
+    def _has_met_later(self, generation: int) -> bool:
+        # A number that no daemon can have reached is a lie, and publishing would never reach it.
+        believable = self._survey.believable(self._clock.now().timestamp())
+        return believable.has_met_later(generation)
 
     def _hold_place(self) -> None:
         """See to it that the directories are there and ours, whoever may have removed them."""

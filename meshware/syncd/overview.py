@@ -77,12 +77,19 @@ def look(run_dir: Path) -> Overview:
     """Return what can be seen of a run directory.
 
     Raises:
-        SyncError: it is none.
-        OSError: it cannot be read.
+        SyncError: it is none, or cannot be read.
+        OSError: a file of the daemon in it cannot be read.
     """
     if not run_dir.is_dir():
         raise SyncError(f"{run_dir} is not a directory: name the run directory of `meshware sync`")
-    os.scandir(run_dir).close()
+    try:
+        os.scandir(run_dir).close()
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise SyncError(
+            f"the run directory {run_dir} cannot be read: {why}; mend that, or ask as a user "
+            "who may"
+        ) from error
     header, reason = _published(run_dir / "policy.mesh")
     status = read_status(run_dir / "status.json")
     generation = header.generation if header else None

@@ -24,6 +24,7 @@ import msgspec
 
 from meshware.policy.file import MAX_GENERATION
 from meshware.runtime.reporter import MAX_REPORT_BYTES, NO_WORKLOAD, REPORT_FORMAT, Report
+from meshware.syncd.generation import is_believable
 
 __all__ = ["MOST_REPORTS", "ReportReader", "Survey"]
 
@@ -56,6 +57,21 @@ class Survey:
     def generations(self) -> tuple[int | None, ...]:
         """What each live worker says it applied."""
         return tuple(report.generation for report in self.live)
+
+    def believable(self, now_s: float) -> Survey:
+        """Return this without the reports whose generation cannot be true.
+
+        Args:
+            now_s: unix time in seconds.
+        """
+        return Survey(
+            tuple(
+                report
+                for report in self.live
+                if report.generation is None or is_believable(report.generation, now_s)
+            ),
+            self.unreadable,
+        )
 
     def has_met_later(self, generation: int) -> bool:
         """Say whether a worker cannot take up this generation, for it has met a later one.
