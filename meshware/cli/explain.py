@@ -77,7 +77,7 @@ def command(policy: Path, workload: str, batch: bool, output: str) -> int:
 
 
 def _explainer(policy: Path, workload: str) -> Explainer:
-    client = workload_client(workload, "--workload (or MESH_WORKLOAD)")
+    client = workload_client(workload, "--workload (MESH_WORKLOAD)")
     try:
         policy.stat()
         if is_source(policy):

@@ -187,7 +187,7 @@ def test_what_may_not_be_read_is_one_sentence(root, written):
         ({"MESH_CONFIG": "bad", "MESH_WORKLOAD": "web"}, "bad/shop.yaml"),
         ({"MESH_CONFIG": "", "MESH_WORKLOAD": "web"}, "missing option '--policy'"),
         ({"MESH_CONFIG": "mesh", "MESH_WORKLOAD": ""}, "missing option '--workload'"),
-        ({"MESH_CONFIG": "mesh", "MESH_WORKLOAD": "Web"}, "MESH_WORKLOAD is 'Web'"),
+        ({"MESH_CONFIG": "mesh", "MESH_WORKLOAD": "Web"}, "MESH_WORKLOAD) is 'Web'"),
     ],
 )
 def test_explain_names_what_is_wrong_with_its_environment(root, environ, part):
