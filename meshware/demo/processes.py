@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from meshware.demo.interrupts import Interrupts
 from meshware.errors import SettingsError
 
 __all__ = ["Process", "Processes", "clean_environment", "listen"]
@@ -56,10 +57,16 @@ class Process:
 
 
 class Processes:
-    """Starts processes, and ends all that it started. A context manager."""
+    """Starts processes, and ends all that it started. A context manager.
 
-    def __init__(self, logs: Path) -> None:
+    Args:
+        logs: the directory for what they say.
+        interrupts: held back while one is started, and while all are ended.
+    """
+
+    def __init__(self, logs: Path, interrupts: Interrupts) -> None:
         self._logs = logs
+        self._interrupts = interrupts
         self._running: list[Process] = []
 
     def __enter__(self) -> Processes:
@@ -84,7 +91,7 @@ class Processes:
         """
         log = self._logs / f"{name}.log"
         fds = (inherit.fileno(),) if inherit else ()
-        with log.open("wb") as file:
+        with log.open("wb") as file, self._interrupts.held():
             popen = subprocess.Popen(
                 [sys.executable, "-m", module, *arguments],
                 stdin=subprocess.DEVNULL,
@@ -96,10 +103,10 @@ class Processes:
                 # A Ctrl-C at the terminal reaches the demo alone, which then ends them in order.
                 start_new_session=True,
             )
+            process = Process(name, popen, log)
+            self._running.append(process)
         if inherit:
             inherit.close()
-        process = Process(name, popen, log)
-        self._running.append(process)
         return process
 
     def check(self) -> None:
@@ -118,6 +125,10 @@ class Processes:
 
     def stop(self) -> None:
         """End all of them, the last one first: ask, wait, then end their whole sessions."""
+        with self._interrupts.held():
+            self._stop()
+
+    def _stop(self) -> None:
         running = [process for process in reversed(self._running) if process.popen.poll() is None]
         for process in running:
             process.popen.terminate()

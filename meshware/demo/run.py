@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
 from meshware.demo import policies
+from meshware.demo.interrupts import Interrupts
 from meshware.demo.load import Sample, fetch, load
 from meshware.demo.mesh import Daemon
 from meshware.demo.processes import Processes
@@ -40,7 +37,7 @@ def run_demo(report: Report, *, keep: bool = False) -> bool:
     place = Path(tempfile.mkdtemp(prefix="meshware-demo-"))
     steps: list[StepReport] = []
     try:
-        with _terminated_as_interrupted(), Processes(place) as processes:
+        with Interrupts() as interrupts, Processes(place, interrupts) as processes:
             stage = _Stage(place, processes, report)
             stage.open()
             for step in STEPS:
@@ -153,27 +150,6 @@ class _Stage:
         fresh = self.source / f".{name}.new"
         fresh.write_text(text, encoding="utf-8")
         os.replace(fresh, self.source / name)
-
-
-@contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """Let SIGTERM, and SIGHUP of a closed terminal, end the demo as Ctrl-C does.
-
-    Its processes have sessions of their own, and would stay.
-    """
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
-    for number, handler in before.items():
-        if handler is not signal.SIG_IGN:  # `nohup` has asked to go on
-            signal.signal(number, interrupt)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _stay(stage: _Stage, processes: Processes) -> None:
