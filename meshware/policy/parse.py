@@ -7,8 +7,7 @@ known fields of the right types. What resources mean together is `validate`'s ma
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -20,14 +19,14 @@ from meshware.policy.codes import (
     NOT_APPLICABLE,
     NOT_SUPPORTED_YET,
     SIZE,
-    UNKNOWN_FIELD,
     UNKNOWN_KIND,
     UNREADABLE,
 )
-from meshware.policy.decode import BAD, Decoder, nearest
+from meshware.policy.decode import BAD, Decoder
 from meshware.policy.directories import SUFFIXES, policy_files
 from meshware.policy.document.common import Document
 from meshware.policy.kinds import Kind, classify
+from meshware.policy.metadata import check_top, read_texts, text_of
 from meshware.policy.problems import Problem, Severity
 from meshware.policy.support import Status, support_of
 from meshware.policy.yaml12 import (
@@ -37,7 +36,6 @@ from meshware.policy.yaml12 import (
     ScalarNode,
     SequenceNode,
     YAMLProblem,
-    brief,
     from_python,
     read,
 )
@@ -56,28 +54,6 @@ __all__ = [
 DEFAULT_NAMESPACE = "default"
 MAX_PROBLEMS = 10_000  # of one text: more help nobody, and hostile text has millions
 _MOST_BROKEN = 20  # documents of one text that are not YAML: what follows is read anew for each
-
-# RFC 1123: what Kubernetes takes for the names of resources and of namespaces.
-_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
-_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
-
-_TOP = frozenset({"apiVersion", "kind", "metadata", "spec", "status"})
-_METADATA = frozenset({"name", "namespace", "labels", "annotations", "creationTimestamp"})
-# What a cluster writes into metadata says nothing about policy.
-_OF_THE_CLUSTER = frozenset(
-    {
-        "deletionGracePeriodSeconds",
-        "deletionTimestamp",
-        "finalizers",
-        "generateName",
-        "generation",
-        "managedFields",
-        "ownerReferences",
-        "resourceVersion",
-        "selfLink",
-        "uid",
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,7 +288,7 @@ class _Parser:
             )
             return
         items = node.items.get("items")
-        if _text(node, "kind") == "List" and items is not None:
+        if text_of(node, "kind") == "List" and items is not None:
             # What the reader told of a list names no item, so it is nobody's.
             self._tell_taken()
             if isinstance(items[1], SequenceNode):
@@ -325,15 +301,15 @@ class _Parser:
         self._resource(node)
 
     def _resource(self, node: MappingNode) -> None:
-        api_version, kind_name = _text(node, "apiVersion"), _text(node, "kind")
+        api_version, kind_name = text_of(node, "apiVersion"), text_of(node, "kind")
         metadata = self._metadata_node(node)
-        namespace = (_text(metadata, "namespace") if metadata else None) or DEFAULT_NAMESPACE
-        name = _text(metadata, "name") if metadata else None
+        namespace = (text_of(metadata, "namespace") if metadata else None) or DEFAULT_NAMESPACE
+        name = text_of(metadata, "name") if metadata else None
         self._who = (kind_name, namespace, name)
         is_whole = not self._taken
         self._tell_taken()
         if api_version is None or kind_name is None:
-            for field in [f for f in ("apiVersion", "kind") if _text(node, f) is None]:
+            for field in [f for f in ("apiVersion", "kind") if text_of(node, f) is None]:
                 written = node.items.get(field)
                 what = "is missing; add it" if written is None else "is no name; write its text"
                 self.tell(INVALID, field, written[0] if written else node.line, f"{field} {what}")
@@ -346,11 +322,11 @@ class _Parser:
             return
         before = len(self.problems)
         decoder = Decoder(self.tell, {field: line for field, (line, _) in node.items.items()})
-        self._check_top(node, metadata)
+        check_top(node, metadata, self.tell)
         for field, (line, _) in (metadata.items if metadata else {}).items():
             decoder.lines[f"metadata.{field}"] = line
-        labels = self._texts(metadata, "labels", decoder)
-        annotations = self._texts(metadata, "annotations", decoder)
+        labels = read_texts(metadata, "labels", decoder.lines, self.tell)
+        annotations = read_texts(metadata, "annotations", decoder.lines, self.tell)
         spec = self._spec(node, kind, decoder)
         is_whole = is_whole and spec is not BAD and len(self.problems) == before
         if name is None:
@@ -369,7 +345,7 @@ class _Parser:
                 name=name,
                 labels=labels,
                 annotations=annotations,
-                created=(_text(metadata, "creationTimestamp") if metadata else None) or "",
+                created=(text_of(metadata, "creationTimestamp") if metadata else None) or "",
                 spec=spec,
                 origin=Origin(self.file or "", node.line),
                 lines=MappingProxyType(decoder.lines),
@@ -396,73 +372,6 @@ class _Parser:
         found = node.items.get("metadata")
         return found[1] if found is not None and isinstance(found[1], MappingNode) else None
 
-    def _check_top(self, node: MappingNode, metadata: MappingNode | None) -> None:
-        for name, (line, _) in node.items.items():
-            if name not in _TOP:
-                message = f"there is no field {brief(name)!r} in a resource; {_instead(name, _TOP)}"
-                self.tell(UNKNOWN_FIELD, name, line, message)
-        if metadata is None:
-            self.tell(INVALID, "metadata.name", node.line, "metadata.name is missing; add it")
-            return
-        for name, (line, _) in metadata.items.items():
-            if name not in _METADATA and name not in _OF_THE_CLUSTER:
-                message = (
-                    f"there is no field {brief(name)!r} in metadata; {_instead(name, _METADATA)}"
-                )
-                self.tell(UNKNOWN_FIELD, f"metadata.{name}", line, message)
-        self._check_name(metadata, "name", _NAME, 253, is_required=True)
-        self._check_name(metadata, "namespace", _NAMESPACE, 63, is_required=False)
-
-    def _check_name(
-        self,
-        metadata: MappingNode,
-        field: str,
-        pattern: re.Pattern[str],
-        most: int,
-        *,
-        is_required: bool,
-    ) -> None:
-        found = metadata.items.get(field)
-        if found is None:
-            if is_required:
-                message = f"metadata.{field} is missing; add it"
-                self.tell(INVALID, f"metadata.{field}", metadata.line, message)
-            return
-        line, node = found
-        value = node.value if isinstance(node, ScalarNode) else None
-        if not isinstance(value, str) or len(value) > most or not pattern.fullmatch(value):
-            shown = node.text[:60] if isinstance(node, ScalarNode) else "no text"
-            message = (
-                f"{field} is {shown!r}; write lower-case letters, digits and hyphens, "
-                f"{most} characters at most (numbers in quotes)"
-            )
-            self.tell(INVALID, f"metadata.{field}", line, message)
-
-    def _texts(
-        self, metadata: MappingNode | None, field: str, decoder: Decoder
-    ) -> Mapping[str, str]:
-        """Return metadata's labels or annotations."""
-        found = metadata.items.get(field) if metadata is not None else None
-        if found is None:
-            return MappingProxyType({})
-        line, node = found
-        if not isinstance(node, MappingNode):
-            if not (isinstance(node, ScalarNode) and node.value is None):
-                self.tell(
-                    INVALID, f"metadata.{field}", line, f"{field} is no mapping; write a mapping"
-                )
-            return MappingProxyType({})
-        texts = {}
-        for name, (item_line, item) in node.items.items():
-            path = f"metadata.{field}[{name}]"
-            decoder.lines[path] = item_line
-            value = item.value if isinstance(item, ScalarNode) else None
-            if isinstance(value, str):
-                texts[name] = value
-            else:
-                self.tell(INVALID, path, item_line, f"{name} is not text; quote it")
-        return MappingProxyType(texts)
-
 
 def _the_rest(node: MappingNode, kind: Kind) -> Any:
     """Return the spec of a refused resource without what is wrong with it, or BAD."""
@@ -471,18 +380,3 @@ def _the_rest(node: MappingNode, kind: Kind) -> Any:
         return BAD
     decoder = Decoder(lambda *_: None, keeps_the_rest=True)
     return decoder.document(found[1], kind.spec, "spec", f"{kind.label}.spec")
-
-
-def _instead(name: str, known: Collection[str]) -> str:
-    near = nearest(name, known)
-    return f"did you mean {near!r}?" if near else "remove it or move it"
-
-
-def _text(node: MappingNode, name: str) -> str | None:
-    """Return a field that is text, or None."""
-    found = node.items.get(name)
-    if found is None or not isinstance(found[1], ScalarNode):
-        return None
-    value = found[1].value
-    # A date is text in the core schema, and so stays what was written.
-    return value if isinstance(value, str) and value else None

@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 
 from meshware.policy.codes import ALIAS, DEPTH, ENCODING, SIZE, SYNTAX
+from meshware.policy.yaml_problems import LINE_BREAK, YAMLProblem, brief, syntax_problem
 
 __all__ = [
     "MAX_ALIASED_NODES",
@@ -60,21 +61,6 @@ _DIGITS_AT_MOST = 40  # int() of a longer run of digits is work that nobody need
 _FLOAT_AT_MOST = 400  # longer than any float64 written out
 
 
-class YAMLProblem(Exception):  # noqa: N818 - a finding on its way to become a Problem
-    """One thing wrong with a text.
-
-    Attributes:
-        field: where, as far as YAML's structure tells.
-        rest: what to read on with after a document that is not YAML: the documents behind it, its
-            own lines left empty; None: there are none.
-    """
-
-    def __init__(self, code: str, line: int, message: str, field: str | None = None) -> None:
-        super().__init__(message)
-        self.code, self.line, self.message, self.field = code, line, message, field
-        self.rest: str | None = None
-
-
 Tell = Callable[[YAMLProblem], None]
 
 
@@ -107,11 +93,6 @@ class MappingNode:
 Node = ScalarNode | SequenceNode | MappingNode
 
 
-def brief(text: str, most: int = 40) -> str:
-    """Return a text as a message may show it: cut where it is long."""
-    return text if len(text) <= most else f"{text[: most - 3]}..."
-
-
 def read(data: str | bytes, tell: Tell | None = None) -> Iterator[Node]:
     """Yield the documents of a text, empty ones left out.
 
@@ -136,7 +117,7 @@ def read(data: str | bytes, tell: Tell | None = None) -> Iterator[Node]:
             if document is not None:
                 yield document
     except yaml.MarkedYAMLError as error:
-        raise _syntax(error, text, began) from None
+        raise syntax_problem(error, text, began) from None
     except (yaml.YAMLError, ValueError) as error:
         # ValueError: PyYAML without libyaml, about an escape beyond Unicode's last character.
         raise YAMLProblem(
@@ -146,56 +127,6 @@ def read(data: str | bytes, tell: Tell | None = None) -> Iterator[Node]:
 
 def _raise(problem: YAMLProblem) -> None:
     raise problem
-
-
-# What to do about the parser's complaints, by words that both of PyYAML's parsers use.
-_REMEDIES = (
-    ("mapping values are not allowed", "quote a text that holds ': ', or mend the indentation"),
-    ("cannot start any token", "quote the text"),
-    ("end of stream", "close the quote or bracket"),
-    ("',' or", "put a comma between the items, and close the bracket"),
-    ("escape", "use single quotes for a text with backslashes"),
-    ("expected key", "mend the indentation"),
-    ("node content", "write the key or the value that is missing"),
-    ("block end", "mend the indentation"),
-    ("'-' indicator", "mend the indentation"),
-    ("sequence entries are not allowed", "begin the list on a line of its own"),
-)
-
-
-def _syntax(error: yaml.MarkedYAMLError, text: str, document: int) -> YAMLProblem:
-    """Return a parser's complaint as a problem on a line of the text, with a remedy.
-
-    Args:
-        error: the complaint.
-        text: all that was read.
-        document: the line where the document at hand began, from 0.
-    """
-    mark, began = error.problem_mark or error.context_mark, error.context_mark
-    lines = _BREAK.split(text)
-    if len(lines) > 1 and not lines[-1]:
-        lines.pop()  # what follows the last line break is no line
-    line = min(mark.line + 1 if mark else 1, len(lines))
-    behind = next((n for n in range(document + 1, len(lines)) if _MARKER.match(lines[n])), None)
-    if behind is not None:
-        line = min(line, behind)  # what is open is told of where the next document begins
-    what = error.problem or "it cannot be read"
-    if error.context:
-        since = f" (from line {began.line + 1})" if began and began.line + 1 != line else ""
-        what = f"{what}, {error.context}{since}"
-    remedy = next((remedy for words, remedy in _REMEDIES if words in what), "mend it")
-    if "any token" in what and lines[line - 1].lstrip(" ").startswith("\t"):
-        what, remedy = "a tab is no indentation", "use spaces"
-    problem = YAMLProblem(SYNTAX, line, f"this is not YAML: {brief(what, 200)}; {remedy}")
-    if behind is not None:
-        problem.rest = "\n" * behind + "\n".join(lines[behind:])
-    return problem
-
-
-# YAML 1.2.2, 9.1.2: within a document no line begins so, not even in a quoted text.
-_MARKER = re.compile(r"---(\s|$)")
-
-_BREAK = re.compile("\r\n|\r|\n")
 
 
 def _text(data: str | bytes) -> str:
@@ -210,7 +141,7 @@ def _text(data: str | bytes) -> str:
         try:
             data = data.decode("utf-8")
         except UnicodeDecodeError as error:
-            line = len(_BREAK.findall(raw[: error.start].decode("utf-8"))) + 1
+            line = len(LINE_BREAK.findall(raw[: error.start].decode("utf-8"))) + 1
             raise YAMLProblem(
                 ENCODING, line, f"encoding: not UTF-8 at byte {error.start}; save it as UTF-8"
             ) from None
@@ -218,9 +149,9 @@ def _text(data: str | bytes) -> str:
     found = _FORBIDDEN.search(text)
     if found is None:
         return text
-    line = len(_BREAK.findall(text, 0, found.start())) + 1
+    line = len(LINE_BREAK.findall(text, 0, found.start())) + 1
     name = f"U+{ord(found[0]):04X}"
-    if found[0] in _OLD_BREAKS:
+    if found[0] in _OLDLINE_BREAKS:
         message = f"{name} ends a line for some readers of YAML; write it as an escape in quotes"
     elif found[0] == "\ufeff":
         message = "a byte order mark within the text; remove it"
@@ -231,7 +162,7 @@ def _text(data: str | bytes) -> str:
 
 # YAML 1.2.2, 5.1: all but the printable characters; a byte order mark may only be the first; and
 # what ended a line in YAML 1.1 and does not in 1.2 (5.4).
-_OLD_BREAKS = "\x85\u2028\u2029"
+_OLDLINE_BREAKS = "\x85\u2028\u2029"
 _FORBIDDEN = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]"
 )
