@@ -11,7 +11,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from meshware.policy.outbound_tables import Endpoint
+    from meshware.policy.clusters import Endpoint
 
 __all__ = ["Schedule", "pick_least_loaded"]
 

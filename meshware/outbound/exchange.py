@@ -65,7 +65,7 @@ from meshware.outbound.stickiness import hash_of
 from meshware.policy.route_actions import Redirect
 
 if TYPE_CHECKING:
-    from meshware.policy.outbound_tables import Route, Target
+    from meshware.policy.routes import Route, Target
     from meshware.policy.snapshot import Snapshot
 
 __all__ = ["Exchange", "exchange"]

@@ -24,8 +24,8 @@ from meshware.outbound.balance import Schedule, pick_least_loaded
 from meshware.outbound.outlier import OutlierState
 
 if TYPE_CHECKING:
+    from meshware.policy.clusters import Cluster, Endpoint
     from meshware.policy.hash_table import HashTable
-    from meshware.policy.outbound_tables import Cluster, Endpoint
 
 __all__ = ["OVERFLOW", "ClusterState", "Lease", "Ledger"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from random import Random
 
 from meshware.call import Answer, Failure, FailureKind, HeaderLookup, RequestHead
-from meshware.policy.outbound_tables import RetryRule
+from meshware.policy.routes import RetryRule
 
 __all__ = ["backoff_s", "is_idempotent", "is_safe", "may_repeat", "wants_retry"]
 

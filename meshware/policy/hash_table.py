@@ -16,8 +16,8 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from meshware.policy.clusters import Endpoint
     from meshware.policy.hash_rule import HashRule
-    from meshware.policy.outbound_tables import Endpoint
 
 __all__ = ["HashTable", "build_table", "xxh64"]
 

@@ -17,18 +17,12 @@ from typing import Final, Generic, Literal, TypeVar
 import msgspec
 
 from meshware.errors import PolicyError
+from meshware.policy.clusters import Cluster, ClusterKey, cluster_name, compile_cluster
 from meshware.policy.document.authorization_policy import AuthorizationPolicySpec
 from meshware.policy.file import Records
 from meshware.policy.inbound_rules import InboundRules, NamedPolicy, compile_inbound
-from meshware.policy.outbound_tables import (
-    Cluster,
-    ClusterKey,
-    RouteTable,
-    cluster_name,
-    compile_cluster,
-    compile_routes,
-)
 from meshware.policy.record_types import MeshRecord, WorkloadRecord
+from meshware.policy.routes import RouteTable, compile_routes
 from meshware.policy.view import Client, Common, View
 
 __all__ = ["InboundView", "Snapshot", "SnapshotCell", "build_snapshot"]

@@ -25,8 +25,8 @@ from meshware.outbound.exchange import exchange
 from meshware.outbound.ledger import Ledger
 from meshware.outbound.retry import is_safe
 from meshware.policy.file import Records
-from meshware.policy.outbound_tables import Route
 from meshware.policy.paths import decoded
+from meshware.policy.routes import Route
 from meshware.policy.snapshot import Snapshot, build_snapshot
 from meshware.policy.view import Client
 

@@ -12,7 +12,7 @@ from clusters import cluster, endpoints
 
 from meshware.outbound.balance import Schedule, pick_least_loaded
 from meshware.outbound.ledger import ClusterState, Ledger
-from meshware.policy.outbound_tables import Balance
+from meshware.policy.clusters import Balance
 
 
 def picks(balance: Balance, *weights: int, calls: int, seed: int = 1) -> Counter[str]:

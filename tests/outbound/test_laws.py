@@ -13,7 +13,7 @@ from outbound_world import ORDERS, World
 
 from meshware.call import Send
 from meshware.outbound.ledger import ClusterState
-from meshware.policy.outbound_tables import Balance
+from meshware.policy.clusters import Balance
 
 DRAWS = 100_000
 

@@ -9,7 +9,7 @@ from outbound_world import GARBLED, REFUSED, RESET, TIMED_OUT, answered
 
 from meshware.call import Failure, FailureKind
 from meshware.outbound.retry import backoff_s, wants_retry
-from meshware.policy.outbound_tables import DEFAULT_RETRY_ON, RetryRule
+from meshware.policy.routes import DEFAULT_RETRY_ON, RetryRule
 
 
 def rule(on: str, *, backoff: float = 0.025) -> RetryRule:

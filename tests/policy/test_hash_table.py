@@ -6,9 +6,9 @@ from collections import Counter
 
 import pytest
 
+from meshware.policy.clusters import Endpoint
 from meshware.policy.hash_rule import HashRule
 from meshware.policy.hash_table import build_table, xxh64
-from meshware.policy.outbound_tables import Endpoint
 
 RING, MAGLEV = HashRule(), HashRule(is_maglev=True, size=65537)
 KEYS = [xxh64(f"user-{number}".encode()) for number in range(4000)]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from meshware.policy.clusters import Balance, Cluster, Endpoint
 from meshware.policy.limits import compile_limits
-from meshware.policy.outbound_tables import Balance, Cluster, Endpoint
 
 
 def endpoints(*weights: int) -> tuple[Endpoint, ...]:

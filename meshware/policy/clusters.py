@@ -1,0 +1,169 @@
+"""Compile the endpoints behind a destination, and how one client chooses among them.
+
+Everything with a default gets it here; the types are what `outbound.ledger` reads at call time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from meshware.policy.document.destination_rule import (
+    DestinationRuleSpec,
+    RetryBudget,
+    Subset,
+    TrafficPolicy,
+)
+from meshware.policy.hash_rule import HashRule, compile_hash
+from meshware.policy.hash_table import HashTable, build_table
+from meshware.policy.labels import selects
+from meshware.policy.limits import Limits, compile_limits
+from meshware.policy.outlier_rule import OutlierRule, compile_outlier
+from meshware.policy.record_types import EndpointRecord
+from meshware.policy.view import View
+
+__all__ = [
+    "Balance",
+    "Cluster",
+    "ClusterKey",
+    "Endpoint",
+    "cluster_name",
+    "compile_cluster",
+]
+
+Balance = Literal["LEAST_REQUEST", "ROUND_ROBIN", "RANDOM"]
+
+ClusterKey = tuple[str, int, str]
+"""Host, port and subset (`""` for none) of a destination."""
+
+
+class Endpoint(NamedTuple):  # made by the ten thousand, which a frozen dataclass is slow at
+    """One address and port behind a service."""
+
+    address: str
+    port: int
+    weight: int
+    key: str  # "address:port", with brackets around IPv6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """The endpoints behind a service, or behind one subset of it, and how to choose."""
+
+    name: str  # Envoy's: "outbound|9080|v1|reviews.default.svc.cluster.local"
+    pool: str  # connections are shared within it: the service and port, whatever the subset
+    balance: Balance
+    endpoints: tuple[Endpoint, ...]
+    is_weighted: bool  # the weights differ
+    connect_timeout_s: float
+    keys: frozenset[str]  # of the endpoints
+    limits: Limits
+    outlier: OutlierRule | None  # None: nobody is ejected
+    hash: HashRule | None  # None: calls are not kept at one endpoint
+    table: HashTable | None
+
+
+def cluster_name(key: ClusterKey) -> str:
+    """Return Envoy's name of an outbound cluster."""
+    host, port, subset = key
+    return f"outbound|{port}|{subset}|{host}"
+
+
+def compile_cluster(view: View, key: ClusterKey) -> Cluster | None:
+    """Return the cluster of a destination; None where host, port or subset does not exist."""
+    host, port, subset_name = key
+    service = view.service(host)
+    if service is None or not service.has_port(port):
+        return None
+    found = view.destination_rule(host, service.claim.namespace)
+    rule = found.spec if found is not None else None
+    subset = _subset(rule, subset_name)
+    if subset_name and subset is None:
+        return None
+    policy = _effective(rule, subset, port)
+    labels = subset.labels if subset is not None else None
+    name = str(port)
+    endpoints = tuple(
+        _endpoint(record, record.ports[name])
+        for record in view.endpoints(service)
+        if name in record.ports and (not labels or selects(labels, record.labels or {}))
+    )
+    hashing = compile_hash(policy.load_balancer.consistent_hash if policy.load_balancer else None)
+    return Cluster(
+        name=cluster_name(key),
+        pool=f"{host}:{port}",
+        balance=_balance(policy),
+        endpoints=endpoints,
+        is_weighted=len({endpoint.weight for endpoint in endpoints}) > 1,
+        connect_timeout_s=_connect_timeout_s(policy, view),
+        keys=frozenset([endpoint.key for endpoint in endpoints]),
+        limits=compile_limits(policy.connection_pool, _retry_budget(rule, subset)),
+        outlier=compile_outlier(policy.outlier_detection),
+        hash=hashing,
+        table=build_table(hashing, endpoints) if hashing and len(endpoints) > 1 else None,
+    )
+
+
+def _endpoint(record: EndpointRecord, number: int) -> Endpoint:
+    address = f"[{record.address}]" if ":" in record.address else record.address
+    return Endpoint(record.address, number, record.weight, f"{address}:{number}")
+
+
+def _subset(rule: DestinationRuleSpec | None, name: str) -> Subset | None:
+    subsets: Sequence[Subset] = (rule.subsets if rule is not None else None) or ()
+    return next((subset for subset in subsets if subset.name == name), None)
+
+
+def _effective(rule: DestinationRuleSpec | None, subset: Subset | None, port: int) -> TrafficPolicy:
+    """Return the traffic policy of a subset and port.
+
+    A port's entry replaces all four settings, those it leaves out included (the reset trap); a
+    subset replaces field by field. Source: Istio, `MergeTrafficPolicy`.
+    """
+    policy = TrafficPolicy()
+    for layer in (
+        rule.traffic_policy if rule is not None else None,
+        subset.traffic_policy if subset is not None else None,
+    ):
+        if layer is None:
+            continue
+        for_port = next(
+            (e for e in layer.port_level_settings or () if e.port and e.port.number == port), None
+        )
+        if for_port is not None:
+            policy = TrafficPolicy(
+                load_balancer=for_port.load_balancer,
+                connection_pool=for_port.connection_pool,
+                outlier_detection=for_port.outlier_detection,
+                tls=for_port.tls,
+            )
+        else:
+            policy = TrafficPolicy(
+                load_balancer=layer.load_balancer or policy.load_balancer,
+                connection_pool=layer.connection_pool or policy.connection_pool,
+                outlier_detection=layer.outlier_detection or policy.outlier_detection,
+                tls=layer.tls or policy.tls,
+            )
+    return policy
+
+
+def _retry_budget(rule: DestinationRuleSpec | None, subset: Subset | None) -> RetryBudget | None:
+    """Return the subset's budget, else the destination's: a port has none, and resets none."""
+    own = subset.traffic_policy if subset is not None else None
+    whole = rule.traffic_policy if rule is not None else None
+    return (own.retry_budget if own else None) or (whole.retry_budget if whole else None)
+
+
+def _balance(policy: TrafficPolicy) -> Balance:
+    simple = policy.load_balancer.simple if policy.load_balancer else None
+    if simple == "ROUND_ROBIN":
+        return "ROUND_ROBIN"
+    if simple == "RANDOM":
+        return "RANDOM"
+    return "LEAST_REQUEST"  # also UNSPECIFIED and LEAST_CONN
+
+
+def _connect_timeout_s(policy: TrafficPolicy, view: View) -> float:
+    tcp = policy.connection_pool.tcp if policy.connection_pool else None
+    return (tcp.connect_timeout if tcp else None) or view.mesh.connect_timeout_s
