@@ -275,7 +275,8 @@ def exchange(
                     if cluster.outlier is not None:
                         status = status_of(answer)
                         state.answered(cluster, endpoint.key, status, monotonic())
-                elif answer.kind is not FailureKind.TIMEOUT or limit != "caller":
+                elif answer.kind is not FailureKind.TIMEOUT or limit in ("try", "total"):
+                    # A time-out of the caller's own says nothing about the endpoint.
                     state.failed(cluster, endpoint.key, monotonic())
 
             # Classify: has the call's time run out, and does policy want another try?

@@ -118,10 +118,9 @@ class ClusterState:
                 endpoint = endpoints[0]
             elif cluster.table is not None and hashed is not None:
                 endpoint = _belonging(cluster.table, hashed, out, tried)
-            elif cluster.hash is not None:
-                endpoint = rng.choice(_untried(endpoints, tried))  # Envoy: no key, any endpoint
-            elif cluster.balance == "RANDOM":
-                endpoint = rng.choice(_untried(endpoints, tried))  # Envoy: weights do not count
+            elif cluster.hash is not None or cluster.balance == "RANDOM":
+                # Envoy: where there is no key to hash any will do; weights do not count.
+                endpoint = rng.choice(_untried(endpoints, tried))
             elif cluster.balance == "LEAST_REQUEST" and not cluster.is_weighted:
                 endpoint = pick_least_loaded(_untried(endpoints, tried), self._active, rng)
             else:

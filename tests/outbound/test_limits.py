@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from outbound_world import World, answered
+from outbound_world import ONLY_SERVICE, World, answered
 
 from meshware.call import Deliver, Ended, Reply, Send, Sleep
 
@@ -19,19 +19,6 @@ spec:
   subsets:
     - {{name: v1, labels: {{version: v1}}}}
     - {{name: v2, labels: {{version: v2}}}}
-"""
-SERVICE = """
-apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: {name: orders}
-spec:
-  hosts: [orders]
-  location: MESH_INTERNAL
-  resolution: STATIC
-  ports: [{number: 80, name: http, protocol: HTTP}]
-  endpoints:
-    - {address: 10.0.0.1, labels: {version: v1}}
-    - {address: 10.0.0.2, labels: {version: v2}}
 """
 ROUTE = """
 apiVersion: networking.istio.io/v1
@@ -52,7 +39,7 @@ spec:
 def world(**policy) -> World:
     """Two endpoints with limits."""
     made = World()
-    made.mesh.apply([SERVICE, RULE.format(policy=json.dumps(policy)), ROUTE])
+    made.mesh.apply([ONLY_SERVICE, RULE.format(policy=json.dumps(policy)), ROUTE])
     return made
 
 

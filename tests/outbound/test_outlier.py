@@ -7,7 +7,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from outbound_world import RESET, TIMED_OUT, World, answered
+from outbound_world import ONLY_SERVICE, RESET, TIMED_OUT, World, answered
 
 from meshware.call import Deliver, Ended, FailureKind, Reply, Send
 from meshware.outbound.outlier import OutlierState, eject_for_s, status_of
@@ -210,23 +210,8 @@ spec:
   http: [{route: [{destination: {host: orders}}], timeout: 5s, retries: {attempts: 0}}]
 """
     made = World(policy)
-    made.mesh.apply([ONLY_ENDPOINTS, policy, OUTLIER.format(outlier=json.dumps(written))])
+    made.mesh.apply([ONLY_SERVICE, policy, OUTLIER.format(outlier=json.dumps(written))])
     return made
-
-
-ONLY_ENDPOINTS = """
-apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: {name: orders}
-spec:
-  hosts: [orders]
-  location: MESH_INTERNAL
-  resolution: STATIC
-  ports: [{number: 80, name: http, protocol: HTTP}]
-  endpoints:
-    - {address: 10.0.0.1, ports: {http: 8001}}
-    - {address: 10.0.0.2, ports: {http: 8001}}
-"""
 
 
 def call(made: World, outcome) -> str | None:
@@ -292,13 +277,29 @@ def test_the_callers_own_time_out_counts_against_nobody():
     assert {call(made, answered(200)) for _ in range(4)} == {"10.0.0.1", "10.0.0.2"}
 
 
+def test_a_time_out_that_policy_did_not_set_counts_against_nobody():
+    """Without a limit of policy's it can only be the caller's own."""
+    made = world()
+    made.mesh.apply(
+        [
+            ONLY_SERVICE,
+            OUTLIER.format(outlier='{"consecutive5xxErrors": 1, "maxEjectionPercent": 100}'),
+        ]
+    )
+    flow = made.exchange()
+    next(flow)
+    flow.send(TIMED_OUT)
+    flow.close()
+    assert {call(made, answered(200)) for _ in range(4)} == {"10.0.0.1", "10.0.0.2"}
+
+
 def test_ejections_outlive_a_change_of_policy():
     """The ledger is kept across swaps, by the names of clusters."""
     made = world()
     first = call(made, answered(500))
     made.mesh.apply(
         [
-            ONLY_ENDPOINTS,
+            ONLY_SERVICE,
             OUTLIER.format(outlier='{"consecutive5xxErrors": 1, "maxEjectionPercent": 100}'),
         ]
     )

@@ -34,6 +34,21 @@ spec:
     - {name: empty, labels: {version: v9}}
 """
 
+ONLY_SERVICE = """
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: orders}
+spec:
+  hosts: [orders]
+  location: MESH_INTERNAL
+  resolution: STATIC
+  ports: [{number: 80, name: http, protocol: HTTP}]
+  endpoints:
+    - {address: 10.0.0.1, labels: {version: v1}}
+    - {address: 10.0.0.2, labels: {version: v2}}
+"""
+"""Two endpoints of `orders`, without any rule about them."""
+
 
 class World:
     """A client of `orders`, with what a test wants to move or look at."""
