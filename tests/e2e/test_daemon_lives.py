@@ -101,8 +101,9 @@ def test_it_starts_with_the_last_policy_where_the_source_cannot_be_used(
         daemon.wait_for(lambda: (said := daemon.status()) and said.refused)
         assert b"shop.example.com" in daemon.records()
         assert daemon.generation() == (2 if is_run_dir_lost else 1)
-        assert "the sources cannot be used" in daemon.out()
-        assert str(shop if source == "broken" else root / "mesh") in daemon.err()
+        daemon.wait_for(lambda: "the sources cannot be used" in daemon.out())
+        named = str(shop if source == "broken" else root / "mesh")
+        daemon.wait_for(lambda: named in daemon.err())
 
         (root / "mesh").mkdir(exist_ok=True)
         shop.write_text(service("late"), encoding="utf-8")

@@ -143,7 +143,7 @@ def test_a_removed_run_directory_is_written_again_while_the_daemon_runs(root):
         daemon.wait_for(daemon.generation)
         daemon.policy_file.unlink()
         daemon.wait_for(lambda: daemon.generation() == 2, EDIT_S)
-        assert "the policy file was removed or altered" in daemon.out()
+        daemon.wait_for(lambda: "the policy file was removed or altered" in daemon.out())
 
 
 def test_healthz_tells_whether_there_is_policy(root):
