@@ -222,6 +222,8 @@ class Publisher:
         try:
             os.link(self._file, temporary, follow_symlinks=False)
             os.replace(temporary, self._previous)
+        except FileNotFoundError:
+            return  # removed this moment: there is nothing to keep
         except OSError:
             # A file system without hard links.
             replace_file(self._previous, self._file.read_bytes(), mode=FILE_MODE)
@@ -231,7 +233,10 @@ class Publisher:
 
     def _take_note(self, header: Header) -> None:
         self._in_place = header
-        self._signature = signature_of(self._file.stat(follow_symlinks=False))
+        try:
+            self._signature = signature_of(self._file.stat(follow_symlinks=False))
+        except FileNotFoundError:  # removed this moment: it is missed at the next look
+            self._signature = None
 
 
 def _read(path: Path) -> _Content | None:

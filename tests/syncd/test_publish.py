@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import threading
 from pathlib import Path
 
 import pytest
@@ -268,3 +269,27 @@ def test_a_pipe_in_the_place_of_the_file_does_not_hold_the_daemon(places, clock)
     os.mkfifo(places.policy_file)
     publish(Publisher(places, clock), "one")
     assert word_of(places.policy_file) == "one"
+
+
+def test_a_file_that_is_removed_in_the_middle_is_only_missed(places, clock):
+    """Somebody cleans up all the time: every publish goes through, and the next look tells."""
+    publisher = Publisher(places, clock)
+    is_done = threading.Event()
+
+    def clean_up() -> None:
+        while not is_done.is_set():
+            places.policy_file.unlink(missing_ok=True)
+
+    cleaner = threading.Thread(target=clean_up)
+    cleaner.start()
+    try:
+        for number in range(100):
+            assert publish(publisher, f"word {number}")
+    finally:
+        is_done.set()
+        cleaner.join()
+    places.policy_file.unlink(missing_ok=True)
+    assert not publisher.is_in_place()
+    assert publisher.republish() is not None
+    assert publisher.is_in_place()
+    assert header_of(places.policy_file).generation == 101
