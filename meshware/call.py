@@ -7,7 +7,7 @@ Nothing here decides anything or holds I/O. The outbound half is the vocabulary 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
@@ -26,6 +26,7 @@ __all__ = [
     "Flag",
     "HeaderLookup",
     "MessageEdit",
+    "Mirror",
     "Outcome",
     "Peer",
     "Raise",
@@ -33,6 +34,8 @@ __all__ = [
     "RequestHead",
     "Send",
     "Sleep",
+    "Wait",
+    "Waiter",
     "bind_call",
     "current_call",
     "unbind_call",
@@ -128,6 +131,54 @@ class Sleep:
     seconds: float
 
 
+class Waiter:
+    """Who waits for a place among the requests of a cluster; woken once, from any thread.
+
+    `wake` may run in garbage collection on any thread, so it takes no lock of ours.
+    """
+
+    __slots__ = ("_notify", "is_woken")
+
+    def __init__(self) -> None:
+        self.is_woken = False
+        self._notify: Callable[[], object] | None = None
+
+    def wake(self) -> None:
+        """End the wait, now or before it has begun."""
+        self.is_woken = True
+        if self._notify is not None:
+            self._notify()
+
+    def on_wake(self, notify: Callable[[], object]) -> None:
+        """Have something called at the end of the wait: once or twice, maybe at once.
+
+        Args:
+            notify: must not wait, nor raise.
+        """
+        self._notify = notify
+        if self.is_woken:
+            notify()
+
+
+@dataclass(slots=True)
+class Wait:
+    """Wait until woken, or for the time at most. The outcome is None either way."""
+
+    waiter: Waiter
+    timeout_s: float | None  # None: no limit
+
+
+@dataclass(slots=True)
+class Mirror:
+    """Send a copy of the request in the background, and go on at once. The outcome is None.
+
+    Where the driver sends no more copies, or has no whole body to copy, it drops this one by
+    closing the exchange.
+    """
+
+    exchange: Generator[Any, Any, None]  # of the copy, to be driven like any other
+
+
 @dataclass(slots=True)
 class Deliver:
     """Hand the last `Answer` to the caller. The outcome is an `Ended`, when the body has ended.
@@ -160,7 +211,7 @@ class Raise:
     timed_out: bool  # True: the library's read time-out; False: the last attempt's own exception
 
 
-Action = Send | Sleep | Deliver | Reply | Raise
+Action = Send | Sleep | Wait | Mirror | Deliver | Reply | Raise
 
 
 # --- outbound: outcomes -----------------------------------------------------------------------

@@ -26,6 +26,7 @@ from meshware.clients.httpx_engines import (
     environment_proxy,
 )
 from meshware.clients.httpx_library import Library
+from meshware.clients.mirrors import MirrorTasks, MirrorThreads
 from meshware.clients.pools import Lent, Pools
 from meshware.outbound.drive import ExchangeSource
 
@@ -111,12 +112,14 @@ class MeshTransport(_SyncBase):
     ) -> None:
         self._mesh = mesh
         self._engines = _Engines(inner, CoreEngine, "HTTPTransport")
+        self._mirrors = MirrorThreads()
 
     def handle_request(self, request: Any) -> Any:
         """Send a request through the mesh; the library calls this."""
         for engine in self._engines.pools.surplus():
             engine.close()
-        return SyncCall(request, self._engines.take).run(mesh_or_current(self._mesh))
+        call = SyncCall(request, self._engines.take, self._mirrors)
+        return call.run(mesh_or_current(self._mesh))
 
     def close(self) -> None:
         """Close every connection."""
@@ -149,12 +152,14 @@ class AsyncMeshTransport(_AsyncBase):
     ) -> None:
         self._mesh = mesh
         self._engines = _Engines(inner, AsyncCoreEngine, "AsyncHTTPTransport")
+        self._mirrors = MirrorTasks()
 
     async def handle_async_request(self, request: Any) -> Any:
         """Send a request through the mesh; the library calls this."""
         for engine in self._engines.pools.surplus():
             await engine.aclose()
-        return await AsyncCall(request, self._engines.take).run(mesh_or_current(self._mesh))
+        call = AsyncCall(request, self._engines.take, self._mirrors)
+        return await call.run(mesh_or_current(self._mesh))
 
     async def aclose(self) -> None:
         """Close every connection."""

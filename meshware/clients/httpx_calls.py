@@ -9,12 +9,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from meshware.call import Answer, Deliver, Ended, Failure, FailureKind, Raise, Reply, Send
-from meshware.clients import tasks
+from meshware.call import Answer, Deliver, Ended, Failure, FailureKind, Mirror, Raise, Reply, Send
+from meshware.clients import tasks, threads
 from meshware.clients.deadline import Attempt, enter, leave
 from meshware.clients.httpx_engines import Timeouts, edited_raw
 from meshware.clients.httpx_library import Library, header_lookup, library_of
@@ -39,6 +40,7 @@ class _Call:
         "_error",
         "_lent",
         "_library",
+        "_mirrors",
         "_passes_through",
         "_replayable",
         "_request",
@@ -47,9 +49,10 @@ class _Call:
         "_timeouts",
     )
 
-    def __init__(self, request: Any, engine_for: EngineFor) -> None:
+    def __init__(self, request: Any, engine_for: EngineFor, mirrors: Any) -> None:
         self._request = request
         self._engine_for = engine_for
+        self._mirrors = mirrors  # `MirrorThreads` or `MirrorTasks`
         self._library = library = library_of(request)
         self._replayable = library.is_replayable(request)
         self._stream = request.stream if self._replayable else library.once_class(request.stream)
@@ -158,10 +161,40 @@ class SyncCall(_Call):
     def run(self, mesh: ExchangeSource) -> Any:
         """Make the call and return the library's response, its body still to be read."""
         exchange = self._open(mesh)
-        end = drive(exchange, self._send, time.sleep, self._discard)
+        end = self._drive(exchange)
         if isinstance(end, Deliver):
             return self._deliver(exchange, end, self._library.sync_body_class)
         return self._refuse(end)
+
+    def _drive(self, exchange: Exchange) -> Deliver | Reply | Raise:
+        return drive(
+            exchange,
+            self._send,
+            time.sleep,
+            self._discard,
+            wait=threads.until_woken,
+            mirror=self._mirror,
+        )
+
+    def _mirror(self, action: Mirror) -> None:
+        if not self._replayable:
+            action.exchange.close()
+            return
+        copy = SyncCall(self._request, self._engine_for, self._mirrors)
+        if not self._mirrors.submit(lambda: copy.run_mirror(action.exchange)):
+            action.exchange.close()
+
+    def run_mirror(self, exchange: Exchange) -> None:
+        """Make a mirrored call, read its response, and raise nothing."""
+        with contextlib.suppress(Exception):
+            end = self._drive(exchange)
+            if isinstance(end, Deliver):
+                body = self._deliver(exchange, end, self._library.sync_body_class).stream
+                try:
+                    for _ in body:
+                        pass
+                finally:
+                    body.close()
 
     def _send(self, action: Send) -> Answer | Failure:
         engine = self._begin(action)
@@ -200,10 +233,40 @@ class AsyncCall(_Call):
     async def run(self, mesh: ExchangeSource) -> Any:
         """Make the call and return the library's response, its body still to be read."""
         exchange = self._open(mesh)
-        end = await drive_async(exchange, self._send, tasks.sleep, self._discard)
+        end = await self._drive(exchange)
         if isinstance(end, Deliver):
             return self._deliver(exchange, end, self._library.async_body_class)
         return self._refuse(end)
+
+    async def _drive(self, exchange: Exchange) -> Deliver | Reply | Raise:
+        return await drive_async(
+            exchange,
+            self._send,
+            tasks.sleep,
+            self._discard,
+            wait=tasks.until_woken,
+            mirror=self._mirror,
+        )
+
+    def _mirror(self, action: Mirror) -> None:
+        if not self._replayable:
+            action.exchange.close()
+            return
+        copy = AsyncCall(self._request, self._engine_for, self._mirrors)
+        if not self._mirrors.submit(lambda: copy.run_mirror(action.exchange)):
+            action.exchange.close()
+
+    async def run_mirror(self, exchange: Exchange) -> None:
+        """Make a mirrored call, read its response, and raise nothing but cancellation."""
+        with contextlib.suppress(Exception):
+            end = await self._drive(exchange)
+            if isinstance(end, Deliver):
+                body = self._deliver(exchange, end, self._library.async_body_class).stream
+                try:
+                    async for _ in body:
+                        pass
+                finally:
+                    await body.aclose()
 
     async def _send(self, action: Send) -> Answer | Failure:
         engine = self._begin(action)

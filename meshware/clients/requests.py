@@ -21,6 +21,7 @@ from requests.adapters import HTTPAdapter
 from urllib3 import PoolManager
 
 from meshware.clients.current import mesh_or_current
+from meshware.clients.mirrors import MirrorThreads
 from meshware.clients.pools import Pools
 from meshware.clients.requests_calls import Call, Options
 from meshware.clients.urllib3_network import close_pools, make_pools
@@ -40,6 +41,7 @@ class MeshAdapter(HTTPAdapter):
         super().__init__()
         self._mesh = mesh
         self._services: Pools[PoolManager] = Pools(lambda _pool: make_pools())
+        self._mirrors = MirrorThreads()
 
     def send(  # noqa: PLR0917 - the parameters are those of requests
         self,
@@ -59,7 +61,9 @@ class MeshAdapter(HTTPAdapter):
         for manager in self._services.surplus():
             close_pools(manager)
         options = Options(stream, timeout, verify, cert, proxies)
-        call = Call(self, request, options, self._services.take, super().send)
+        call = Call(
+            self, request, options, self._services.take, super().send, mirrors=self._mirrors
+        )
         return call.run(mesh_or_current(self._mesh))
 
     def close(self) -> None:

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import io
 import sys
@@ -32,6 +33,7 @@ from meshware.call import (
     Deliver,
     Ended,
     Failure,
+    Mirror,
     Raise,
     Reply,
     RequestHead,
@@ -39,11 +41,14 @@ from meshware.call import (
     current_call,
 )
 from meshware.clients.deadline import Attempt, enter, leave
+from meshware.clients.mirrors import MirrorThreads
 from meshware.clients.pools import Lent
 from meshware.clients.requests_bodies import watch
 from meshware.clients.requests_edits import edit_response, edited_request
 from meshware.clients.requests_failures import failure_of
+from meshware.clients.threads import until_woken
 from meshware.outbound.drive import ExchangeSource, drive, finish
+from meshware.outbound.exchange import Exchange
 
 __all__ = ["Call", "Options"]
 
@@ -71,6 +76,7 @@ class Call:
         options: the session's settings for it.
         take: returns the connections of a service, by the name of its pool.
         pass_through: sends a request as without the mesh.
+        mirrors: sends copies.
 
     Raises:
         ValueError: the caller's time-out is none.
@@ -81,6 +87,7 @@ class Call:
         "_attempt",
         "_body",
         "_error",
+        "_mirrors",
         "_options",
         "_pass_through",
         "_raw",
@@ -98,12 +105,15 @@ class Call:
         options: Options,
         take: Callable[[str], Lent[PoolManager]],
         pass_through: Callable[..., Response],
+        *,
+        mirrors: MirrorThreads,
     ) -> None:
         self._adapter = adapter
         self._request = request
         self._options = options
         self._take = take
         self._pass_through = pass_through
+        self._mirrors = mirrors
         self._read_s = _read_timeout_s(options.timeout)
         self._url = _split(request)
         body: Any = request.body
@@ -116,7 +126,7 @@ class Call:
     def run(self, mesh: ExchangeSource) -> Response:
         """Make the call and return its response, the body still to be read."""
         exchange = mesh.exchange(self._head())
-        end = drive(exchange, self._send, time.sleep, self._discard)
+        end = self._drive(exchange)
         if isinstance(end, Deliver):
             if end.edit is not None:
                 edit_response(self._raw, end.edit)
@@ -130,6 +140,44 @@ class Call:
                 finish(exchange, Ended())
             return response
         return self._refuse(end)
+
+    def _drive(self, exchange: Exchange) -> Deliver | Reply | Raise:
+        return drive(
+            exchange,
+            self._send,
+            time.sleep,
+            self._discard,
+            wait=until_woken,
+            mirror=self._mirror,
+        )
+
+    def _mirror(self, action: Mirror) -> None:
+        if isinstance(self._body, _Once):
+            action.exchange.close()
+            return
+        copy = Call(
+            self._adapter,
+            self._request,
+            self._options,
+            self._take,
+            self._pass_through,
+            mirrors=self._mirrors,
+        )
+        if not self._mirrors.submit(lambda: copy.run_mirror(action.exchange)):
+            action.exchange.close()
+
+    def run_mirror(self, exchange: Exchange) -> None:
+        """Make a mirrored call, read its response, and raise nothing."""
+        with contextlib.suppress(Exception):
+            end = self._drive(exchange)
+            if isinstance(end, Deliver):
+                self._attempt.allow(end.deadline_s)
+                watch(self._raw, exchange, self._attempt)
+                try:
+                    while self._raw.read(_BLOCK_BYTES):
+                        pass
+                finally:
+                    self._raw.close()
 
     def _head(self) -> RequestHead:
         request, url = self._request, self._url

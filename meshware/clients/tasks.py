@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 from collections.abc import Awaitable
 from typing import Any, TypeVar
 
-__all__ = ["sleep", "trio_of_this_task", "within"]
+from meshware.call import Wait
+
+__all__ = ["sleep", "trio_of_this_task", "until_woken", "within"]
 
 T = TypeVar("T")
 
@@ -44,3 +47,39 @@ async def within(seconds: float | None, awaited: Awaitable[T]) -> T:
     with trio.move_on_after(max(0.0, seconds)):
         return await awaited
     raise TimeoutError
+
+
+async def until_woken(action: Wait) -> None:
+    """Wait until woken, or for the time at most."""
+    trio = trio_of_this_task()
+    if trio is not None:
+        await _until_woken_in_trio(trio, action)
+        return
+    loop = asyncio.get_running_loop()
+    woken = loop.create_future()
+
+    def wake() -> None:
+        if not woken.done():
+            woken.set_result(None)
+
+    def notify() -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has been closed: nobody waits
+            loop.call_soon_threadsafe(wake)
+
+    action.waiter.on_wake(notify)
+    await asyncio.wait([woken], timeout=action.timeout_s)
+    woken.cancel()
+
+
+async def _until_woken_in_trio(trio: Any, action: Wait) -> None:
+    woken = trio.Event()
+    token = trio.lowlevel.current_trio_token()
+
+    def notify() -> None:
+        with contextlib.suppress(trio.RunFinishedError):
+            token.run_sync_soon(woken.set)
+
+    action.waiter.on_wake(notify)
+    timeout_s = float("inf") if action.timeout_s is None else max(0.0, action.timeout_s)
+    with trio.move_on_after(timeout_s):
+        await woken.wait()

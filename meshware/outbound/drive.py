@@ -19,7 +19,19 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Protocol
 
-from meshware.call import Answer, Deliver, Ended, Failure, Raise, Reply, RequestHead, Send, Sleep
+from meshware.call import (
+    Answer,
+    Deliver,
+    Ended,
+    Failure,
+    Mirror,
+    Raise,
+    Reply,
+    RequestHead,
+    Send,
+    Sleep,
+    Wait,
+)
 
 if TYPE_CHECKING:
     from meshware.outbound.exchange import Exchange
@@ -44,6 +56,9 @@ def drive(
     send: Callable[[Send], Answer | Failure],
     sleep: Callable[[float], None],
     discard: Callable[[], None],
+    *,
+    wait: Callable[[Wait], None],
+    mirror: Callable[[Mirror], None],
 ) -> Deliver | Reply | Raise:
     """Carry an exchange out until there is something for the caller.
 
@@ -52,6 +67,8 @@ def drive(
         send: makes one attempt; what it raises ends the call.
         sleep: waits, in seconds.
         discard: closes the response of the last `Answer`.
+        wait: waits until woken, or for the time at most.
+        mirror: sends a copy in the background, or drops it; does not raise, nor wait.
     """
     held = False
     try:
@@ -66,6 +83,12 @@ def drive(
                 action = exchange.send(outcome)
             elif isinstance(action, Sleep):
                 sleep(action.seconds)
+                action = exchange.send(None)
+            elif isinstance(action, Wait):
+                wait(action)
+                action = exchange.send(None)
+            elif isinstance(action, Mirror):
+                mirror(action)
                 action = exchange.send(None)
             else:
                 exchange.close()
@@ -87,6 +110,9 @@ async def drive_async(
     send: Callable[[Send], Awaitable[Answer | Failure]],
     sleep: Callable[[float], Awaitable[None]],
     discard: Callable[[], Awaitable[None]],
+    *,
+    wait: Callable[[Wait], Awaitable[None]],
+    mirror: Callable[[Mirror], None],
 ) -> Deliver | Reply | Raise:
     """Carry an exchange out until there is something for the caller; see `drive`."""
     held = False
@@ -102,6 +128,12 @@ async def drive_async(
                 action = exchange.send(outcome)
             elif isinstance(action, Sleep):
                 await sleep(action.seconds)
+                action = exchange.send(None)
+            elif isinstance(action, Wait):
+                await wait(action)
+                action = exchange.send(None)
+            elif isinstance(action, Mirror):
+                mirror(action)
                 action = exchange.send(None)
             else:
                 exchange.close()

@@ -9,6 +9,7 @@ action      the driver                            is sent
 ==========  ====================================  ==========================================
 `Send`      makes one attempt                     `Answer` at its headers, or `Failure`
 `Sleep`     waits                                 None
+`Mirror`    sends a copy in the background        None, at once
 `Deliver`   gives the last answer to the caller   `Ended` when the body has ended
 `Reply`     answers in place of the upstream      nothing: the driver closes the generator
 `Raise`     raises the library's own exception    nothing: the driver closes the generator
@@ -31,6 +32,7 @@ not happen:
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -44,6 +46,7 @@ from meshware.call import (
     FailureKind,
     Flag,
     MessageEdit,
+    Mirror,
     Outcome,
     Raise,
     Reply,
@@ -53,14 +56,15 @@ from meshware.call import (
     flags_text,
 )
 from meshware.events import EventSink, OutboundEvent
-from meshware.ids import new_request_id
 from meshware.outbound.edits import edited, for_call
 from meshware.outbound.fault import ABORTED, happens
 from meshware.outbound.ledger import OVERFLOW, Lease, Ledger
+from meshware.outbound.message import message_for, shadow_of
 from meshware.outbound.outlier import status_of
 from meshware.outbound.redirect import location
 from meshware.outbound.replies import BODY_FLAG, OVERFLOWED, failure_reply, for_protocol
 from meshware.outbound.retry import backoff_s, may_repeat, wants_retry
+from meshware.outbound.shadow import shadow
 from meshware.outbound.stickiness import hash_of
 from meshware.policy.route_actions import Redirect
 
@@ -214,16 +218,7 @@ def exchange(
         event.cluster = cluster.name
         state = ledger.cluster(cluster.name)
         retry = route.retry
-        carried, edit, target = _carried(head, rng), None, None
-        if goal.request is not None:
-            edit = for_call(goal.request, head)
-            carried = tuple(pair for pair in carried if pair[0] not in edit.drop)
-        if goal.rewrite is not None:
-            target = goal.rewrite.target(head.target)
-            if target is not None:
-                carried += (("x-envoy-original-path", head.target),)
-            if goal.rewrite.authority is not None:
-                carried += (("host", goal.rewrite.authority),)
+        message = message_for(goal, head, rng)
         hashed: int | None = None
         cookie: str | None = None
         skip_tried = retry.skip_tried is not False
@@ -233,6 +228,23 @@ def exchange(
             skip_tried = retry.skip_tried is True
         tried: list[str] = []
         may_send = True
+
+        # Copies, on their way before the first attempt so that they wait for nothing.
+        for mirrored in route.mirrors:
+            other = snapshot.cluster(mirrored.key)
+            if other is not None and happens(mirrored.per_million, rng):
+                yield Mirror(
+                    shadow(
+                        replace(event, cluster=other.name),
+                        shadow_of(message),
+                        other,
+                        ledger.cluster(other.name),
+                        timeout_s=route.timeout_s,
+                        monotonic=monotonic,
+                        rng=rng,
+                        sink=sink,
+                    )
+                )
 
         while True:
             # How long this attempt may take, and whose limit that is.
@@ -264,9 +276,9 @@ def exchange(
                     event.attempts,
                     timeout_s,
                     cluster.connect_timeout_s,
-                    (*carried, ("x-envoy-attempt-count", str(event.attempts))),
-                    edit,
-                    target,
+                    (*message.headers, ("x-envoy-attempt-count", str(event.attempts))),
+                    message.edit,
+                    message.target,
                 )
                 if not isinstance(outcome, Answer | Failure):
                     raise TypeError(f"a Send is followed by an Answer or a Failure, not {outcome}")
@@ -368,19 +380,3 @@ def _draw(route: Route, rng: Random) -> Target | None:
         if drawn < target.upto:
             return target
     return targets[-1]
-
-
-def _carried(head: RequestHead, rng: Random) -> tuple[tuple[str, str], ...]:
-    """Return the headers that tie this call to the inbound one, as far as the app set none itself.
-
-    Trace context goes on unchanged: this call makes no span of its own.
-    """
-    call, present = head.call, head.headers
-    carried: list[tuple[str, str]] = []
-    if not present("x-request-id"):
-        carried.append(("x-request-id", call.request_id if call else new_request_id(rng)))
-    if call is not None and call.traceparent is not None and not present("traceparent"):
-        carried.append(("traceparent", call.traceparent))
-        if call.tracestate is not None:
-            carried.append(("tracestate", call.tracestate))
-    return tuple(carried)

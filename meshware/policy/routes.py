@@ -13,6 +13,7 @@ from functools import lru_cache
 from meshware.call import RequestHead
 from meshware.policy.clusters import ClusterKey
 from meshware.policy.document.virtual_service import (
+    Destination,
     HTTPMatchRequest,
     HTTPRetry,
     HTTPRoute,
@@ -25,6 +26,7 @@ from meshware.policy.edits import (
     compile_edit,
     compile_rewrite,
 )
+from meshware.policy.mirror_rule import MirrorRule, compile_mirrors
 from meshware.policy.names import expand
 from meshware.policy.request_match import request_matcher, usable
 from meshware.policy.route_actions import (
@@ -86,6 +88,7 @@ class Route:
     fault: Fault | None = None
     answer: Redirect | DirectResponse | None = None  # in place of any destination
     response: HeaderEdit | None = None  # of such an answer
+    mirrors: tuple[MirrorRule, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,6 +188,9 @@ def _routes(view: View, found: Found[VirtualServiceSpec], port: int) -> tuple[Ro
                     answer=compile_redirect(rule.redirect, port)
                     or compile_direct_response(rule.direct_response),
                     response=compile_edit([rule.headers.response if rule.headers else None]),
+                    mirrors=compile_mirrors(
+                        rule, lambda to: _cluster_key(view, to, found.namespace, port)
+                    ),
                 )
             )
             if accepts is None:
@@ -206,9 +212,7 @@ def _targets(
         if weight == 0:
             continue
         total += weight
-        host = expand(entry.destination.host, namespace)
-        number = entry.destination.port.number if entry.destination.port else None
-        key = (host, number or _port_of(view, host, port), entry.destination.subset or "")
+        key = _cluster_key(view, entry.destination, namespace, port)
         # Envoy: a route's own operations come after those of a weighted destination, and win;
         # Istio puts those of a single destination behind its route's.
         levels = (rule.headers, entry.headers)
@@ -224,6 +228,12 @@ def _targets(
             )
         )
     return tuple(targets)
+
+
+def _cluster_key(view: View, to: Destination, namespace: str, port: int) -> ClusterKey:
+    host = expand(to.host, namespace)
+    number = to.port.number if to.port else None
+    return (host, number or _port_of(view, host, port), to.subset or "")
 
 
 def _port_of(view: View, host: str, dialled: int) -> int:

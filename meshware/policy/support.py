@@ -58,6 +58,8 @@ _EXPORT = (
 
 _COMMANDS = "values may hold `%REQ(name?other)%` and `%%`; other commands are not supported yet"
 
+_MIRRORS = "at most 64 copies at once for each client object, the others are dropped"
+
 _ROUTE = "VirtualService.spec.http[]"
 _POLICY = "DestinationRule.spec.trafficPolicy"
 _SUBSET = "DestinationRule.spec.subsets[].trafficPolicy"
@@ -144,11 +146,8 @@ SUPPORT: Mapping[str, Support] = MappingProxyType(
         ),
         f"{_ROUTE}.fault.delay.exponentialDelay": _never("Istio does not carry it out either"),
         f"{_ROUTE}.fault.abort.http2Error": _never("Istio does not carry it out either"),
-        f"{_ROUTE}.mirror": _later(),
-        f"{_ROUTE}.mirrors": _later(),
-        f"{_ROUTE}.mirrorPercentage": _later(),
-        f"{_ROUTE}.mirrorPercent": _later(),
-        f"{_ROUTE}.mirror_percent": _later(),
+        f"{_ROUTE}.mirror": _done(_MIRRORS),
+        f"{_ROUTE}.mirrors": _done(_MIRRORS),
         f"{_ROUTE}.corsPolicy": _later(),
         f"{_ROUTE}.headers": _done(_COMMANDS),
         f"{_ROUTE}.route[].headers": _done(_COMMANDS),

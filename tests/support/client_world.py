@@ -14,7 +14,19 @@ from client_drivers import DRIVERS, Driver
 from upstreams import PATIENCE_S, Upstream
 from upstreams import Answer as Script
 
-from meshware.call import Answer, Deliver, Ended, Failure, Raise, Reply, RequestHead, Send, Sleep
+from meshware.call import (
+    Answer,
+    Deliver,
+    Ended,
+    Failure,
+    Mirror,
+    Raise,
+    Reply,
+    RequestHead,
+    Send,
+    Sleep,
+    Wait,
+)
 from meshware.events import OutboundEvent
 from meshware.outbound.exchange import Exchange
 from meshware.testing import TestMesh
@@ -149,6 +161,10 @@ def _words(said: object) -> Said:
             return ("failure", said.kind.value, "sent" if said.sent else "unsent")
         case Sleep():
             return ("sleep",)
+        case Mirror():
+            return ("mirror",)
+        case Wait():
+            return ("wait",)
         case Deliver():
             return ("deliver", said.info.flags, said.info.attempts)
         case Ended():

@@ -19,6 +19,7 @@ from meshware.policy.codes import (
 )
 from meshware.policy.decode import nearest
 from meshware.policy.document.virtual_service import Destination, HTTPMatchRequest, HTTPRoute
+from meshware.policy.mirror_rule import mirrored
 from meshware.policy.names import expand, is_wildcard
 from meshware.policy.validate.common import Report
 from meshware.policy.validate.grammar import bad_host, shown_labels
@@ -166,11 +167,14 @@ class _Checker:
         )
         has_ports = all(block is not None and block.port is not None for block in blocks)
         dialled = ports if has_ports else self._dialled
-        for index, entry in enumerate(route.route or ()):
-            if self._clients and bad_host(entry.destination.host, may_be_pattern=False) is None:
-                self._check_destination(
-                    f"{path}.route[{index}].destination", entry.destination, dialled
-                )
+        leads = [
+            (f"route[{index}].destination", entry.destination)
+            for index, entry in enumerate(route.route or ())
+        ]
+        leads += [(field, target) for field, target, _ in mirrored(route)]
+        for field, target in leads:
+            if self._clients and bad_host(target.host, may_be_pattern=False) is None:
+                self._check_destination(f"{path}.{field}", target, dialled)
 
     def _check_destination(
         self, path: str, target: Destination, dialled: frozenset[int] | None

@@ -18,9 +18,11 @@ from meshware.policy.names import expand, is_partial_wildcard, is_wildcard, wild
 from meshware.policy.parse import Resource
 from meshware.policy.records import is_for_mesh
 from meshware.policy.validate.common import Report
+from meshware.policy.validate.destinations import check_destination
 from meshware.policy.validate.edits import check_headers, check_rewrite
 from meshware.policy.validate.fields import SHORTEST_S, check_export_to, check_unique
 from meshware.policy.validate.grammar import bad_host, is_name
+from meshware.policy.validate.mirrors import check_mirrors
 from meshware.policy.validate.reachability import check_reachability
 from meshware.policy.validate.retries import check_retries
 from meshware.policy.validate.route_actions import check_actions, leads_somewhere
@@ -144,6 +146,7 @@ def _check_route(resource: Resource, path: str, route: HTTPRoute, report: Report
         check_headers(resource, f"{path}.route[{index}].headers", entry.headers, report)
     if leads_somewhere(route):
         _check_destinations(resource, f"{path}.route", route.route or (), report)
+        check_mirrors(resource, path, route, report)
     if route.timeout is not None and 0 < route.timeout < SHORTEST_S:
         report.error(
             resource,
@@ -163,17 +166,7 @@ def _check_destinations(
     for index, entry in enumerate(written):
         here = f"{path}[{index}].destination"
         target = entry.destination
-        wrong = bad_host(target.host, may_be_pattern=False)
-        if wrong is not None:
-            report.error(resource, f"{here}.host", f"host is {brief(target.host)!r}; {wrong}")
-        if target.subset is not None and not is_name(target.subset):
-            report.error(
-                resource,
-                f"{here}.subset",
-                f"subset is {brief(target.subset)!r}; write letters, digits and hyphens",
-            )
-        if target.port is not None and target.port.number is None:
-            report.error(resource, f"{here}.port", "port has no number; add it, or remove port")
+        check_destination(resource, here, target, report)
         number = target.port.number if target.port else None
         key = (expand(target.host, resource.namespace), target.subset or None, number)
         if seen.setdefault(key, index) != index:

@@ -1,0 +1,91 @@
+"""What goes out on the wire for a call: which headers, which target, the same in every attempt."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import TYPE_CHECKING
+
+from meshware.call import MessageEdit, RequestHead
+from meshware.ids import new_request_id
+from meshware.outbound.edits import for_call
+
+if TYPE_CHECKING:
+    from meshware.policy.routes import Target
+
+__all__ = ["Message", "message_for", "shadow_of"]
+
+
+class Message:
+    """What a route makes of a request; the arguments of `Send`.
+
+    Attributes:
+        headers: to set, in place of those of the same names.
+        edit: comes before.
+        target: path and query in place of the caller's; None: they stay.
+        authority: the Host that it goes out with.
+    """
+
+    __slots__ = ("authority", "edit", "headers", "target")
+
+    def __init__(
+        self,
+        headers: tuple[tuple[str, str], ...],
+        edit: MessageEdit | None,
+        target: str | None,
+        authority: str,
+    ) -> None:
+        self.headers = headers
+        self.edit = edit
+        self.target = target
+        self.authority = authority
+
+
+def message_for(goal: Target, head: RequestHead, rng: Random) -> Message:
+    """Return what goes out for a call, once its destination has been drawn.
+
+    Args:
+        goal: the destination, with what its route changes on the way.
+        head: the call.
+        rng: makes the id of a call that has none.
+    """
+    headers, edit, target, authority = _carried(head, rng), None, None, head.authority
+    if goal.request is not None:
+        edit = for_call(goal.request, head)
+        headers = tuple(pair for pair in headers if pair[0] not in edit.drop)
+    if goal.rewrite is not None:
+        target = goal.rewrite.target(head.target)
+        if target is not None:
+            headers += (("x-envoy-original-path", head.target),)
+        if goal.rewrite.authority is not None:
+            authority = goal.rewrite.authority
+            headers += (("host", authority),)
+    return Message(headers, edit, target, authority)
+
+
+def shadow_of(message: Message) -> Message:
+    """Return the copy of a message for a mirror: its Host says `-shadow`, before the port.
+
+    Source: Envoy, `request_mirror_policies`.
+    """
+    name, colon, port = message.authority.rpartition(":")
+    if not colon or not port.isdigit():  # an IPv6 address ends in a bracket where there is no port
+        name, colon, port = message.authority, "", ""
+    authority = f"{name}-shadow{colon}{port}"
+    headers = tuple(pair for pair in message.headers if pair[0] != "host")
+    return Message((*headers, ("host", authority)), message.edit, message.target, authority)
+
+
+def _carried(head: RequestHead, rng: Random) -> tuple[tuple[str, str], ...]:
+    """Return the headers that tie this call to the inbound one, as far as the app set none itself.
+
+    Trace context goes on unchanged: this call makes no span of its own.
+    """
+    call, present = head.call, head.headers
+    carried: list[tuple[str, str]] = []
+    if not present("x-request-id"):
+        carried.append(("x-request-id", call.request_id if call else new_request_id(rng)))
+    if call is not None and call.traceparent is not None and not present("traceparent"):
+        carried.append(("traceparent", call.traceparent))
+        if call.tracestate is not None:
+            carried.append(("tracestate", call.tracestate))
+    return tuple(carried)

@@ -1,0 +1,104 @@
+"""The exchange of a mirrored call: one attempt, whose answer nobody looks at.
+
+It goes through its cluster like any other call: it takes an endpoint, counts for and against it,
+obeys the cluster's limits, and ends in one event of its own. It is never tried again.
+
+Source: Istio, `mirror` and `mirrors`; Envoy, `request_mirror_policies`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import TYPE_CHECKING
+
+from meshware.call import Answer, Deliver, Ended, ExchangeInfo, Failure, Flag, Raise, Send
+from meshware.call import flags_text as text_of
+from meshware.events import EventSink, OutboundEvent
+from meshware.outbound.ledger import OVERFLOW, ClusterState, Lease
+from meshware.outbound.message import Message
+from meshware.outbound.outlier import status_of
+from meshware.outbound.replies import BODY_FLAG
+
+if TYPE_CHECKING:
+    from meshware.outbound.exchange import Exchange
+    from meshware.policy.clusters import Cluster
+
+__all__ = ["shadow"]
+
+
+def shadow(
+    event: OutboundEvent,
+    message: Message,
+    cluster: Cluster,
+    state: ClusterState,
+    *,
+    timeout_s: float | None,
+    monotonic: Callable[[], float],
+    rng: Random,
+    sink: EventSink,
+) -> Exchange:
+    """Return the exchange for a copy of a call.
+
+    Args:
+        event: about the copy, to be filled in.
+        message: what goes out.
+        cluster: where to.
+        state: the cluster's.
+        timeout_s: of the route, counted anew; None: no limit.
+        monotonic: seconds.
+        rng: the source of chance.
+        sink: takes the event.
+    """
+    started = monotonic()
+    lease: Lease | None = None
+    flags: list[Flag] = []
+    is_over = False
+    try:
+        taken = state.take(cluster, (), rng, started)
+        if taken is None or taken == OVERFLOW:
+            over = taken == OVERFLOW
+            flags.append(Flag.UPSTREAM_OVERFLOW if over else Flag.NO_HEALTHY_UPSTREAM)
+            event.status, is_over = 503, True
+            yield Raise(timed_out=False)
+            return
+        endpoint, lease = taken
+        event.attempts, event.endpoint = 1, endpoint.key
+        outcome = yield Send(
+            endpoint.address,
+            endpoint.port,
+            cluster.pool,
+            1,
+            timeout_s,
+            cluster.connect_timeout_s,
+            (*message.headers, ("x-envoy-attempt-count", "1")),
+            message.edit,
+            message.target,
+        )
+        if isinstance(outcome, Failure):
+            state.failed(cluster, endpoint.key, monotonic())
+            flags.append(BODY_FLAG[outcome.kind])
+            event.status, is_over = 503, True
+            yield Raise(timed_out=False)
+            return
+        if not isinstance(outcome, Answer):
+            raise TypeError(f"a Send is followed by an Answer or a Failure, not {outcome}")
+        event.status = outcome.status
+        state.answered(cluster, endpoint.key, status_of(outcome), monotonic())
+        left_s = None if timeout_s is None else max(0.0, started + timeout_s - monotonic())
+        info = ExchangeInfo("-", 1, endpoint.key, event.route)
+        ended = yield Deliver(info, left_s)
+        is_over = True
+        if isinstance(ended, Ended):
+            event.complete = ended.failure is None
+            if ended.failure is not None:
+                flags.append(BODY_FLAG[ended.failure])
+                state.failed(cluster, endpoint.key, monotonic())
+    finally:
+        if lease is not None:
+            lease.release()
+        if not is_over:
+            flags.append(Flag.DOWNSTREAM_CLOSED)
+        event.flags = text_of(flags)
+        event.duration_s = monotonic() - started
+        sink(event)
