@@ -6,7 +6,7 @@ Pure: the calls in flight and the source of chance are handed in.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -41,19 +41,33 @@ class Schedule:
 
     __slots__ = ("_heap",)
 
-    def __init__(self, endpoints: Sequence[Endpoint], rng: Random) -> None:
+    def __init__(
+        self,
+        endpoints: Sequence[Endpoint],
+        rng: Random,
+        factor: Callable[[str], float] | None = None,
+    ) -> None:
         start = int(rng.random() * len(endpoints))
         rotated = [*endpoints[start:], *endpoints[:start]]
         # The position breaks ties, so that endpoints themselves are never compared.
-        self._heap = [(1 / e.weight, position, e) for position, e in enumerate(rotated)]
+        self._heap = [
+            (1 / (e.weight if factor is None else e.weight * factor(e.key)), position, e)
+            for position, e in enumerate(rotated)
+        ]
         heapq.heapify(self._heap)
 
-    def next(self, tried: Collection[str], active: Mapping[str, int] | None) -> Endpoint:
+    def next(
+        self,
+        tried: Collection[str],
+        active: Mapping[str, int] | None,
+        factor: Callable[[str], float] | None = None,
+    ) -> Endpoint:
         """Return the endpoint whose turn it is, passing over `tried` while another is left.
 
         Args:
             tried: endpoint keys to pass over; they keep their turn.
             active: calls in flight by endpoint key; None: only the weights count.
+            factor: what an endpoint's weight is multiplied by now; None: 1 for all.
         """
         heap = self._heap
         passed = []
@@ -65,6 +79,8 @@ class Schedule:
             passed = []
         deadline, position, endpoint = heap[0]
         weight = endpoint.weight / (1 + active.get(endpoint.key, 0)) if active else endpoint.weight
+        if factor is not None:
+            weight *= factor(endpoint.key)
         heapq.heapreplace(heap, (deadline + 1 / weight, position, endpoint))
         for entry in passed:
             heapq.heappush(heap, entry)

@@ -9,6 +9,7 @@ action      the driver                            is sent
 ==========  ====================================  ==========================================
 `Send`      makes one attempt                     `Answer` at its headers, or `Failure`
 `Sleep`     waits                                 None
+`Wait`      waits to be woken, or for some time   None
 `Mirror`    sends a copy in the background        None, at once
 `Deliver`   gives the last answer to the caller   `Ended` when the body has ended
 `Reply`     answers in place of the upstream      nothing: the driver closes the generator
@@ -58,9 +59,10 @@ from meshware.call import (
 from meshware.events import EventSink, OutboundEvent
 from meshware.outbound.edits import edited, for_call
 from meshware.outbound.fault import ABORTED, happens
-from meshware.outbound.ledger import OVERFLOW, Lease, Ledger
+from meshware.outbound.ledger import OVERFLOW, Lease, Ledger, Taken
 from meshware.outbound.message import message_for, shadow_of
 from meshware.outbound.outlier import status_of
+from meshware.outbound.queue import LATE, Place, turn
 from meshware.outbound.redirect import location
 from meshware.outbound.replies import BODY_FLAG, OVERFLOWED, failure_reply, for_protocol
 from meshware.outbound.retry import backoff_s, may_repeat, wants_retry
@@ -229,6 +231,18 @@ def exchange(
         tried: list[str] = []
         may_send = True
 
+        def take(place: Place | None) -> Taken | Place:
+            return state.take(
+                cluster,
+                tried if skip_tried else (),
+                rng,
+                monotonic(),
+                hashed,
+                place=place,
+                # Envoy, `previous_priorities`: they are left out after every second attempt.
+                away_from=tried[: len(tried) // 2 * 2] if retry.spreads else (),
+            )
+
         # Copies, on their way before the first attempt so that they wait for nothing.
         for mirrored in route.mirrors:
             other = snapshot.cluster(mirrored.key)
@@ -249,22 +263,30 @@ def exchange(
         while True:
             # How long this attempt may take, and whose limit that is.
             limit, timeout_s = _limit(deadline_at, caller_at, monotonic())
-            answer: Answer | Failure
-            if not may_send or (timeout_s is not None and timeout_s <= 0):
-                answer = Failure(FailureKind.TIMEOUT, sent=False)
-            else:
+            taken: Taken = LATE
+            if may_send and (timeout_s is None or timeout_s > 0):
                 per_try_s = retry.per_try_timeout_s
                 if per_try_s is not None and (timeout_s is None or per_try_s < timeout_s):
                     limit, timeout_s = "try", per_try_s
-                taken = state.take(cluster, tried if skip_tried else (), rng, monotonic(), hashed)
-                if taken == OVERFLOW:
-                    flags.append(Flag.UPSTREAM_OVERFLOW)
-                    yield reply(503, OVERFLOWED, (("x-envoy-overloaded", "true"),))
-                    return
-                if taken is None:
-                    flags.append(Flag.NO_HEALTHY_UPSTREAM)
-                    yield reply(503, "no healthy upstream")
-                    return
+                until = None if timeout_s is None else monotonic() + timeout_s
+                first = take(None)
+                if isinstance(first, Place):  # every connection is busy
+                    taken = yield from turn(first, take, state.leave, until, monotonic)
+                    timeout_s = None if until is None else until - monotonic()
+                else:
+                    taken = first
+            answer: Answer | Failure
+            if taken == LATE:
+                answer = Failure(FailureKind.TIMEOUT, sent=False)
+            elif taken == OVERFLOW:
+                flags.append(Flag.UPSTREAM_OVERFLOW)
+                yield reply(503, OVERFLOWED, (("x-envoy-overloaded", "true"),))
+                return
+            elif taken is None:
+                flags.append(Flag.NO_HEALTHY_UPSTREAM)
+                yield reply(503, "no healthy upstream")
+                return
+            else:
                 endpoint, lease = taken
                 tried.append(endpoint.key)
                 event.attempts += 1

@@ -16,24 +16,39 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from random import Random
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Union
 
 from meshware.outbound.balance import Schedule, pick_least_loaded
+from meshware.outbound.levels import choose_group, choose_level, loads
 from meshware.outbound.outlier import OutlierState
+from meshware.outbound.queue import Place, Queue
 
 if TYPE_CHECKING:
     from meshware.policy.clusters import Cluster, Endpoint
     from meshware.policy.hash_table import HashTable
+    from meshware.policy.warmup import WarmupRule
 
-__all__ = ["OVERFLOW", "ClusterState", "Lease", "Ledger"]
+__all__ = ["OVERFLOW", "ClusterState", "Lease", "Ledger", "Taken"]
 
 OVERFLOW: Final = "overflow"
 """In place of an endpoint: one more request would be over the limit."""
 
 
+_GRAINS = 10_000  # in which a hash chooses among levels
+
 _RETRY = ""  # stands for a retry among the keys of endpoints that are given back
+
+
+class _Wish(NamedTuple):
+    """What one attempt asks of the balancers; see `ClusterState.take`."""
+
+    tried: Collection[str]
+    rng: Random
+    now: float
+    hashed: int | None
+    away_from: Collection[str]
 
 
 class Lease:
@@ -42,33 +57,42 @@ class Lease:
     `release` may be called anywhere, any number of times.
     """
 
-    __slots__ = ("_key", "_returned")
+    __slots__ = ("_key", "_queue", "_returned")
 
-    def __init__(self, key: str, returned: deque[str]) -> None:
+    def __init__(self, key: str, returned: deque[str], queue: Queue | None = None) -> None:
         self._key: str | None = key
         self._returned = returned
+        self._queue = queue  # of those who may wait for this to be given back
 
     def release(self) -> None:
         """Give the endpoint back; takes no lock."""
         key, self._key = self._key, None
         if key is not None:
             self._returned.append(key)
+            if self._queue is not None:
+                self._queue.call()
+
+
+Taken = Union["tuple[Endpoint, Lease]", Literal["overflow", "late"], None]
+"""What came of asking for an endpoint."""
 
 
 class ClusterState:
-    """Calls in flight by endpoint, who is ejected, and the schedule of the balancers that have one.
+    """Calls in flight by endpoint, who waits, who is ejected, and the schedules of the balancers.
 
-    The schedule is that of weighted and round-robin balancers.
+    Schedules are those of weighted and round-robin balancers, one for each locality.
     """
 
     __slots__ = (
         "_active",
         "_lock",
+        "_met",
+        "_met_at",
         "_outlier",
+        "_queue",
         "_retries",
         "_returned",
-        "_schedule",
-        "_scheduled",
+        "_schedules",
     )
 
     def __init__(self) -> None:
@@ -76,9 +100,11 @@ class ClusterState:
         self._active: dict[str, int] = {}
         self._returned: deque[str] = deque()
         self._retries = 0
+        self._queue = Queue()
         self._outlier = OutlierState()
-        self._schedule: Schedule | None = None
-        self._scheduled: tuple[Endpoint, ...] = ()
+        self._schedules: dict[tuple[int, int], tuple[tuple[Endpoint, ...], Schedule]] = {}
+        self._met: tuple[Endpoint, ...] = ()
+        self._met_at: dict[str, float] = {}
 
     def take(
         self,
@@ -87,10 +113,14 @@ class ClusterState:
         rng: Random,
         now: float,
         hashed: int | None = None,
-    ) -> tuple[Endpoint, Lease] | Literal["overflow"] | None:
+        *,
+        place: Place | None = None,
+        away_from: Collection[str] = (),
+    ) -> Taken | Place:
         """Choose an endpoint and hold it; None when there is none, or all are ejected.
 
-        OVERFLOW: as many requests are under way as policy allows.
+        OVERFLOW: as many requests are under way, or wait, as policy allows. A `Place`: every
+        connection is busy; ask again with the place when it has been called, or `leave` it.
 
         Args:
             cluster: whose endpoints to choose from.
@@ -98,35 +128,36 @@ class ClusterState:
             rng: the source of chance.
             now: monotonic seconds.
             hashed: of what keeps the caller at one endpoint; None: nothing does.
+            place: the one that was called.
+            away_from: keys of endpoints whose levels to leave out while another is left.
         """
-        endpoints = cluster.endpoints
-        out: frozenset[str] = frozenset()
-        if not endpoints:
+        if not cluster.endpoints:
             return None
+        limits = cluster.limits
         with self._lock:
             self._fold()
-            limit = cluster.limits.requests
-            if limit is not None and sum(self._active.values()) >= limit:
+            if place is not None:
+                self._queue.come()
+            if limits.requests is not None and sum(self._active.values()) >= limits.requests:
                 return OVERFLOW
-            if cluster.outlier is not None:
-                out = self._outlier.ejected(cluster.keys, cluster.outlier, now)
-                if out:
-                    endpoints = tuple([e for e in endpoints if e.key not in out])
-                    if not endpoints:
-                        return None
-            if len(endpoints) == 1:
-                endpoint = endpoints[0]
-            elif cluster.table is not None and hashed is not None:
-                endpoint = _belonging(cluster.table, hashed, out, tried)
-            elif cluster.hash is not None or cluster.balance == "RANDOM":
-                # Envoy: where there is no key to hash any will do; weights do not count.
-                endpoint = rng.choice(_untried(endpoints, tried))
-            elif cluster.balance == "LEAST_REQUEST" and not cluster.is_weighted:
-                endpoint = pick_least_loaded(_untried(endpoints, tried), self._active, rng)
-            else:
-                endpoint = self._next(cluster, endpoints, tried, rng)
+            endpoint = self._choose(cluster, _Wish(tried, rng, now, hashed, away_from))
+            if endpoint is None:
+                return None
+            if limits.connections is not None and self._is_busy(limits.connections, endpoint):
+                if limits.pending is not None and self._queue.length >= limits.pending:
+                    return OVERFLOW
+                waits = self._queue.enter(is_again=place is not None)
+                self._fold()
+                if self._is_busy(limits.connections, endpoint):
+                    return waits
+                self._queue.leave(waits)  # something was given back just now
             self._active[endpoint.key] = self._active.get(endpoint.key, 0) + 1
-        return endpoint, Lease(endpoint.key, self._returned)
+        queue = self._queue if limits.connections is not None else None
+        return endpoint, Lease(endpoint.key, self._returned, queue)
+
+    def leave(self, place: Place) -> None:
+        """Give up a place in the queue that nobody came back with; takes no lock."""
+        self._queue.leave(place)
 
     def retry(self, cluster: Cluster) -> Lease | None:
         """Hold a retry, from its decision to its outcome; None: there are as many as may be."""
@@ -180,24 +211,88 @@ class ClusterState:
         with self._lock:
             return self._outlier.ejected(cluster.keys, cluster.outlier, now)
 
-    def _next(
+    def _is_busy(self, connections: int, endpoint: Endpoint) -> bool:
+        """Say whether a request must wait for a connection; whoever was called comes first.
+
+        Envoy: an endpoint without any connection may always have one.
+        """
+        active = self._active
+        return endpoint.key in active and sum(active.values()) + self._queue.reserved >= connections
+
+    def _choose(self, cluster: Cluster, wish: _Wish) -> Endpoint | None:
+        """Choose by level and locality where there are any, then by the balancer. Locked."""
+        out: frozenset[str] = frozenset()
+        rule, levels, hashed = cluster.outlier, cluster.levels, wish.hashed
+        if levels is None:
+            if rule is not None:
+                out = self._outlier.ejected(cluster.keys, rule, wish.now)
+            if cluster.table is not None and hashed is not None:
+                return _belonging(cluster.table, hashed, out, wish.tried)
+            endpoints = _without(cluster.endpoints, out)
+            return self._balanced(cluster, endpoints, wish, is_weighted=cluster.is_weighted)
+        if rule is not None:
+            out = self._outlier.out(cluster.keys, rule, wish.now)
+        avoided = [n for n, e in enumerate(levels) if not e.keys.isdisjoint(wish.away_from)]
+        shares = loads(levels, out, rule.min_health_percent if rule else 0, avoided)
+        drawn = wish.rng.random() if hashed is None else hashed % _GRAINS / _GRAINS
+        chosen = choose_level(shares, drawn)
+        if chosen is None:
+            return None
+        level = levels[chosen]
+        if shares[chosen][1]:
+            out = frozenset()  # panic
+        if level.table is not None and hashed is not None:
+            return _belonging(level.table, hashed, out, wish.tried)
+        index = choose_group(level, out, wish.rng.random())
+        if index is None:
+            return None
+        group = level.groups[index]
+        endpoints = _without(group.endpoints, out)
+        return self._balanced(
+            cluster, endpoints, wish, is_weighted=group.is_weighted, turns=(chosen, index)
+        )
+
+    def _balanced(
         self,
         cluster: Cluster,
         endpoints: tuple[Endpoint, ...],
-        tried: Collection[str],
-        rng: Random,
-    ) -> Endpoint:
+        wish: _Wish,
+        *,
+        is_weighted: bool,
+        turns: tuple[int, int] = (0, 0),
+    ) -> Endpoint | None:
+        """Have the balancer choose among endpoints of a locality. Locked."""
+        if len(endpoints) <= 1:
+            return endpoints[0] if endpoints else None
+        rng, tried = wish.rng, wish.tried
+        if cluster.hash is not None or cluster.balance == "RANDOM":
+            # Envoy: where there is no key to hash any will do; weights do not count.
+            return rng.choice(_untried(endpoints, tried))
+        factor = self._warming(cluster, cluster.warmup, wish.now) if cluster.warmup else None
+        if cluster.balance == "LEAST_REQUEST" and not is_weighted and factor is None:
+            return pick_least_loaded(_untried(endpoints, tried), self._active, rng)
+        kept = self._schedules.get(turns)
         # Anew for other endpoints: one that comes back would have all its missed turns at once.
-        if self._schedule is None or (
-            self._scheduled is not endpoints and self._scheduled != endpoints
-        ):
-            self._schedule = Schedule(endpoints, rng)
-            self._scheduled = endpoints
+        if kept is None or (kept[0] is not endpoints and kept[0] != endpoints):
+            kept = self._schedules[turns] = (endpoints, Schedule(endpoints, rng, factor))
         active = self._active if cluster.balance == "LEAST_REQUEST" else None
-        return self._schedule.next(tried, active)
+        return kept[1].next(tried, active, factor)
+
+    def _warming(
+        self, cluster: Cluster, rule: WarmupRule, now: float
+    ) -> Callable[[str], float] | None:
+        """Return what new endpoints' weights are multiplied by; None: nobody is new. Locked."""
+        if self._met is not cluster.endpoints:
+            self._met = cluster.endpoints
+            self._met_at = {key: self._met_at.get(key, now) for key in cluster.keys}
+        met_at = self._met_at
+        if all(now - at >= rule.seconds for at in met_at.values()):
+            return None
+        return lambda key: rule.factor(now - met_at[key])
 
     def _fold(self) -> None:
         """Take returned leases off the numbers. The lock is held."""
+        self._queue.fold()
         returned, active = self._returned, self._active
         while returned:
             key = returned.popleft()
@@ -213,12 +308,14 @@ class ClusterState:
 
 def _belonging(
     table: HashTable, hashed: int, out: frozenset[str], tried: Collection[str]
-) -> Endpoint:
-    """Return the endpoint that a hash belongs to, one of those that are not out."""
+) -> Endpoint | None:
+    """Return the endpoint that a hash belongs to, one of those that are not out; None: all are."""
     found = table.find(hashed, out.union(tried) if tried else out)
-    found = found or table.find(hashed, out)  # all were tried: the first again
-    assert found is not None, "somebody is not out"
-    return found
+    return found or table.find(hashed, out)  # all were tried: the first again
+
+
+def _without(endpoints: tuple[Endpoint, ...], out: frozenset[str]) -> tuple[Endpoint, ...]:
+    return tuple([e for e in endpoints if e.key not in out]) if out else endpoints
 
 
 def _untried(endpoints: tuple[Endpoint, ...], tried: Collection[str]) -> tuple[Endpoint, ...]:

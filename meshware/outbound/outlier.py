@@ -122,14 +122,18 @@ class OutlierState:
 
     def ejected(self, endpoints: Collection[str], rule: OutlierRule, now: float) -> frozenset[str]:
         """Return the keys of the endpoints that are out now; none while there is panic."""
-        self._sweep(rule, now)
-        if len(self._records) > 2 * len(endpoints):  # those that are no endpoints any more
-            self._records = {k: r for k, r in self._records.items() if k in endpoints}
-        out = self._out(endpoints)
+        out = self.out(endpoints, rule, now)
         if not out:
             return out
         healthy_percent = 100 * (len(endpoints) - len(out)) / len(endpoints)
         return frozenset() if healthy_percent < rule.min_health_percent else out
+
+    def out(self, endpoints: Collection[str], rule: OutlierRule, now: float) -> frozenset[str]:
+        """Return the keys of the endpoints that are out now, panic or not."""
+        self._sweep(rule, now)
+        if len(self._records) > 2 * len(endpoints):  # those that are no endpoints any more
+            self._records = {k: r for k, r in self._records.items() if k in endpoints}
+        return self._out(endpoints)
 
     def _out(self, endpoints: Collection[str]) -> frozenset[str]:
         records = self._records

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 from meshware.call import Answer, Deliver, Ended, ExchangeInfo, Failure, Flag, Raise, Send
 from meshware.call import flags_text as text_of
 from meshware.events import EventSink, OutboundEvent
-from meshware.outbound.ledger import OVERFLOW, ClusterState, Lease
+from meshware.outbound.ledger import OVERFLOW, ClusterState, Lease, Taken
 from meshware.outbound.message import Message
 from meshware.outbound.outlier import status_of
+from meshware.outbound.queue import LATE, Place, turn
 from meshware.outbound.replies import BODY_FLAG
 
 if TYPE_CHECKING:
@@ -25,6 +26,12 @@ if TYPE_CHECKING:
     from meshware.policy.clusters import Cluster
 
 __all__ = ["shadow"]
+
+_REFUSED = {
+    None: Flag.NO_HEALTHY_UPSTREAM,
+    OVERFLOW: Flag.UPSTREAM_OVERFLOW,
+    LATE: Flag.UPSTREAM_TIMEOUT,
+}
 
 
 def shadow(
@@ -55,10 +62,16 @@ def shadow(
     flags: list[Flag] = []
     is_over = False
     try:
-        taken = state.take(cluster, (), rng, started)
-        if taken is None or taken == OVERFLOW:
-            over = taken == OVERFLOW
-            flags.append(Flag.UPSTREAM_OVERFLOW if over else Flag.NO_HEALTHY_UPSTREAM)
+        until = None if timeout_s is None else started + timeout_s
+
+        def take(place: Place | None) -> Taken | Place:
+            return state.take(cluster, (), rng, monotonic(), place=place)
+
+        taken = take(None)
+        if isinstance(taken, Place):
+            taken = yield from turn(taken, take, state.leave, until, monotonic)
+        if not isinstance(taken, tuple):
+            flags.append(_REFUSED[taken])
             event.status, is_over = 503, True
             yield Raise(timed_out=False)
             return
@@ -69,7 +82,7 @@ def shadow(
             endpoint.port,
             cluster.pool,
             1,
-            timeout_s,
+            None if until is None else until - monotonic(),
             cluster.connect_timeout_s,
             (*message.headers, ("x-envoy-attempt-count", "1")),
             message.edit,
@@ -85,7 +98,7 @@ def shadow(
             raise TypeError(f"a Send is followed by an Answer or a Failure, not {outcome}")
         event.status = outcome.status
         state.answered(cluster, endpoint.key, status_of(outcome), monotonic())
-        left_s = None if timeout_s is None else max(0.0, started + timeout_s - monotonic())
+        left_s = None if until is None else max(0.0, until - monotonic())
         info = ExchangeInfo("-", 1, endpoint.key, event.route)
         ended = yield Deliver(info, left_s)
         is_over = True

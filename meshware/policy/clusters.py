@@ -6,7 +6,7 @@ Everything with a default gets it here; the types are what `outbound.ledger` rea
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 from meshware.policy.document.destination_rule import (
@@ -19,9 +19,11 @@ from meshware.policy.hash_rule import HashRule, compile_hash
 from meshware.policy.hash_table import HashTable, build_table
 from meshware.policy.labels import selects
 from meshware.policy.limits import Limits, compile_limits
+from meshware.policy.locality import Level, Located, levels_of
 from meshware.policy.outlier_rule import OutlierRule, compile_outlier
 from meshware.policy.record_types import EndpointRecord
 from meshware.policy.view import View
+from meshware.policy.warmup import WarmupRule, compile_warmup
 
 __all__ = [
     "Balance",
@@ -62,6 +64,8 @@ class Cluster:
     outlier: OutlierRule | None  # None: nobody is ejected
     hash: HashRule | None  # None: calls are not kept at one endpoint
     table: HashTable | None
+    warmup: WarmupRule | None = None  # None: new endpoints get their whole share at once
+    levels: tuple[Level, ...] | None = None  # None: it does not matter where endpoints are
 
 
 def cluster_name(key: ClusterKey) -> str:
@@ -84,12 +88,26 @@ def compile_cluster(view: View, key: ClusterKey) -> Cluster | None:
     policy = _effective(rule, subset, port)
     labels = subset.labels if subset is not None else None
     name = str(port)
-    endpoints = tuple(
-        _endpoint(record, record.ports[name])
+    located = [
+        Located(_endpoint(record, record.ports[name]), record.locality or "", record.labels or {})
         for record in view.endpoints(service)
         if name in record.ports and (not labels or selects(labels, record.labels or {}))
+    ]
+    balancer = policy.load_balancer
+    hashing = compile_hash(balancer.consistent_hash if balancer else None)
+    levels = levels_of(
+        located,
+        (balancer.locality_lb_setting if balancer else None) or view.mesh.locality_lb_setting,
+        fails_over=policy.outlier_detection is not None,
+        locality=view.client.locality,
+        labels=view.client.labels,
     )
-    hashing = compile_hash(policy.load_balancer.consistent_hash if policy.load_balancer else None)
+    if levels is not None:
+        reachable = frozenset[str]().union(*(level.keys for level in levels))
+        located = [each for each in located if each.endpoint.key in reachable]
+        if hashing is not None:
+            levels = tuple(_with_table(level, hashing) for level in levels)
+    endpoints = tuple(each.endpoint for each in located)
     return Cluster(
         name=cluster_name(key),
         pool=f"{host}:{port}",
@@ -102,7 +120,23 @@ def compile_cluster(view: View, key: ClusterKey) -> Cluster | None:
         outlier=compile_outlier(policy.outlier_detection),
         hash=hashing,
         table=build_table(hashing, endpoints) if hashing and len(endpoints) > 1 else None,
+        warmup=compile_warmup(balancer),
+        levels=levels,
     )
+
+
+_SCALE = 1000  # of the whole weights that a share of a level is turned into
+
+
+def _with_table(level: Level, hashing: HashRule) -> Level:
+    """Give a level the table in which a hash finds an endpoint, by its locality's share too."""
+    weighted = []
+    for group in level.groups:
+        total = sum(endpoint.weight for endpoint in group.endpoints)
+        for endpoint in group.endpoints:
+            weight = max(1, round(_SCALE * group.weight * endpoint.weight / total))
+            weighted.append(endpoint._replace(weight=weight))
+    return replace(level, table=build_table(hashing, weighted))
 
 
 def _endpoint(record: EndpointRecord, number: int) -> Endpoint:

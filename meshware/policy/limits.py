@@ -30,6 +30,8 @@ class Limits:
     requests: int | None
     retries: int | None
     budget: Budget | None  # in place of `retries`
+    connections: int | None = None  # of HTTP/1.1, so requests under way; more of them wait
+    pending: int | None = None  # requests that wait
 
 
 _NONE = Limits(None, None, None)
@@ -38,12 +40,15 @@ _NONE = Limits(None, None, None)
 def compile_limits(pool: ConnectionPoolSettings | None, budget: RetryBudget | None) -> Limits:
     """Return the limits of a cluster."""
     http = pool.http if pool is not None else None
-    if http is None and budget is None:
+    tcp = pool.tcp if pool is not None else None
+    if http is None and tcp is None and budget is None:
         return _NONE
     return Limits(
         requests=(http.http2_max_requests if http else None) or None,
         retries=(http.max_retries if http else None) or None,
         budget=_budget(budget),
+        connections=(tcp.max_connections if tcp else None) or None,
+        pending=(http.http1_max_pending_requests if http else None) or None,
     )
 
 

@@ -27,6 +27,7 @@ from __future__ import annotations
 from typing import Literal
 
 from meshware.policy.document.common import Document, Labels
+from meshware.policy.document.destination_rule import LocalityLbSetting
 from meshware.policy.document.virtual_service import HTTPRetry
 from meshware.policy.paths import Normalization
 
@@ -60,6 +61,7 @@ class MeshRecord(Document, frozen=True):
     normalization: Normalization | None = None  # None: decide strictly, leave the app's path alone
     connect_timeout_s: float = 10.0  # Istio MeshConfig.connectTimeout
     default_retry: HTTPRetry | None = None
+    locality_lb_setting: LocalityLbSetting | None = None
 
 
 class PortRecord(Document, frozen=True):
@@ -145,4 +147,5 @@ class WorkloadRecord(Document, frozen=True):
     service_account: str | None = None
     address: str | None = None
     ports: dict[str, int] | None = None  # name -> number
+    locality: str | None = None
     authorization: tuple[str, ...] = ()  # keys of the AuthorizationPolicies that select it

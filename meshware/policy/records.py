@@ -88,6 +88,7 @@ def _mesh(resources: Sequence[Resource]) -> MeshRecord:
         "normalization": spec.path_normalization and _normalization(spec),
         "connect_timeout_s": spec.connect_timeout,
         "default_retry": spec.default_http_retry_policy,
+        "locality_lb_setting": spec.locality_lb_setting,
     }
     return MeshRecord(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
 
@@ -334,6 +335,7 @@ def _workload(
         service_account=entry.service_account,
         address=entry.address,
         ports=entry.ports,
+        locality=entry.locality,
         authorization=tuple(
             f"authz/{policy.namespace}/{policy.name}"
             for policy in policies

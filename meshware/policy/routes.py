@@ -63,6 +63,7 @@ class RetryRule:
     statuses: frozenset[int]
     backoff_s: float  # the base of the jitter, not a minimum
     skip_tried: bool | None  # None: policy says nothing; yes, but for endpoints found by a hash
+    spreads: bool = False  # from the third attempt on, to other levels than those tried
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +265,7 @@ def _compile_retry(rule: HTTPRetry) -> RetryRule:
         statuses=statuses,
         backoff_s=rule.backoff or DEFAULT_BACKOFF_S,
         skip_tried=rule.retry_ignore_previous_hosts,
+        spreads=bool(rule.retry_remote_localities),
     )
 
 

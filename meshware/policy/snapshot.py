@@ -115,7 +115,12 @@ class Snapshot:
         self.generation = generation
         workload = _workload(records, client)
         if workload is not None:
-            client = Client(namespace=client.namespace, name=client.name, labels=workload.labels)
+            client = Client(
+                namespace=client.namespace,
+                name=client.name,
+                labels=workload.labels,
+                locality=workload.locality,
+            )
         self.client = client
         self._common: Common = {}
         seen = View(records, client, self._common)

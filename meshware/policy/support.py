@@ -81,7 +81,12 @@ def _port_policy(root: str) -> dict[str, Support]:
     """Return the table of what a traffic policy says of a single port too."""
     return {
         root: _done(),
-        f"{root}.loadBalancer": _later(),
+        f"{root}.loadBalancer": _done(),
+        f"{root}.loadBalancer.localityLbSetting": _done(
+            "among the localities of a level the next one is drawn; Envoy takes turns"
+        ),
+        f"{root}.loadBalancer.warmup": _done("from when this process first met the endpoint"),
+        f"{root}.loadBalancer.warmupDurationSecs": _done("older word for warmup"),
         f"{root}.loadBalancer.consistentHash": _done(
             "without its key a call goes to any endpoint; a retry stays at the endpoint unless "
             "retryIgnorePreviousHosts is true"
@@ -96,6 +101,12 @@ def _port_policy(root: str) -> dict[str, Support]:
         ),
         f"{root}.connectionPool": _later(),
         f"{root}.connectionPool.tcp.connectTimeout": _done(),
+        f"{root}.connectionPool.tcp.maxConnections": _differs(
+            "counts requests under way, each with its connection; idle connections do not count"
+        ),
+        f"{root}.connectionPool.http.http1MaxPendingRequests": _differs(
+            "requests wait only for maxConnections, never for a connection to be made"
+        ),
         f"{root}.connectionPool.http.http2MaxRequests": _done(
             "requests under way in one process, their bodies included, of HTTP/1.1 too"
         ),
@@ -117,7 +128,7 @@ def _workload(root: str) -> dict[str, Support]:
         root: _done(),
         f"{root}.address": _done("an IP address; Unix sockets are not supported yet"),
         f"{root}.network": _later(),
-        f"{root}.locality": _differs("kept; without `localityLbSetting` it changes nothing"),
+        f"{root}.locality": _done(),
         f"{root}.serviceAccount": _differs("kept; it is verified once identities are there"),
     }
 
@@ -140,7 +151,7 @@ SUPPORT: Mapping[str, Support] = MappingProxyType(
         f"{_ROUTE}.retries": _differs(
             "what is not safe to repeat, by its method or a ServicePolicy, is sent at most once"
         ),
-        f"{_ROUTE}.retries.retryRemoteLocalities": _later(),
+        f"{_ROUTE}.retries.retryRemoteLocalities": _done(),
         f"{_ROUTE}.retries.retryIgnorePreviousHosts": _differs(
             "an endpoint that was tried is met again only when no other is left"
         ),
@@ -214,7 +225,7 @@ SUPPORT: Mapping[str, Support] = MappingProxyType(
         ),
         "MeshConfig.spec.connectTimeout": _done(),
         "MeshConfig.spec.defaultHttpRetryPolicy": _done(),
-        "MeshConfig.spec.defaultHttpRetryPolicy.retryRemoteLocalities": _later(),
+        "MeshConfig.spec.localityLbSetting": _done(),
         "MeshConfig.spec.defaultServiceExportTo": _done(),
         "MeshConfig.spec.defaultVirtualServiceExportTo": _done(),
         "MeshConfig.spec.defaultDestinationRuleExportTo": _done(),

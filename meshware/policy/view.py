@@ -46,6 +46,7 @@ class Client:
     namespace: str = "default"
     name: str | None = None  # None: MESH_WORKLOAD is not set
     labels: Mapping[str, str] = field(default_factory=dict)
+    locality: str | None = None  # region/zone/subzone
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Literal
 
 from meshware.policy.document.common import Document, Duration
+from meshware.policy.document.destination_rule import LocalityLbSetting
 from meshware.policy.document.virtual_service import HTTPRetry
 
 __all__ = [
@@ -122,6 +123,7 @@ class MeshConfigSpec(Document, frozen=True):
     outbound_traffic_policy: MeshOutboundTrafficPolicy | None = None
     connect_timeout: Duration | None = None
     default_http_retry_policy: HTTPRetry | None = None
+    locality_lb_setting: LocalityLbSetting | None = None
     default_service_export_to: tuple[str, ...] | None = None
     default_virtual_service_export_to: tuple[str, ...] | None = None
     default_destination_rule_export_to: tuple[str, ...] | None = None

@@ -7,7 +7,7 @@ from meshware.policy.document.destination_rule import (
     ClientTLSSettings,
     ConnectionPoolSettings,
     DestinationRuleSpec,
-    HTTPSettings,
+    LoadBalancerSettings,
     PortTrafficPolicy,
     RetryBudget,
     Subset,
@@ -24,6 +24,7 @@ from meshware.policy.validate.fields import (
 )
 from meshware.policy.validate.grammar import bad_host, is_name
 from meshware.policy.validate.load_balancer import check_load_balancer
+from meshware.policy.validate.locality import check_locality, check_warmup
 from meshware.policy.validate.outlier import check_outlier
 from meshware.policy.yaml12 import brief
 
@@ -56,7 +57,15 @@ def check_destination_rule(resource: Resource, report: Report) -> None:
     _check_policy(resource, "spec.trafficPolicy", spec.traffic_policy, report)
     seen: dict[str, str] = {}
     for index, subset in enumerate(spec.subsets or ()):
-        _check_subset(resource, f"spec.subsets[{index}]", subset, seen, report)
+        here = f"spec.subsets[{index}]"
+        _check_subset(resource, here, subset, seen, report)
+        _check_policy(
+            resource,
+            f"{here}.trafficPolicy",
+            subset.traffic_policy,
+            report,
+            wider=spec.traffic_policy,
+        )
     check_export_to(resource, spec.export_to, report)
     _check_selector(resource, spec, report)
 
@@ -81,7 +90,6 @@ def _check_subset(
             SUSPICIOUS,
         )
     check_labels(resource, f"{path}.labels", subset.labels, report)
-    _check_policy(resource, f"{path}.trafficPolicy", subset.traffic_policy, report)
 
 
 def _check_selector(resource: Resource, spec: DestinationRuleSpec, report: Report) -> None:
@@ -100,7 +108,12 @@ def _check_selector(resource: Resource, spec: DestinationRuleSpec, report: Repor
 
 
 def _check_policy(
-    resource: Resource, path: str, policy: TrafficPolicy | None, report: Report
+    resource: Resource,
+    path: str,
+    policy: TrafficPolicy | None,
+    report: Report,
+    *,
+    wider: TrafficPolicy | None = None,
 ) -> None:
     if policy is None:
         return
@@ -109,7 +122,8 @@ def _check_policy(
     _check_pool(resource, f"{path}.connectionPool", policy.connection_pool, report)
     _check_tls(resource, f"{path}.tls", policy.tls, report)
     check_outlier(resource, f"{path}.outlierDetection", policy.outlier_detection, report)
-    check_load_balancer(resource, f"{path}.loadBalancer", policy.load_balancer, report)
+    ejects = any(each and each.outlier_detection is not None for each in (policy, wider))
+    _check_balancer(resource, path, policy.load_balancer, report, ejects=ejects)
     _check_budget(resource, f"{path}.retryBudget", policy.retry_budget, report)
     seen: dict[int, int] = {}
     for index, entry in enumerate(policy.port_level_settings or ()):
@@ -128,7 +142,8 @@ def _check_policy(
         _check_pool(resource, f"{here}.connectionPool", entry.connection_pool, report)
         _check_tls(resource, f"{here}.tls", entry.tls, report)
         check_outlier(resource, f"{here}.outlierDetection", entry.outlier_detection, report)
-        check_load_balancer(resource, f"{here}.loadBalancer", entry.load_balancer, report)
+        ejects = entry.outlier_detection is not None
+        _check_balancer(resource, here, entry.load_balancer, report, ejects=ejects)
         _check_reset(resource, here, policy, entry, report)
 
 
@@ -152,24 +167,48 @@ def _check_reset(
         )
 
 
-_COUNTS = {"http2_max_requests": "http2MaxRequests", "max_retries": "maxRetries"}
+def _check_balancer(
+    resource: Resource,
+    path: str,
+    balancer: LoadBalancerSettings | None,
+    report: Report,
+    *,
+    ejects: bool,
+) -> None:
+    if balancer is None:
+        return
+    here = f"{path}.loadBalancer"
+    check_load_balancer(resource, here, balancer, report)
+    check_warmup(resource, here, balancer, report)
+    check_locality(
+        resource,
+        f"{here}.localityLbSetting",
+        balancer.locality_lb_setting,
+        report,
+        ejects=ejects,
+    )
 
 
-def _check_counts(resource: Resource, path: str, http: HTTPSettings | None, report: Report) -> None:
-    for attribute, name in _COUNTS.items():
-        value = getattr(http, attribute) if http is not None else None
-        if value is None or value > 0:
-            continue
-        if value < 0:
-            report.error(resource, f"{path}.{name}", f"{name} is {value}; write a number above 0")
-            continue
-        report.warning(
-            resource,
-            f"{path}.{name}",
-            f"{name} 0 counts as not written, which is no limit; write 1 for the least, or remove "
-            "it",
-            SUSPICIOUS,
-        )
+_HTTP_COUNTS = {
+    "http1_max_pending_requests": "http1MaxPendingRequests",
+    "http2_max_requests": "http2MaxRequests",
+    "max_retries": "maxRetries",
+}
+
+
+def _check_count(resource: Resource, path: str, value: int | None, report: Report) -> None:
+    name = path.rpartition(".")[2]
+    if value is None or value > 0:
+        return
+    if value < 0:
+        report.error(resource, path, f"{name} is {value}; write a number above 0")
+        return
+    report.warning(
+        resource,
+        path,
+        f"{name} 0 counts as not written, which is no limit; write 1 for the least, or remove it",
+        SUSPICIOUS,
+    )
 
 
 def _check_budget(
@@ -191,8 +230,19 @@ def _check_pool(
         return
     if pool == ConnectionPoolSettings():
         report.error(resource, path, "connectionPool is empty; add a field to it, or remove it")
-    _check_counts(resource, f"{path}.http", pool.http, report)
+    for attribute, name in _HTTP_COUNTS.items() if pool.http is not None else ():
+        _check_count(resource, f"{path}.http.{name}", getattr(pool.http, attribute), report)
+    pending = pool.http.http1_max_pending_requests if pool.http is not None else None
+    if pending and not (pool.tcp is not None and pool.tcp.max_connections):
+        report.warning(
+            resource,
+            f"{path}.http.http1MaxPendingRequests",
+            "requests wait only for a connection, of which there are as many as it takes; write "
+            "tcp.maxConnections too",
+            SUSPICIOUS,
+        )
     if pool.tcp is not None:
+        _check_count(resource, f"{path}.tcp.maxConnections", pool.tcp.max_connections, report)
         check_duration(
             resource,
             f"{path}.tcp.connectTimeout",

@@ -12,6 +12,7 @@ from meshware.policy.codes import DUPLICATE
 from meshware.policy.document.mesh_config import MeshConfigSpec
 from meshware.policy.parse import Resource
 from meshware.policy.validate.common import Report
+from meshware.policy.validate.locality import check_locality
 from meshware.policy.yaml12 import brief
 
 __all__ = [
@@ -55,6 +56,8 @@ def check_mesh_config(resource: Resource, report: Report) -> None:
         report.error(
             resource, "spec.connectTimeout", "connectTimeout is too short; write at least 1ms"
         )
+    setting = spec.locality_lb_setting
+    check_locality(resource, "spec.localityLbSetting", setting, report, ejects=True)
     for field, written in (
         ("spec.defaultServiceExportTo", spec.default_service_export_to),
         ("spec.defaultVirtualServiceExportTo", spec.default_virtual_service_export_to),
