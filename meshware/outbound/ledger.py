@@ -216,13 +216,18 @@ class ClusterState:
 
         Envoy: an endpoint without any connection may always have one.
         """
-        active = self._active
-        return endpoint.key in active and sum(active.values()) + self._queue.reserved >= connections
+        active, reserved = self._active, self._queue.reserved
+        if endpoint.key not in active and not reserved:
+            return False
+        return sum(active.values()) + reserved >= connections
 
     def _choose(self, cluster: Cluster, wish: _Wish) -> Endpoint | None:
         """Choose by level and locality where there are any, then by the balancer. Locked."""
         out: frozenset[str] = frozenset()
         rule, levels, hashed = cluster.outlier, cluster.levels, wish.hashed
+        if cluster.warmup is not None and self._met is not cluster.endpoints:
+            self._met = cluster.endpoints
+            self._met_at = {key: self._met_at.get(key, wish.now) for key in cluster.keys}
         if levels is None:
             if rule is not None:
                 out = self._outlier.ejected(cluster.keys, rule, wish.now)
@@ -268,7 +273,7 @@ class ClusterState:
         if cluster.hash is not None or cluster.balance == "RANDOM":
             # Envoy: where there is no key to hash any will do; weights do not count.
             return rng.choice(_untried(endpoints, tried))
-        factor = self._warming(cluster, cluster.warmup, wish.now) if cluster.warmup else None
+        factor = self._warming(cluster.warmup, wish.now) if cluster.warmup else None
         if cluster.balance == "LEAST_REQUEST" and not is_weighted and factor is None:
             return pick_least_loaded(_untried(endpoints, tried), self._active, rng)
         kept = self._schedules.get(turns)
@@ -278,13 +283,8 @@ class ClusterState:
         active = self._active if cluster.balance == "LEAST_REQUEST" else None
         return kept[1].next(tried, active, factor)
 
-    def _warming(
-        self, cluster: Cluster, rule: WarmupRule, now: float
-    ) -> Callable[[str], float] | None:
+    def _warming(self, rule: WarmupRule, now: float) -> Callable[[str], float] | None:
         """Return what new endpoints' weights are multiplied by; None: nobody is new. Locked."""
-        if self._met is not cluster.endpoints:
-            self._met = cluster.endpoints
-            self._met_at = {key: self._met_at.get(key, now) for key in cluster.keys}
         met_at = self._met_at
         if all(now - at >= rule.seconds for at in met_at.values()):
             return None
