@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
+from meshware.policy.delegates import delegates_of, flattened, is_delegate
 from meshware.policy.document.authorization_policy import AuthorizationPolicySpec
 from meshware.policy.document.common import Document, Labels, WorkloadSelector
 from meshware.policy.document.destination_rule import DestinationRuleSpec
@@ -202,6 +203,7 @@ def _clients(resources: Sequence[Resource]) -> dict[str, Document]:
     vs_default = default_export(resources, "default_virtual_service_export_to")
     dr_default = default_export(resources, "default_destination_rule_export_to")
 
+    delegates = delegates_of(resources)
     records: dict[str, Document] = {}
     index: dict[str, list[Candidate]] = defaultdict(list)
     sidecars: list[SidecarEntry] = []
@@ -209,8 +211,9 @@ def _clients(resources: Sequence[Resource]) -> dict[str, Document]:
         spec, namespace, name = resource.spec, resource.namespace, resource.name
         selector: Labels | None = None
         if isinstance(spec, VirtualServiceSpec):
-            if not is_for_mesh(spec):
-                continue  # only for gateways: no client here reads it
+            if not is_for_mesh(spec) or is_delegate(spec):
+                continue  # only for gateways, or for other VirtualServices: no client reads it
+            spec = flattened(spec, namespace, delegates)
             prefix, hosts, export_to, default = "vs", spec.hosts or (), spec.export_to, vs_default
         elif isinstance(spec, DestinationRuleSpec):
             prefix, hosts, export_to, default = "dr", (spec.host,), spec.export_to, dr_default

@@ -146,7 +146,7 @@ SUPPORT: Mapping[str, Support] = MappingProxyType(
         f"{_ROUTE}.redirect.redirectCode": _differs(
             "301, 302, 303, 307 and 308; of others Istio makes a route that does nothing"
         ),
-        f"{_ROUTE}.delegate": _later(),
+        f"{_ROUTE}.delegate": _done(),
         f"{_ROUTE}.rewrite.uriRegexRewrite": _later(),
         f"{_ROUTE}.retries": _differs(
             "what is not safe to repeat, by its method or a ServicePolicy, is sent at most once"

@@ -9,6 +9,7 @@ from meshware.policy.problems import Problem
 from meshware.policy.validate.authorization_policy import check_authorization_policy
 from meshware.policy.validate.authorization_selectors import check_authorization_selectors
 from meshware.policy.validate.common import Report
+from meshware.policy.validate.delegates import check_delegates
 from meshware.policy.validate.destination_rule import check_destination_rule
 from meshware.policy.validate.duplicates import check_duplicates
 from meshware.policy.validate.mesh_config import check_mesh_config, check_mesh_configs
@@ -39,6 +40,7 @@ _TOGETHER: tuple[Callable[[Sequence[Resource], Report], None], ...] = (
     check_mesh_configs,
     check_authorization_selectors,
     check_service_policies,
+    check_delegates,
     check_networking,
 )
 

@@ -36,6 +36,8 @@ def check_reachability(resource: Resource, spec: VirtualServiceSpec, report: Rep
     earlier = _Earlier()
     for index, route in enumerate(spec.http or ()):
         path = f"spec.http[{index}]"
+        if route.delegate is not None:
+            continue  # what it leaves over depends on its delegate
         blocks = route.match or (HTTPMatchRequest(),)
         if not all(_is_for_mesh(block, spec) for block in blocks):
             continue  # in part for gateways only: what is left for whom is not worth a guess

@@ -26,8 +26,13 @@ from meshware.policy.yaml12 import brief
 
 __all__ = ["check_actions", "leads_somewhere"]
 
-_ENDS = ("route", "redirect", "direct_response")
-_NAMES = {"route": "route", "redirect": "redirect", "direct_response": "directResponse"}
+_ENDS = ("route", "redirect", "direct_response", "delegate")
+_NAMES = {
+    "route": "route",
+    "redirect": "redirect",
+    "direct_response": "directResponse",
+    "delegate": "delegate",
+}
 _ONLY_WITH_ROUTE = {
     "rewrite": "rewrite",
     "fault": "fault",
@@ -44,7 +49,7 @@ _PATH = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*")
 
 def leads_somewhere(route: HTTPRoute) -> bool:
     """Say whether a route has destinations, and no answer of its own."""
-    return route.redirect is None and route.direct_response is None
+    return route.redirect is None and route.direct_response is None and route.delegate is None
 
 
 def check_actions(resource: Resource, path: str, route: HTTPRoute, report: Report) -> None:
@@ -53,7 +58,12 @@ def check_actions(resource: Resource, path: str, route: HTTPRoute, report: Repor
     if len(ends) > 1:
         names = " and ".join(_NAMES[end] for end in ends)
         report.error(resource, path, f"{names} stand in one route; keep one of them")
-    if not leads_somewhere(route):
+    if route.delegate is not None:
+        if not route.delegate.name:
+            report.error(
+                resource, f"{path}.delegate", "delegate has no name; add that of a VirtualService"
+            )
+    elif not leads_somewhere(route):
         end = _NAMES[ends[-1]]
         for field, name in _ONLY_WITH_ROUTE.items():
             if getattr(route, field) is None:

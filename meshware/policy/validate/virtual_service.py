@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from meshware.policy.codes import DUPLICATE, NOT_APPLICABLE, SUSPICIOUS
+from meshware.policy.delegates import is_delegate
 from meshware.policy.document.virtual_service import (
     HTTPRoute,
     HTTPRouteDestination,
@@ -18,6 +19,7 @@ from meshware.policy.names import expand, is_partial_wildcard, is_wildcard, wild
 from meshware.policy.parse import Resource
 from meshware.policy.records import is_for_mesh
 from meshware.policy.validate.common import Report
+from meshware.policy.validate.delegates import check_delegate_alone
 from meshware.policy.validate.destinations import check_destination
 from meshware.policy.validate.edits import check_headers, check_rewrite
 from meshware.policy.validate.fields import SHORTEST_S, check_export_to, check_unique
@@ -40,6 +42,8 @@ def check_virtual_service(resource: Resource, report: Report) -> None:
     spec = resource.spec
     if not isinstance(spec, VirtualServiceSpec):
         return
+    if is_delegate(spec):
+        check_delegate_alone(resource, spec, report)
     _check_hosts(resource, spec, report)
     _check_gateways(resource, "spec.gateways", spec.gateways, report)
     if not is_for_mesh(spec):
@@ -68,13 +72,6 @@ def check_virtual_service(resource: Resource, report: Report) -> None:
 
 
 def _check_hosts(resource: Resource, spec: VirtualServiceSpec, report: Report) -> None:
-    if not spec.hosts:
-        report.error(
-            resource,
-            "spec.hosts",
-            "hosts is missing; add the host that callers dial (a VirtualService without hosts is "
-            "a delegate, which is not supported yet)",
-        )
     seen: dict[str, str] = {}
     good: list[tuple[str, str]] = []
     for index, written in enumerate(spec.hosts or ()):

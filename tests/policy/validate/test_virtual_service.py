@@ -49,15 +49,12 @@ def test_a_good_virtual_service_has_no_problem(spec):
     assert found(spec) == []
 
 
-HOSTS = "spec.hosts"
 ONE = "spec.hosts[0]"
 
 
 @pytest.mark.parametrize(
     ("hosts", "field", "message"),
     [
-        (None, HOSTS, "add the host that callers dial"),
-        ([], HOSTS, "add the host that callers dial"),
         ([""], ONE, "write a host such as reviews"),
         (["*"], ONE, "for gateways only"),
         (["reviews:9080"], ONE, "without its port: reviews"),
