@@ -17,7 +17,16 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 from typing import Literal
 
-from meshware.policy.regex_syntax import Alternatives, At, Chars, Node, Repeat, Sequence, parse
+from meshware.policy.regex_syntax import (
+    Alternatives,
+    At,
+    Chars,
+    Group,
+    Node,
+    Repeat,
+    Sequence,
+    parse,
+)
 
 __all__ = ["Automaton"]
 
@@ -176,6 +185,8 @@ class Automaton:
             case At(place):
                 self._has_assertions = True
                 return self._add(_Assert(place, then))
+            case Group(item):
+                return self._emit(item, then)
             case Repeat(item, least, most):
                 return self._emit_repeat(item, least, most, then)
 
@@ -221,6 +232,6 @@ def _boundaries(tree: Node) -> list[int]:
                 found.update((10, 11))
             case Sequence(items) | Alternatives(items):
                 todo += items
-            case Repeat(item, _, _):
+            case Repeat(item) | Group(item):
                 todo.append(item)
     return sorted(found)

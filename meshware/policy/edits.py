@@ -21,6 +21,7 @@ from meshware.policy.document.virtual_service import (
     Headers,
     HTTPRewrite,
 )
+from meshware.policy.regex_replace import Replacer, compile_replacer
 
 __all__ = [
     "HeaderEdit",
@@ -65,17 +66,25 @@ class HeaderEdit:
 
 @dataclass(frozen=True, slots=True)
 class Rewrite:
-    """A change of path and Host. Source: Istio HTTPRewrite; Envoy `prefix_rewrite`."""
+    """A change of path and Host.
+
+    Source: Istio HTTPRewrite; Envoy `prefix_rewrite`, `regex_rewrite`.
+    """
 
     uri: str | None
     prefix: int | None  # how many characters of the path `uri` replaces; None: all of them
     authority: str | None
+    regex: Replacer | None = None  # in place of `uri`
 
     def target(self, target: str) -> str | None:
         """Return the new path with the old query; None: the path stays."""
+        path, mark, query = target.partition("?")
+        if self.regex is not None:
+            path = self.regex.replace(path)
+            slash = "" if path.startswith("/") else "/"  # without one it is no path
+            return f"{slash}{path}{mark}{query}"
         if self.uri is None:
             return None
-        path, mark, query = target.partition("?")
         rest = "" if self.prefix is None else path[self.prefix :]
         return f"{self.uri}{rest}{mark}{query}"
 
@@ -193,11 +202,13 @@ def compile_rewrite(
         authority: the Host to go out with, from wherever it comes.
     """
     path = rewrite.uri if rewrite is not None else None
-    if path is None and authority is None:
+    regex = rewrite.uri_regex_rewrite if rewrite is not None else None
+    if path is None and regex is None and authority is None:
         return None
+    replacer = compile_replacer(regex.match or "", regex.rewrite or "") if regex else None
     prefix: int | None = 1
     if uri is not None and (uri.exact is not None or uri.regex is not None):
         prefix = None
     elif uri is not None and uri.prefix is not None:
         prefix = len(uri.prefix)
-    return Rewrite(path or None, prefix, authority)
+    return Rewrite(path or None, prefix, authority, replacer)

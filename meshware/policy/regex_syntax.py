@@ -4,8 +4,7 @@ Istio's regular expressions are RE2's: no lookaround, no backreference, no posse
 group, so that they can be matched in time linear in the text. A pattern is taken or refused here,
 with or without google-re2 installed, and the reason says what to write instead.
 
-Only *whether* a text matches is asked, so greedy and lazy repetition are the same, groups only
-hold things together, and their names are skipped. Differs from RE2: scripts (`\p{Greek}`) and
+The names of groups are skipped: nobody refers to them. Differs from RE2: scripts (`\p{Greek}`) and
 single bytes (`\C`) are refused; general categories (`\p{L}`, `\pN`) are taken.
 
 Source: RE2, `re2/parse.cc` and the syntax page.
@@ -25,6 +24,7 @@ __all__ = [
     "Alternatives",
     "At",
     "Chars",
+    "Group",
     "Node",
     "Ranges",
     "Repeat",
@@ -105,6 +105,15 @@ class Repeat:
     item: Node
     least: int
     most: int | None
+    is_lazy: bool = False  # as seldom as it goes, in place of as often
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """What the item matched is asked for by this number, from 1."""
+
+    item: Node
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +123,7 @@ class At:
     place: str
 
 
-Node = Chars | Sequence | Alternatives | Repeat | At
+Node = Chars | Sequence | Alternatives | Repeat | Group | At
 
 
 def parse(pattern: str) -> Node:
@@ -150,6 +159,8 @@ def _size(node: Node) -> int:
             return sum(map(_size, items)) + len(items)
         case Repeat(item, least, most):
             return (_size(item) + 1) * max(least, most or 0, 1)
+        case Group(item):
+            return _size(item)
 
 
 def _repeated(node: Node) -> int:
@@ -159,6 +170,8 @@ def _repeated(node: Node) -> int:
             return max(map(_repeated, items), default=1)
         case Repeat(item, least, most):
             return _repeated(item) * max(least if most is None else most, 1)
+        case Group(item):
+            return _repeated(item)
         case _:
             return 1
 
@@ -170,6 +183,7 @@ class _Parser:
         self.pattern = pattern
         self.at = 0
         self.flags: frozenset[str] = frozenset()
+        self.groups = 0
 
     # --- structure ----------------------------------------------------------------------------
 
@@ -200,14 +214,14 @@ class _Parser:
 
     def _repeat(self, item: Node, counts: tuple[int, int | None], operator: str) -> Node:
         least, most = counts
-        self._take("?")  # lazy: no difference to whether it matches
+        is_lazy = self._take("?") != ("U" in self.flags)
         follows = self.at
         if self._repetition() is not None:
             second = self.pattern[follows : self.at]
             if second == "+":
                 raise ValueError("possessive repetition is not part of RE2; write it without `+`")
             raise ValueError(f"`{operator}{second}` repeats a repetition; put it into a group")
-        node = Repeat(item, least, most)
+        node = Repeat(item, least, most, is_lazy)
         if _repeated(node) > _MOST_REPEATED:
             raise ValueError(f"it repeats something more than {_MOST_REPEATED} times")
         return node
@@ -260,13 +274,17 @@ class _Parser:
     def _group(self, depth: int) -> Node | None:
         """Read behind a `(`; None for flags that hold from here on."""
         outer = self.flags
-        if self._take("?") and not self._name() and not self._flags():
+        number: int | None = None
+        if not self._take("?") or self._name():
+            self.groups += 1
+            number = self.groups
+        elif not self._flags():
             return None
         node = self.alternatives(depth + 1)
         if not self._take(")"):
             raise ValueError("a group is not closed; write `)`, or `\\(` for the character")
         self.flags = outer
-        return node
+        return node if number is None else Group(node, number)
 
     def _name(self) -> bool:
         """Read `P<name>` or `<name>` behind `(?`."""

@@ -147,7 +147,7 @@ SUPPORT: Mapping[str, Support] = MappingProxyType(
             "301, 302, 303, 307 and 308; of others Istio makes a route that does nothing"
         ),
         f"{_ROUTE}.delegate": _done(),
-        f"{_ROUTE}.rewrite.uriRegexRewrite": _later(),
+        f"{_ROUTE}.rewrite.uriRegexRewrite": _done("a result without a leading slash gets one"),
         f"{_ROUTE}.retries": _differs(
             "what is not safe to repeat, by its method or a ServicePolicy, is sent at most once"
         ),

@@ -56,3 +56,18 @@ def test_a_delayed_and_aborted_call_reaches_nobody(driver):
         assert (response.status, body) == (418, b"fault filter abort")
         assert (response.info.flags, response.info.attempts) == ("FI", 0)
         assert it.requests == 0
+
+
+@every_driver
+def test_a_path_is_rewritten_by_a_regular_expression(driver):
+    """Its query stays, and what does not match stays as it is."""
+    rule = (
+        "rewrite: {uriRegexRewrite: {match: '^/service/([^/]+)(/.*)$', "
+        "rewrite: '\\2/instance/\\1'}}"
+    )
+    with staged(driver, route(rule), scripts=[[[http()]]]) as it:
+        it.client.call("GET", "http://orders/service/foo/v1%2Fapi?a=/service/b/c")
+        it.client.call("GET", "http://orders/other?x=y")
+        first, second = it.upstream.requests
+        assert first.target == "/v1%2Fapi/instance/foo?a=/service/b/c"
+        assert second.target == "/other?x=y"

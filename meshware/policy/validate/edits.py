@@ -14,9 +14,11 @@ from meshware.policy.document.virtual_service import (
     Headers,
     HTTPMatchRequest,
     HTTPRewrite,
+    RegexRewrite,
 )
 from meshware.policy.edits import parse_value
 from meshware.policy.parse import Resource
+from meshware.policy.regex_replace import compile_replacer
 from meshware.policy.validate.authorization_values import is_token
 from meshware.policy.validate.common import Report
 from meshware.policy.yaml12 import brief
@@ -32,6 +34,7 @@ _VALUE = re.compile(r"[\t\x20-\x7e]*")
 # RFC 3986: what a Host header may hold, and what stands in a path with its query.
 _AUTHORITY = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=%\[\]:-]+")
 _PATH = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*")
+_REWRITE = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:@%/-]|\\[0-9])*")
 
 
 def is_authority(text: str) -> bool:
@@ -115,8 +118,12 @@ def check_rewrite(
     """Report a rewrite that leads to a malformed request, or to another than it seems."""
     if rewrite is None:
         return
-    if not rewrite.uri and not rewrite.authority:
-        report.error(resource, path, "rewrite changes nothing; write uri, authority or both")
+    if not rewrite.uri and not rewrite.authority and rewrite.uri_regex_rewrite is None:
+        report.error(
+            resource, path, "rewrite changes nothing; write uri, uriRegexRewrite or authority"
+        )
+    if rewrite.uri_regex_rewrite is not None:
+        _check_regex_rewrite(resource, path, rewrite, rewrite.uri_regex_rewrite, report)
     if rewrite.authority and not is_authority(rewrite.authority):
         report.error(
             resource,
@@ -157,3 +164,38 @@ def check_rewrite(
         else:
             continue
         return
+
+
+def _check_regex_rewrite(
+    resource: Resource, path: str, rewrite: HTTPRewrite, regex: RegexRewrite, report: Report
+) -> None:
+    here = f"{path}.uriRegexRewrite"
+    if rewrite.uri:
+        report.error(
+            resource, f"{path}.uri", "uri and uriRegexRewrite are both set; keep one of them"
+        )
+    if not regex.match:
+        report.error(resource, f"{here}.match", "match is missing; write a regular expression")
+        return
+    if regex.rewrite is None:
+        report.error(
+            resource, f"{here}.rewrite", "rewrite is missing; write it, '' to remove what matches"
+        )
+        return
+    try:
+        compile_replacer(regex.match, "")
+    except ValueError as error:
+        report.error(resource, f"{here}.match", f"match cannot be used: {error}")
+        return
+    try:
+        compile_replacer(regex.match, regex.rewrite)
+    except ValueError as error:
+        report.error(resource, f"{here}.rewrite", f"rewrite cannot be used: {error}")
+        return
+    if not _REWRITE.fullmatch(regex.rewrite):
+        report.error(
+            resource,
+            f"{here}.rewrite",
+            f"rewrite is {brief(regex.rewrite)!r}; write what may stand in a path, "
+            "percent-encoded and without query",
+        )

@@ -80,3 +80,29 @@ def test_what_is_most_likely_a_slip_is_told(route, words):
     [(severity, _, message)] = found(route)
     assert severity == "warning"
     assert words in message
+
+
+@pytest.mark.parametrize(
+    ("rewrite", "field", "words"),
+    [
+        ({"uriRegexRewrite": {"match": "/a(.*)", "rewrite": r"/b\1"}}, None, ""),
+        ({"uriRegexRewrite": {"match": "/a", "rewrite": ""}}, None, ""),
+        ({"uriRegexRewrite": {"rewrite": "/b"}}, "match", "match is missing"),
+        ({"uriRegexRewrite": {"match": "/a"}}, "rewrite", "rewrite is missing"),
+        ({"uriRegexRewrite": {"match": "(", "rewrite": "/b"}}, "match", "not closed"),
+        ({"uriRegexRewrite": {"match": "a", "rewrite": r"\1"}}, "rewrite", "has no group"),
+        ({"uriRegexRewrite": {"match": "a", "rewrite": "/b c"}}, "rewrite", "percent-encoded"),
+        ({"uriRegexRewrite": {"match": "a", "rewrite": "/b?c"}}, "rewrite", "without query"),
+        ({"uriRegexRewrite": {"match": "a", "rewrite": "/b"}, "uri": "/c"}, None, "both set"),
+    ],
+)
+def test_a_rewrite_by_regular_expression(rewrite, field, words):
+    """Both parts are there, and fit."""
+    told = problems(service(), routes({**to(), "rewrite": rewrite}))
+    if not words:
+        assert told == []
+        return
+    [problem] = told
+    base = "spec.http[0].rewrite."
+    assert problem.field == base + (f"uriRegexRewrite.{field}" if field else "uri")
+    assert words in problem.message
