@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from meshware.asgi.head import Message, Receive, Scope, Send, inbound_head, route_of
-from meshware.call import Call, Flag, bind_call, unbind_call
+from meshware.call import Call, Flag, MessageEdit, bind_call, unbind_call
 from meshware.inbound.head import RouteOf
 from meshware.inbound.passage import Admission, Denial
 from meshware.runtime.mesh import Mesh
@@ -73,6 +73,8 @@ class MeshMiddleware:
             if kind in ("http.response.start", "websocket.http.response.start"):
                 status = message["status"]
                 has_trailers = message.get("trailers", False)
+                if admission.response is not None:
+                    message = _edited(message, admission.response)
             elif kind == "websocket.accept":
                 status = 101
             elif kind == "websocket.close" and not status:
@@ -102,6 +104,17 @@ class MeshMiddleware:
                 unbind_call(token)
             except ValueError:
                 pass  # an unfinished call that garbage collection ends has another context
+
+
+def _edited(message: Message, edit: MessageEdit) -> Message:
+    """Return the start of a response with its headers changed."""
+    kept = [
+        (name, value)
+        for name, value in message.get("headers", ())
+        if name.lower().decode("latin-1") not in edit.drop
+    ]
+    added = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in edit.append]
+    return {**message, "headers": kept + added}
 
 
 def _is_last(message: Message, has_trailers: bool) -> bool:
@@ -139,7 +152,7 @@ def _edit(scope: Scope, admission: Admission) -> None:
 async def _refuse(denial: Denial, scope: Scope, send: Send) -> None:
     """Answer in the app's place, without having read anything of the body."""
     body = denial.body.encode()
-    headers = [(name.encode(), value.encode()) for name, value in denial.headers]
+    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in denial.headers]
     headers.append((b"content-length", str(len(body)).encode()))
     kind = "http.response"
     if scope["type"] == "websocket":

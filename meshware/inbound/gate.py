@@ -9,7 +9,8 @@ steps *is* the security property:
 2. The request can mean one thing only; else 400.
 3. Its path is normalised into every path that it may mean; 400 when it cannot be.
 4. DENY rules, then ALLOW rules; else 403.
-5. The app is called, with what untrusted callers must not say removed from the headers, and with
+5. Browsers that ask what pages of another origin may do are answered.
+6. The app is called, with what untrusted callers must not say removed from the headers, and with
    the call in context.
 
 The answer is an `Admission` (call the app) or a `Denial` (answer so, without having read the
@@ -24,11 +25,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from meshware.call import Call
+from meshware.call import Call, MessageEdit, RequestHead
 from meshware.events import EventSink
 from meshware.inbound.authz import Verdict, decide
+from meshware.inbound.cors import is_preflight, preflight, response_edit
 from meshware.inbound.head import InboundHead
-from meshware.inbound.passage import Admission, Denial, Teller
+from meshware.inbound.passage import Admission, Answered, Denial, Teller
 from meshware.inbound.trace import read_request_id, read_trace
 from meshware.inbound.wellformed import complaint, split_target
 from meshware.policy.inbound_facts import Facts
@@ -136,11 +138,27 @@ class Gate:
         verdict = decide(rules, facts, means, partly)
         if not verdict.is_allowed:
             return self._deny(asked, 403, verdict.details, verdict)
-        return self._admit(asked, verdict, rewritten)
+        edit: MessageEdit | None = None
+        cors = snapshot.inbound.cors
+        if cors is not None and head.headers("origin"):
+            rule = cors.pick(_as_routed(asked, facts.authority), head.port)
+            if rule is not None and is_preflight(head.method, head.headers):
+                answer = preflight(rule, head.headers)
+                if answer is not None:
+                    return self._answer(asked, answer, verdict)
+            if rule is not None:
+                edit = response_edit(rule, head.headers)
+        return self._admit(asked, verdict, rewritten, edit)
 
     # --- the two answers ----------------------------------------------------------------------
 
-    def _admit(self, asked: _Question, verdict: Verdict, rewritten: str | None) -> Admission:
+    def _admit(
+        self,
+        asked: _Question,
+        verdict: Verdict,
+        rewritten: str | None,
+        edit: MessageEdit | None,
+    ) -> Admission:
         head, request_id = asked.head, asked.request_id
         remove: tuple[str, ...] = ()
         for name in head.names:
@@ -173,6 +191,25 @@ class Gate:
             remove=remove,
             add=add,
             path=rewritten,
+            response=edit,
+        )
+
+    def _answer(
+        self, asked: _Question, headers: tuple[tuple[str, str], ...], verdict: Verdict
+    ) -> Answered:
+        return Answered(
+            teller=self._teller,
+            head=asked.head,
+            started_at=asked.started_at,
+            generation=asked.generation,
+            request_id=asked.request_id or self._new_request_id(),
+            reason="cors_preflight",
+            policy=verdict.policy,
+            rule=verdict.rule,
+            candidates=asked.candidates,
+            status=200,
+            body="",
+            headers=headers,
         )
 
     def _deny(
@@ -192,6 +229,23 @@ class Gate:
             body=_BODIES[status],
             headers=(*_TEXT, ("retry-after", "1")) if status == 503 else _TEXT,
         )
+
+
+def _as_routed(asked: _Question, authority: str) -> RequestHead:
+    """Return a request as the routes of its service look at one."""
+    head = asked.head
+    mark, query = ("", "") if head.target is None else head.target.partition("?")[1:]
+    host, colon, port = authority.rpartition(":")
+    return RequestHead(
+        method=head.method,
+        scheme=head.scheme,
+        host=host if colon and port.isdigit() else authority,
+        port=head.port or 0,
+        authority=authority,
+        target=f"{asked.candidates[0]}{mark}{query}",
+        headers=head.headers,
+        replayable=False,
+    )
 
 
 # A refusal says little to the caller; its reason is for the log.

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from meshware.call import Call, Flag, flags_text
+from meshware.call import Call, Flag, MessageEdit, flags_text
 from meshware.events import EventSink, InboundEvent
 from meshware.inbound.head import InboundHead
 from meshware.inbound.wellformed import split_target
 from meshware.policy.paths import decoded, encoded
 
-__all__ = ["Admission", "Denial", "Passage", "Teller"]
+__all__ = ["Admission", "Answered", "Denial", "Passage", "Teller"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Passage:
         head = self.head
         head.route_of.settle()
         hosts = head.headers("host")
-        is_refused = isinstance(self, Denial)
+        is_refused = isinstance(self, Denial) and not isinstance(self, Answered)
         event = InboundEvent(
             method=head.method,
             host=hosts[0] if hosts else "",
@@ -81,6 +81,7 @@ class Admission(Passage):
     remove: tuple[str, ...]  # headers that the app must not see, in lower case
     add: tuple[tuple[str, str], ...]  # headers that it must see, with their values
     path: str | None  # encoded; replaces the one received, where MeshConfig normalises
+    response: MessageEdit | None = None  # of the response's headers
 
     @property
     def app_path(self) -> str | None:
@@ -95,3 +96,8 @@ class Denial(Passage):
     status: int
     body: str
     headers: tuple[tuple[str, str], ...]
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Answered(Denial):
+    """The call is not refused, and the app need not be called all the same; this is the answer."""

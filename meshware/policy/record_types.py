@@ -41,6 +41,7 @@ __all__ = [
     "MeshRecord",
     "PartialWildcards",
     "PortRecord",
+    "ServedHost",
     "ServiceClaim",
     "ServiceRecord",
     "SidecarEntry",
@@ -140,6 +141,14 @@ class SidecarIndex(Document, frozen=True):
     sidecars: tuple[SidecarEntry, ...] = ()
 
 
+class ServedHost(Document, frozen=True):
+    """A service that a workload is behind; `ports` maps the service's port to the workload's."""
+
+    host: str
+    namespace: str
+    ports: dict[str, int]  # JSON has string keys
+
+
 class WorkloadRecord(Document, frozen=True):
     """What applies inbound to one workload."""
 
@@ -148,4 +157,5 @@ class WorkloadRecord(Document, frozen=True):
     address: str | None = None
     ports: dict[str, int] | None = None  # name -> number
     locality: str | None = None
+    serves: tuple[ServedHost, ...] = ()  # empty where no VirtualService has a corsPolicy
     authorization: tuple[str, ...] = ()  # keys of the AuthorizationPolicies that select it

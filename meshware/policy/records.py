@@ -8,7 +8,7 @@ pure and deterministic: the same resources give the same bytes, in whatever orde
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -37,6 +37,7 @@ from meshware.policy.record_types import (
     MeshRecord,
     PartialWildcards,
     PortRecord,
+    ServedHost,
     ServiceClaim,
     ServiceRecord,
     SidecarEntry,
@@ -161,12 +162,7 @@ def _endpoints(
     return tuple(
         EndpointRecord(
             address=entry.address,
-            ports={
-                str(port.number): (entry.ports or {}).get(port.name)
-                or port.target_port
-                or port.number
-                for port in spec.ports or ()
-            },
+            ports={str(port.number): _own_port(port, entry) for port in spec.ports or ()},
             labels=dict(labels) or None,
             # Istio leaves an absent weight at 0, which Envoy reads as 1.
             weight=entry.weight or 1,
@@ -318,18 +314,29 @@ def _workloads(resources: Sequence[Resource], root_namespace: str) -> dict[str, 
         f"authz/{policy.namespace}/{policy.name}": policy.spec for policy in policies
     }
     # Entries after groups: where both bear one name, the entry, being concrete, holds.
+    # Who is behind which service matters to browsers alone, and costs each with each.
+    has_cors = any(
+        route.cors_policy is not None
+        for resource in resources
+        if isinstance(resource.spec, VirtualServiceSpec)
+        for route in resource.spec.http or ()
+    )
+    services = [r for r in resources if has_cors and isinstance(r.spec, ServiceEntrySpec)]
     kinds: tuple[type[Document], ...] = (WorkloadGroupSpec, WorkloadEntrySpec)
     for kind in kinds:
         for resource in resources:
             if isinstance(resource.spec, kind):
                 records[f"workload/{resource.namespace}/{resource.name}"] = _workload(
-                    resource, policies, root_namespace
+                    resource, policies, services, root_namespace
                 )
     return records
 
 
 def _workload(
-    resource: Resource, policies: Sequence[Resource], root_namespace: str
+    resource: Resource,
+    policies: Sequence[Resource],
+    services: Sequence[Resource],
+    root_namespace: str,
 ) -> WorkloadRecord:
     labels = labels_of(resource)
     entry = _entry(resource.spec)
@@ -339,6 +346,7 @@ def _workload(
         address=entry.address,
         ports=entry.ports,
         locality=entry.locality,
+        serves=tuple(_served(resource, entry, services)),
         authorization=tuple(
             f"authz/{policy.namespace}/{policy.name}"
             for policy in policies
@@ -347,6 +355,32 @@ def _workload(
             and selects(_match_labels(policy.spec.selector), labels)
         ),
     )
+
+
+def _served(
+    resource: Resource, entry: WorkloadEntrySpec, services: Sequence[Resource]
+) -> Iterator[ServedHost]:
+    """Yield the hosts behind which a workload is: chosen by labels, or listed by its address."""
+    for service in services:
+        spec = service.spec
+        assert isinstance(spec, ServiceEntrySpec)
+        own: WorkloadEntrySpec | None = None
+        if spec.workload_selector is not None:
+            if service.namespace == resource.namespace and selects(
+                spec.workload_selector.labels, labels_of(resource)
+            ):
+                own = entry
+        elif entry.address:
+            own = next((e for e in spec.endpoints or () if e.address == entry.address), None)
+        if own is not None:
+            ports = {str(port.number): _own_port(port, own) for port in spec.ports or ()}
+            for host in spec.hosts:
+                full = expand(host, service.namespace)
+                yield ServedHost(host=full, namespace=service.namespace, ports=ports)
+
+
+def _own_port(port: ServicePort, entry: WorkloadEntrySpec) -> int:
+    return (entry.ports or {}).get(port.name) or port.target_port or port.number
 
 
 def _entry(spec: Document) -> WorkloadEntrySpec:

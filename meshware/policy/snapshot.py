@@ -18,6 +18,7 @@ import msgspec
 
 from meshware.errors import PolicyError
 from meshware.policy.clusters import Cluster, ClusterKey, cluster_name, compile_cluster
+from meshware.policy.cors_rule import CorsTable, compile_cors_table
 from meshware.policy.document.authorization_policy import AuthorizationPolicySpec
 from meshware.policy.file import Records
 from meshware.policy.inbound_rules import InboundRules, NamedPolicy, compile_inbound
@@ -43,6 +44,7 @@ class InboundView:
     address: str | None = None  # of a WorkloadEntry
     ports: tuple[int, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
+    cors: CorsTable | None = None  # None: nothing is said about origins
 
 
 class _Missing(Enum):
@@ -128,6 +130,7 @@ class Snapshot:
         self.outbound_mode: Literal["ALLOW_ANY", "REGISTRY_ONLY"] = seen.outbound_mode
         keys = workload.authorization if workload is not None else ()
         self._inbound_rests_on = tuple((key, records.digest(key)) for key in keys)
+        self._cors_rests_on: Mapping[str, Digest] = {}
         self.inbound = None if workload is None else self._compile_inbound(workload, previous)
         known_at = workload.address if workload is not None else None
         self.own_address = known_at or f"{client.namespace}/{client.name}"
@@ -182,12 +185,38 @@ class Snapshot:
             rules = previous.inbound.rules
         else:
             rules = compile_inbound([_policy(self._records, key) for key in workload.authorization])
+        cors, self._cors_rests_on = self._compile_cors(workload, previous)
         return InboundView(
             rules=rules,
+            cors=cors,
             address=workload.address,
             ports=tuple(sorted((workload.ports or {}).values())),
             labels=workload.labels,
         )
+
+    def _compile_cors(
+        self, workload: WorkloadRecord, previous: Snapshot | None
+    ) -> tuple[CorsTable | None, Mapping[str, Digest]]:
+        """Compile what browsers are told, or take it over when none of its records changed."""
+        if not workload.serves:
+            return None, {}
+        if previous is not None and previous.inbound is not None and previous._cors_rests_on:
+            before = previous._cors_rests_on
+            if all(self._records.digest(key) == digest for key, digest in before.items()):
+                return previous.inbound.cors, before
+        own = f"workload/{self.client.namespace}/{self.client.name}"
+        rests_on: dict[str, Digest] = {own: self._records.digest(own)}
+        views: dict[str, View] = {}
+
+        def view_of(namespace: str) -> View:
+            return views.setdefault(
+                namespace, View(self._records, Client(namespace=namespace), self._common)
+            )
+
+        table = compile_cors_table(view_of, workload.serves, self.mesh.root_namespace)
+        for seen in views.values():
+            rests_on.update(seen.rests_on)
+        return table, rests_on
 
     def _compiled(
         self,

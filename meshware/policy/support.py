@@ -159,7 +159,11 @@ SUPPORT: Mapping[str, Support] = MappingProxyType(
         f"{_ROUTE}.fault.abort.http2Error": _never("Istio does not carry it out either"),
         f"{_ROUTE}.mirror": _done(_MIRRORS),
         f"{_ROUTE}.mirrors": _done(_MIRRORS),
-        f"{_ROUTE}.corsPolicy": _later(),
+        f"{_ROUTE}.corsPolicy": _differs(
+            "the destination answers, behind its authorization rules, where a sidecar of the "
+            "caller would; only VirtualServices of the service's own or the root namespace count, "
+            "and rules with sourceLabels or sourceNamespace are passed over"
+        ),
         f"{_ROUTE}.headers": _done(_COMMANDS),
         f"{_ROUTE}.route[].headers": _done(_COMMANDS),
         # --- DestinationRule ---

@@ -19,7 +19,7 @@ from meshware.errors import SettingsError
 from meshware.events import Event, OutboundEvent
 from meshware.inbound.gate import Gate
 from meshware.inbound.head import InboundHead
-from meshware.inbound.passage import Admission
+from meshware.inbound.passage import Admission, Answered
 from meshware.inbound.wellformed import split_target
 from meshware.outbound.exchange import exchange
 from meshware.outbound.ledger import Ledger
@@ -196,7 +196,7 @@ class Explainer:
                 port=port,
             )
         )
-        is_let_in = isinstance(admitted, Admission)
+        is_let_in = isinstance(admitted, Admission | Answered)
         status = 200 if isinstance(admitted, Admission) else admitted.status
         return InboundAnswer(
             verdict="allow" if is_let_in else _VERDICTS.get(status, "deny"),

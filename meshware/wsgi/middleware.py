@@ -60,7 +60,7 @@ class MeshMiddleware:
     ) -> Iterable[bytes]:
         bind_call(admission.call)
         _edit(environ, admission)
-        watched = _Watched(start_response, admission.call)
+        watched = _Watched(start_response, admission)
         try:
             result = self.app(environ, watched)
         except Exception:
@@ -78,16 +78,22 @@ class MeshMiddleware:
 class _Watched:
     """A `start_response` that notes the status, and the route while the framework knows it."""
 
-    __slots__ = ("_call", "_start_response", "status")
+    __slots__ = ("_call", "_edit", "_start_response", "status")
 
-    def __init__(self, start_response: StartResponse, call: Call) -> None:
+    def __init__(self, start_response: StartResponse, admission: Admission) -> None:
         self._start_response = start_response
-        self._call = call
+        self._call = admission.call
+        self._edit = admission.response
         self.status = 0
 
-    def __call__(self, status: str, *arguments: Any) -> Callable[[bytes], object]:
+    def __call__(
+        self, status: str, headers: list[tuple[str, str]], *arguments: Any
+    ) -> Callable[[bytes], object]:
         self._call.route_of()
-        write = self._start_response(status, *arguments)
+        if self._edit is not None:
+            headers = [pair for pair in headers if pair[0].lower() not in self._edit.drop]
+            headers += self._edit.append
+        write = self._start_response(status, headers, *arguments)
         self.status = int(status[:3])
         return write
 

@@ -18,6 +18,7 @@ class Answer:
 
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)
+    lines: list[tuple[str, str]] = field(default_factory=list)  # headers, each line of them
     chunks: list[bytes] = field(default_factory=list)
     error: BaseException | None = None
     was_body_read: bool = False
@@ -103,9 +104,10 @@ async def asgi_call_async(
             raise GoneError("the caller went away")
         if message["type"] == "http.response.start":
             answer.status = message["status"]
-            answer.headers = {
-                name.decode().lower(): value.decode() for name, value in message["headers"]
-            }
+            answer.lines = [
+                (name.decode().lower(), value.decode()) for name, value in message["headers"]
+            ]
+            answer.headers = dict(answer.lines)
         elif message["type"] == "http.response.body":
             data = message.get("body", b"")
             if data and scope["method"] != "HEAD":
@@ -209,7 +211,8 @@ def wsgi_call(
             raise exc_info[1].with_traceback(exc_info[2])
         assert exc_info is not None or not answer.status, "start_response was called twice"
         answer.status = int(status.split(" ", 1)[0])
-        answer.headers = {name.lower(): value for name, value in pairs}
+        answer.lines = [(name.lower(), value) for name, value in pairs]
+        answer.headers = dict(answer.lines)
         return answer.chunks.append
 
     result: Any = ()

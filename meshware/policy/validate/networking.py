@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from meshware.policy.parse import Resource
 from meshware.policy.validate.common import Report
 from meshware.policy.validate.conflicts import check_conflicts
+from meshware.policy.validate.cors import check_cors_owners
 from meshware.policy.validate.references import check_references
 from meshware.policy.validate.registry import Registry
 from meshware.policy.validate.rules import check_rules
@@ -22,3 +23,4 @@ def check_networking(resources: Sequence[Resource], report: Report) -> None:
     check_rules(registry, report)
     check_selectors(registry, report)
     check_conflicts(registry, report)
+    check_cors_owners(registry, report)

@@ -19,6 +19,7 @@ from meshware.policy.names import expand, is_partial_wildcard, is_wildcard, wild
 from meshware.policy.parse import Resource
 from meshware.policy.records import is_for_mesh
 from meshware.policy.validate.common import Report
+from meshware.policy.validate.cors import check_cors
 from meshware.policy.validate.delegates import check_delegate_alone
 from meshware.policy.validate.destinations import check_destination
 from meshware.policy.validate.edits import check_headers, check_rewrite
@@ -150,6 +151,7 @@ def _check_route(resource: Resource, path: str, route: HTTPRoute, report: Report
             f"{path}.timeout",
             "timeout is too short; write at least 1ms, or 0s for no limit",
         )
+    check_cors(resource, f"{path}.corsPolicy", route.cors_policy, report)
     if route.retries is not None:
         check_retries(resource, f"{path}.retries", route.retries, route.timeout, report)
 
