@@ -10,7 +10,8 @@ steps *is* the security property:
 3. Its path is normalised into every path that it may mean; 400 when it cannot be.
 4. DENY rules, then ALLOW rules; else 403.
 5. Browsers that ask what pages of another origin may do are answered.
-6. The app is called, with what untrusted callers must not say removed from the headers, and with
+6. There is room for one more call; else 503.
+7. The app is called, with what untrusted callers must not say removed from the headers, and with
    the call in context.
 
 The answer is an `Admission` (call the app) or a `Denial` (answer so, without having read the
@@ -22,10 +23,11 @@ in telling about a call is told to `on_error` and changes nothing for the caller
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from meshware.call import Call, MessageEdit, RequestHead
+from meshware.call import Call, Flag, MessageEdit, RequestHead
 from meshware.events import EventSink
 from meshware.inbound.authz import Verdict, decide
 from meshware.inbound.cors import is_preflight, preflight, response_edit
@@ -47,6 +49,9 @@ __all__ = ["Gate"]
 
 OURS = ("x-envoy-", "x-meshware-", "x-forwarded-client-cert")
 """Headers with which only the mesh speaks; from anyone else they are removed."""
+
+OVERFLOWED = "upstream connect error or disconnect/reset before headers. reset reason: overflow"
+"""Envoy's body for a call that is over a limit."""
 
 _TEXT = (("content-type", "text/plain"),)
 _NO_POLICY = Verdict(False)
@@ -76,6 +81,8 @@ class Gate:
         self._monotonic = monotonic
         self._new_request_id = new_request_id
         self._teller = Teller(monotonic, sink, on_error)
+        # An entry for each counted call: a call may end in garbage collection, which takes no lock.
+        self._under_way: deque[None] = deque()
 
     def admit(self, head: InboundHead) -> Admission | Denial:
         """Decide one call."""
@@ -148,6 +155,13 @@ class Gate:
                     return self._answer(asked, answer, verdict)
             if rule is not None:
                 edit = response_edit(rule, head.headers)
+        if snapshot.inbound.most_requests is not None:
+            # Counted first, so that two at once cannot both be the last.
+            self._under_way.append(None)
+            if len(self._under_way) > snapshot.inbound.most_requests:
+                self._under_way.pop()
+                return self._overflow(asked)
+            asked.is_counted = True
         return self._admit(asked, verdict, rewritten, edit)
 
     # --- the two answers ----------------------------------------------------------------------
@@ -192,6 +206,7 @@ class Gate:
             add=add,
             path=rewritten,
             response=edit,
+            counted=self._under_way if asked.is_counted else None,
         )
 
     def _answer(
@@ -211,6 +226,13 @@ class Gate:
             body="",
             headers=headers,
         )
+
+    def _overflow(self, asked: _Question) -> Denial:
+        denial = self._deny(asked, 503, "upstream_reset_before_response_started{overflow}")
+        denial.body = OVERFLOWED
+        denial.headers = (*_TEXT, ("x-envoy-overloaded", "true"))
+        denial.flag = Flag.UPSTREAM_OVERFLOW
+        return denial
 
     def _deny(
         self, asked: _Question, status: int, reason: str, verdict: Verdict = _NO_POLICY
@@ -261,6 +283,7 @@ class _Question:
     snapshot: Snapshot | None = None
     request_id: str | None = None
     candidates: tuple[str, ...] = ()
+    is_counted: bool = False  # among the calls under way
 
     @property
     def generation(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -36,6 +37,8 @@ class Passage:
     policy: str | None = None  # "namespace/name" of the policy that decided; None: none did
     rule: int | None = None
     candidates: tuple[str, ...] = ()  # the paths that it may mean, normalised; all were decided
+    flag: Flag | None = None  # why the mesh answered, where that has a flag
+    counted: deque[None] | None = field(default=None, repr=False)  # of calls under way, with this
     is_finished: bool = False
 
     def finish(self, status: int, flag: Flag | None = None) -> None:
@@ -48,6 +51,10 @@ class Passage:
         if self.is_finished:
             return
         self.is_finished = True
+        if self.counted is not None:
+            self.counted.pop()
+        if flag is None:
+            flag = self.flag
         head = self.head
         head.route_of.settle()
         hosts = head.headers("host")

@@ -45,6 +45,7 @@ class InboundView:
     ports: tuple[int, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     cors: CorsTable | None = None  # None: nothing is said about origins
+    most_requests: int | None = None  # under way at once in this process; None: no limit
 
 
 class _Missing(Enum):
@@ -131,7 +132,11 @@ class Snapshot:
         keys = workload.authorization if workload is not None else ()
         self._inbound_rests_on = tuple((key, records.digest(key)) for key in keys)
         self._cors_rests_on: Mapping[str, Digest] = {}
-        self.inbound = None if workload is None else self._compile_inbound(workload, previous)
+        self.inbound = (
+            None
+            if workload is None
+            else self._compile_inbound(workload, previous, seen.most_inbound_requests)
+        )
         known_at = workload.address if workload is not None else None
         self.own_address = known_at or f"{client.namespace}/{client.name}"
         if previous is not None and previous.client == client:
@@ -175,7 +180,9 @@ class Snapshot:
         """Replace the lock, in a child process: the thread that may have held it is not there."""
         self._lock = threading.Lock()
 
-    def _compile_inbound(self, workload: WorkloadRecord, previous: Snapshot | None) -> InboundView:
+    def _compile_inbound(
+        self, workload: WorkloadRecord, previous: Snapshot | None, most_requests: int | None
+    ) -> InboundView:
         """Compile this workload's rules, or take them over when none of their records changed."""
         if (
             previous is not None
@@ -189,6 +196,7 @@ class Snapshot:
         return InboundView(
             rules=rules,
             cors=cors,
+            most_requests=most_requests,
             address=workload.address,
             ports=tuple(sorted((workload.ports or {}).values())),
             labels=workload.labels,

@@ -50,6 +50,7 @@ def _never(why: str) -> Support:
 
 
 _NO_L4 = "only HTTP passes through the mesh in an app's process"
+_SERVERS_OWN = "connections belong to the server that runs the app; set its own options"
 _NO_GATEWAY = "a policy with a target is for gateways and waypoints; write `selector`"
 _EXPORT = (
     "about a host of another namespace an absent `exportTo` means `.`; "
@@ -187,7 +188,26 @@ SUPPORT: Mapping[str, Support] = MappingProxyType(
         # --- Sidecar ---
         "Sidecar.spec": _done(),
         "Sidecar.spec.ingress": _never("there is no listener beside the app's own"),
-        "Sidecar.spec.inboundConnectionPool": _later(),
+        "Sidecar.spec.inboundConnectionPool": _done(),
+        "Sidecar.spec.inboundConnectionPool.tcp": _never(_SERVERS_OWN),
+        **{
+            f"Sidecar.spec.inboundConnectionPool.http.{name}": _never(_SERVERS_OWN)
+            for name in (
+                "http1MaxPendingRequests",
+                "maxRequestsPerConnection",
+                "idleTimeout",
+                "h2UpgradePolicy",
+                "useClientProtocol",
+                "maxConcurrentStreams",
+            )
+        },
+        "Sidecar.spec.inboundConnectionPool.http.maxRetries": _never(
+            "the app itself is called once"
+        ),
+        "Sidecar.spec.inboundConnectionPool.http.http2MaxRequests": _done(
+            "calls under way in one process, WebSockets too; a DestinationRule of the service's "
+            "own limits its clients alone"
+        ),
         "Sidecar.spec.egress[].port": _never("clients listen on no port"),
         "Sidecar.spec.egress[].bind": _never("clients listen on no port"),
         "Sidecar.spec.egress[].captureMode": _never("no traffic is captured"),

@@ -116,6 +116,13 @@ class View:
             return "ALLOW_ANY" if mode == "ALLOW_ANY" else "REGISTRY_ONLY"
         return self.mesh.outbound_mode
 
+    @cached_property
+    def most_inbound_requests(self) -> int | None:
+        """How many calls this workload takes at once: its Sidecar's word; None: no limit."""
+        pool = self._sidecar.spec.inbound_connection_pool if self._sidecar is not None else None
+        http = pool.http if pool is not None else None
+        return (http.http2_max_requests if http is not None else None) or None
+
     # --- services -----------------------------------------------------------------------------
 
     def names(self, dialled: str) -> tuple[str, ...]:

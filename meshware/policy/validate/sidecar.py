@@ -27,12 +27,24 @@ def check_sidecar(resource: Resource, report: Report) -> None:
         check_selector(
             resource, "spec.workloadSelector.labels", spec.workload_selector.labels, report
         )
-    if spec.egress is None and spec.outbound_traffic_policy is None:
+    said = (spec.egress, spec.outbound_traffic_policy, spec.inbound_connection_pool)
+    if all(each is None for each in said):
         report.error(
             resource,
             "spec",
-            "this Sidecar says nothing; add egress or outboundTrafficPolicy, or remove it",
+            "this Sidecar says nothing; add egress, outboundTrafficPolicy or "
+            "inboundConnectionPool, or remove it",
         )
+    pool = spec.inbound_connection_pool
+    if pool is not None:
+        most = pool.http.http2_max_requests if pool.http is not None else None
+        if most is None or most <= 0:
+            report.error(
+                resource,
+                "spec.inboundConnectionPool",
+                "inboundConnectionPool sets no limit; write http.http2MaxRequests with a number "
+                "above 0, or remove it",
+            )
     if spec.egress is not None:
         _check_egress(resource, spec, report)
     policy = spec.outbound_traffic_policy

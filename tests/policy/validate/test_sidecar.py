@@ -43,6 +43,12 @@ EGRESS = "spec.egress[0].hosts[0]"
     ("spec", "code", "field", "message"),
     [
         ({}, "IST0106", "spec", "says nothing"),
+        (
+            {"inboundConnectionPool": {"http": {"http2MaxRequests": 0}}},
+            "IST0106",
+            "spec.inboundConnectionPool",
+            "sets no limit",
+        ),
         ({"egress": []}, "IST0106", "spec.egress", "all or nothing"),
         ({"egress": [{"hosts": []}]}, "IST0106", "spec.egress[0].hosts", "namespace/host"),
         (
