@@ -32,7 +32,7 @@ not happen:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator
 from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING
@@ -231,18 +231,6 @@ def exchange(
         tried: list[str] = []
         may_send = True
 
-        def take(place: Place | None) -> Taken | Place:
-            return state.take(
-                cluster,
-                tried if skip_tried else (),
-                rng,
-                monotonic(),
-                hashed,
-                place=place,
-                # Envoy, `previous_priorities`: they are left out after every second attempt.
-                away_from=tried[: len(tried) // 2 * 2] if retry.spreads else (),
-            )
-
         # Copies, on their way before the first attempt so that they wait for nothing.
         for mirrored in route.mirrors:
             other = snapshot.cluster(mirrored.key)
@@ -269,8 +257,29 @@ def exchange(
                 if per_try_s is not None and (timeout_s is None or per_try_s < timeout_s):
                     limit, timeout_s = "try", per_try_s
                 until = None if timeout_s is None else monotonic() + timeout_s
-                first = take(None)
+                passed_over = tried if skip_tried else ()
+                # Envoy, `previous_priorities`: they are left out after every second attempt.
+                away_from = tried[: len(tried) // 2 * 2] if retry.spreads else ()
+                first = state.take(
+                    cluster, passed_over, rng, monotonic(), hashed, away_from=away_from
+                )
                 if isinstance(first, Place):  # every connection is busy
+
+                    def take(
+                        place: Place,
+                        passed_over: Collection[str] = passed_over,
+                        away_from: Collection[str] = away_from,
+                    ) -> Taken | Place:
+                        return state.take(
+                            cluster,
+                            passed_over,
+                            rng,
+                            monotonic(),
+                            hashed,
+                            place=place,
+                            away_from=away_from,
+                        )
+
                     taken = yield from turn(first, take, state.leave, until, monotonic)
                     timeout_s = None if until is None else until - monotonic()
                 else:

@@ -136,18 +136,25 @@ class ClusterState:
         limits = cluster.limits
         with self._lock:
             self._fold()
-            if place is not None:
-                self._queue.come()
+            if limits.connections is not None:
+                self._queue.fold()
+                if place is not None:
+                    self._queue.come()
             if limits.requests is not None and sum(self._active.values()) >= limits.requests:
                 return OVERFLOW
-            endpoint = self._choose(cluster, _Wish(tried, rng, now, hashed, away_from))
-            if endpoint is None:
-                return None
+            if cluster.is_plain:  # what most clusters are
+                endpoint = pick_least_loaded(_untried(cluster.endpoints, tried), self._active, rng)
+            else:
+                chosen = self._choose(cluster, _Wish(tried, rng, now, hashed, away_from))
+                if chosen is None:
+                    return None
+                endpoint = chosen
             if limits.connections is not None and self._is_busy(limits.connections, endpoint):
                 if limits.pending is not None and self._queue.length >= limits.pending:
                     return OVERFLOW
                 waits = self._queue.enter(is_again=place is not None)
                 self._fold()
+                self._queue.fold()
                 if self._is_busy(limits.connections, endpoint):
                     return waits
                 self._queue.leave(waits)  # something was given back just now
@@ -292,7 +299,6 @@ class ClusterState:
 
     def _fold(self) -> None:
         """Take returned leases off the numbers. The lock is held."""
-        self._queue.fold()
         returned, active = self._returned, self._active
         while returned:
             key = returned.popleft()

@@ -6,7 +6,7 @@ Everything with a default gets it here; the types are what `outbound.ledger` rea
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 from meshware.policy.document.destination_rule import (
@@ -66,6 +66,18 @@ class Cluster:
     table: HashTable | None
     warmup: WarmupRule | None = None  # None: new endpoints get their whole share at once
     levels: tuple[Level, ...] | None = None  # None: it does not matter where endpoints are
+
+    is_plain: bool = field(init=False)  # any two endpoints are drawn: nothing else has a say
+
+    def __post_init__(self) -> None:
+        others = (self.outlier, self.hash, self.warmup, self.levels)
+        is_plain = (
+            self.balance == "LEAST_REQUEST"
+            and len(self.endpoints) > 1
+            and not self.is_weighted
+            and all(other is None for other in others)
+        )
+        object.__setattr__(self, "is_plain", is_plain)
 
 
 def cluster_name(key: ClusterKey) -> str:
