@@ -6,13 +6,14 @@ import os
 import platform
 import sys
 
-from benchmarks import inbound, outbound, scale, start
+from benchmarks import inbound, outbound, scale, sidecar, start
 
 TABLES = {
     "inbound": inbound.run,
     "outbound": outbound.run,
     "scale": scale.run,
     "start": start.run,
+    "sidecar": sidecar.run,
 }
 
 
