@@ -28,7 +28,7 @@ from meshware.policy.edits import (
 )
 from meshware.policy.mirror_rule import MirrorRule, compile_mirrors
 from meshware.policy.names import expand
-from meshware.policy.request_match import request_matcher, usable
+from meshware.policy.request_match import refusal, request_matcher
 from meshware.policy.route_actions import (
     DirectResponse,
     Fault,
@@ -172,7 +172,7 @@ def _routes(view: View, found: Found[VirtualServiceSpec], port: int) -> tuple[Ro
     for index, rule in enumerate(found.spec.http or ()):
         blocks = rule.match or (None,)
         for block in blocks:
-            if not usable(block, found.spec.gateways, port, view.client):
+            if refusal(block, found.spec.gateways, port, view.client) is not None:
                 continue
             name = rule.name or str(index)
             if block is not None and block.name and rule.name:
