@@ -211,6 +211,13 @@ class ClusterState:
             with self._lock:
                 self._outlier.failed(key, cluster.keys, cluster.outlier, now)
 
+    def eject(self, cluster: Cluster, key: str, now: float) -> bool:
+        """Eject an endpoint, for whoever asks what would then be; False: policy does not let it."""
+        if cluster.outlier is None:
+            return False
+        with self._lock:
+            return self._outlier.eject(key, cluster.keys, cluster.outlier, now)
+
     def ejected(self, cluster: Cluster, now: float) -> frozenset[str]:
         """Return the keys of the endpoints that are out now."""
         if cluster.outlier is None:
