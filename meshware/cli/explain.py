@@ -15,9 +15,11 @@ from meshware.cli.check import refuse_unreadable
 from meshware.cli.options import PLACE, format_option
 from meshware.errors import PolicyError, PolicyFileError, SettingsError
 from meshware.policy.file import MemoryRecords
+from meshware.policy.places import Places
+from meshware.policy.records import build_records
 from meshware.runtime.explain import Answer, Explainer, Question
 from meshware.runtime.policy_file import open_policy_file, trusted_owners
-from meshware.runtime.readers import compile_sources, is_source
+from meshware.runtime.readers import is_source, load_sources
 from meshware.runtime.settings import workload_client
 
 __all__ = ["command"]
@@ -81,7 +83,9 @@ def _explainer(policy: Path, workload: str) -> Explainer:
     try:
         policy.stat()
         if is_source(policy):
-            return Explainer(MemoryRecords(compile_sources(policy)), client)
+            resources = load_sources(policy)
+            made = MemoryRecords(build_records(resources))
+            return Explainer(made, client, places=Places(resources))
         records = open_policy_file(policy, trusted_owners(None))
     except OSError as error:
         reason = (error.strerror or str(error)).lower()

@@ -1,0 +1,93 @@
+"""Explain which rule of a VirtualService takes a call, and why those before it do not."""
+
+from __future__ import annotations
+
+from meshware.call import RequestHead
+from meshware.policy.places import Name, Places
+from meshware.policy.request_match import conditions
+from meshware.policy.routes import Route, RouteTable, RuleBlock, rule_blocks
+from meshware.policy.view import View
+from meshware.runtime.outbound_answer import RuleAnswer, RuleState
+
+__all__ = ["asked_rules"]
+
+
+def asked_rules(
+    view: View, places: Places, table: RouteTable | None, taken: Route | None, head: RequestHead
+) -> tuple[tuple[RuleAnswer, ...], str | None]:
+    """Return what became of each rule, and the VirtualService whose rules were asked.
+
+    Args:
+        view: what the table was compiled from.
+        places: where the rules are written.
+        table: of the host; None: the mesh does not know it.
+        taken: the route that was picked.
+        head: the call.
+
+    Returns:
+        None for the VirtualService where the default route holds; rules that are there all the
+        same are for other clients.
+    """
+    if table is None or table.is_broken:
+        return (), None
+    host, _, port = table.service.rpartition(":")
+    found = view.virtual_service(host)
+    if found is None:
+        return (), None
+    # A route was made of each block for this client, in this order, until one takes everything.
+    routes = iter(table.routes if table.policy is not None else ())
+    owner = Name("VirtualService", found.namespace, found.name)
+    answers: list[RuleAnswer] = []
+    first: RuleBlock | None = None  # the one that was taken, once it has been met
+    for entry in rule_blocks(found, int(port), view.client):
+        route = next(routes, None) if entry.refusal is None else None
+        if entry.refusal is not None:
+            answers.append(_answer(places, owner, entry, "not-for-this-client", (entry.refusal,)))
+            continue
+        is_taken = route is not None and route is taken
+        if is_taken:
+            first = entry
+            answers.append(_answer(places, owner, entry, "taken", _what_it_takes(entry)))
+        elif first is not None:
+            why = f"rule {first.index} comes first"
+            if not _why_not(entry, head):
+                why += "; this one would take the call too"
+            answers.append(_answer(places, owner, entry, "not-reached", (why,)))
+        else:
+            answers.append(_answer(places, owner, entry, "no-match", _why_not(entry, head)))
+    return tuple(answers), table.policy
+
+
+def _answer(
+    places: Places,
+    owner: Name,
+    entry: RuleBlock,
+    state: RuleState,
+    why: tuple[str, ...],
+) -> RuleAnswer:
+    field = f"spec.http[{entry.index}]"
+    if entry.at is not None:
+        field += f".match[{entry.at}]"
+    place = places.find(owner, field)
+    return RuleAnswer(
+        rule=entry.index,
+        match=entry.at,
+        name=entry.rule.name or None,
+        state=state,
+        why=why,
+        file=place.file if place is not None else None,
+        line=place.line if place is not None else None,
+    )
+
+
+def _what_it_takes(entry: RuleBlock) -> tuple[str, ...]:
+    wanted = () if entry.block is None else tuple(conditions(entry.block))
+    if not wanted:
+        return ("it takes every call",)
+    return tuple(f"{each.place} is {each.wanted}" for each in wanted)
+
+
+def _why_not(entry: RuleBlock, head: RequestHead) -> tuple[str, ...]:
+    wanted = () if entry.block is None else conditions(entry.block)
+    reasons = (each.why_not(head) for each in wanted)
+    return tuple(reason for reason in reasons if reason is not None)
