@@ -206,7 +206,7 @@ def _why_rule_after(
         order = ", then ".join(view.lookup_order(service_namespace))
         return (
             f"{_name(kind, first[1])} comes first: namespaces are looked at in the order {order}, "
-            "and the first with any rule for the host is the last"
+            "and only the first with any rule for the host counts"
         )
     if entry[0] != first[0]:
         return _less_specific(entry[0], first[0])

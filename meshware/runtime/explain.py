@@ -133,9 +133,12 @@ class Explainer:
         """Answer one question.
 
         Raises:
-            SettingsError: an outbound question names no host, or an address or port is none.
+            SettingsError: an outbound question names no host, an address or port is none, or
+                `ejected` stands in an inbound question.
         """
         _check_ip(question.source.ip)
+        if question.ejected and question.direction == "inbound":
+            raise SettingsError("`ejected` is for outbound questions: it names endpoints to call")
         if question.direction == "inbound":
             return Answer(id=question.id, inbound=self._inbound(question))
         return Answer(id=question.id, outbound=self._outbound(question))

@@ -232,7 +232,7 @@ def _pool(limits: Limits) -> str:
 
 def _outlier(rule: OutlierRule | None) -> str:
     if rule is None:
-        return "off: nobody is ever ejected"
+        return "off"
     counts = (
         ("errors", rule.consecutive_5xx),
         ("gateway errors", rule.consecutive_gateway),
@@ -240,7 +240,7 @@ def _outlier(rule: OutlierRule | None) -> str:
     )
     words = " or ".join(f"{count} {what}" for what, count in counts if count)
     if not words:
-        return "on, with every count off: nobody is ever ejected"
+        return "on, with every count off"
     return (
         f"after {words} in a row, {rule.base_s:g} s at first, at most "
         f"{rule.max_ejection_percent} % of the endpoints"

@@ -15,20 +15,20 @@ from meshware.call import Mirror, Raise, Reply, RequestHead, Send, Sleep
 from meshware.events import Event, OutboundEvent
 from meshware.outbound.exchange import exchange
 from meshware.outbound.ledger import Ledger
-from meshware.outbound.retry import is_idempotent, is_safe
+from meshware.outbound.retry import is_safe
 from meshware.policy.clusters import Cluster, ClusterKey, cluster_name
-from meshware.policy.places import Name, Places
+from meshware.policy.places import Places
 from meshware.policy.route_actions import Fault
-from meshware.policy.routes import Route, RouteTable, Target
+from meshware.policy.routes import Route, Target
 from meshware.policy.snapshot import Snapshot
 from meshware.policy.view import View
 from meshware.runtime.explain_cluster import (
     Ejections,
     cluster_settings,
     other_endpoints,
-    why_no_cluster,
 )
-from meshware.runtime.explain_policies import policies_about, why_unknown
+from meshware.runtime.explain_policies import policies_about
+from meshware.runtime.explain_reasons import retries_why, why_replied, why_routed
 from meshware.runtime.explain_rules import asked_rules
 from meshware.runtime.outbound_answer import (
     AbortAnswer,
@@ -85,9 +85,9 @@ def explain_outbound(
     event, action = _first(world, head, ledger)
     chosen = next((t.key for t in _targets(route) if cluster_name(t.key) == event.cluster), None)
     cluster = snapshot.cluster(chosen) if chosen is not None else None
-    why = [*_why_routed(view, head, table, route)]
+    why = [*why_routed(view, head, table, route)]
     if route is not None and isinstance(action, Reply):
-        why += _why_replied(view, route, action, cluster)
+        why += why_replied(view, route, action, cluster)
     rules, virtual_service = asked_rules(view, world.places, table, route, head)
     return OutboundAnswer(
         route=event.route,
@@ -112,7 +112,7 @@ def explain_outbound(
         levels=_levels(cluster, ejections),
         not_ejected=ejections.refused(cluster) if cluster is not None else (),
         connect_timeout_s=None if cluster is None else cluster.connect_timeout_s,
-        retries_why=None if table is None else _retries_why(table, route, head),
+        retries_why=None if table is None else retries_why(table, route, head),
         fault=_fault(route.fault if route is not None else None),
         redirect_to=dict(action.headers).get("location") if isinstance(action, Reply) else None,
         mirrors=tuple(_mirrors(snapshot, route)),
@@ -215,11 +215,13 @@ def _sent(action: Send | Reply | Raise) -> SentAnswer | None:
     host = dict(action.headers).get("host")
     if action.target is None and host is None and action.edit is None:
         return None
+    drop = action.edit.drop if action.edit is not None else frozenset[str]()
+    append = action.edit.append if action.edit is not None else ()
     return SentAnswer(
         path=action.target,
         host=host,
-        removed=tuple(sorted(action.edit.drop)) if action.edit is not None else (),
-        added=action.edit.append if action.edit is not None else (),
+        removed=tuple(sorted(drop.difference(name for name, _ in append))),
+        set=append,
     )
 
 
@@ -236,26 +238,6 @@ def _retries(route: Route | None) -> RetriesAnswer | None:
         attempts=rule.retries,
         per_try_timeout_s=per_try_s,
         on=(*sorted(rule.on), *map(str, sorted(rule.statuses))),
-    )
-
-
-def _retries_why(table: RouteTable, route: Route | None, head: RequestHead) -> str | None:
-    """Return by whose word a request is sent again, or why it is not."""
-    if route is None or route.answer is not None:
-        return None
-    if route.retry.retries == 0:
-        return "attempts is 0: nothing is sent again"
-    rule = table.repeat_rule(head)
-    if rule is not None:
-        by = f"{Name('ServicePolicy', *rule.policy)}, rule {rule.index}, declares"
-        if rule.is_safe:
-            return f"{by} it safe to repeat"
-        return f"{by} it not safe to repeat: only while no byte was sent"
-    if is_idempotent(head.method):
-        return f"{head.method} is safe to repeat"
-    return (
-        f"{head.method} is not safe to repeat, and no ServicePolicy declares this call so: only "
-        "while no byte was sent"
     )
 
 
@@ -278,44 +260,3 @@ def _fault(fault: Fault | None) -> FaultAnswer | None:
             percent=abort.per_million / 10_000,
         ),
     )
-
-
-def _why_routed(
-    view: View, head: RequestHead, table: RouteTable | None, route: Route | None
-) -> Iterator[str]:
-    """Yield why there is no route, or why it is not the VirtualService's."""
-    if table is None:
-        yield from why_unknown(view, head)
-    elif table.is_broken:
-        yield "the policy of this service cannot be compiled"
-    elif route is None:
-        yield (
-            f"no rule of VirtualService {table.policy} takes the call, and there is no falling "
-            "back to the service: end the rules with one that has no match"
-        )
-    elif table.policy is None:
-        rules = view.virtual_service(table.service.rpartition(":")[0])
-        if rules is not None:
-            yield (
-                f"VirtualService {rules.namespace}/{rules.name} has no rule for this client and "
-                "port, so the service's default route holds"
-            )
-
-
-def _why_replied(view: View, route: Route, reply: Reply, cluster: Cluster | None) -> Iterator[str]:
-    """Yield why a route is answered without an upstream."""
-    if "FI" in reply.info.flags.split(","):
-        yield "the rule's fault aborts the call"
-    elif route.answer is not None:
-        yield "the rule answers by itself, without any destination"
-    elif cluster is not None:
-        yield (
-            "every endpoint is ejected, and minHealthPercent does not let them be called"
-            if cluster.endpoints
-            else "the destination has no endpoint"
-        )
-    elif not route.targets:
-        yield "the rule leads nowhere: every weight is 0"
-    else:
-        reasons = (why_no_cluster(view, target.key) for target in route.targets)
-        yield from (reason for reason in reasons if reason is not None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from meshware.call import RequestHead
 from meshware.policy.clusters import ClusterKey
@@ -90,11 +91,16 @@ def _considered(
         yield Considered(name, "in-force", "it says what this client knows of the mesh")
     hosts = [table.service.rpartition(":")[0]] if table is not None else view.names(dialled)
     for host in hosts:
-        yield from survey_virtual_services(view, host)
+        for each in survey_virtual_services(view, host):
+            if table is not None and table.policy is not None or each.state != "in-force":
+                yield each
+            elif table is not None:
+                why = "none of its rules is for this client and port"
+                yield replace(each, state="not-for-this-client", why=why)
         yield from _for_gateways(places, host)
     for host in dict.fromkeys([*hosts, *([chosen[0]] if chosen is not None else [])]):
         yield from survey_services(view, host)
-    for host in hosts:
+    for host in hosts if table is not None else ():
         service = view.service(host)
         namespace = service.claim.namespace if service else view.client.namespace
         yield from survey_service_policies(view, host, namespace)

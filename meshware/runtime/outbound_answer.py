@@ -136,7 +136,7 @@ class SentAnswer(msgspec.Struct, frozen=True, kw_only=True):
     path: str | None
     host: str | None
     removed: tuple[str, ...]  # headers
-    added: tuple[tuple[str, str], ...]
+    set: tuple[tuple[str, str], ...]  # headers
 
 
 class SettingAnswer(msgspec.Struct, frozen=True, kw_only=True):
