@@ -91,13 +91,7 @@ def _considered(
         yield Considered(name, "in-force", "it says what this client knows of the mesh")
     hosts = [table.service.rpartition(":")[0]] if table is not None else view.names(dialled)
     for host in hosts:
-        for each in survey_virtual_services(view, host):
-            if table is not None and table.policy is not None or each.state != "in-force":
-                yield each
-            elif table is not None:
-                why = "none of its rules is for this client and port"
-                yield replace(each, state="not-for-this-client", why=why)
-        yield from _for_gateways(places, host)
+        yield from _virtual_services(view, places, table, host)
     for host in dict.fromkeys([*hosts, *([chosen[0]] if chosen is not None else [])]):
         yield from survey_services(view, host)
     for host in hosts if table is not None else ():
@@ -108,6 +102,18 @@ def _considered(
         service = view.service(chosen[0])
         if service is not None:
             yield from survey_destination_rules(view, chosen[0], service.claim.namespace)
+
+
+def _virtual_services(
+    view: View, places: Places, table: RouteTable | None, host: str
+) -> Iterator[Considered]:
+    for each in survey_virtual_services(view, host):
+        if each.state == "in-force" and table is not None and table.policy is None:
+            why = "none of its rules is for this client and port"
+            yield replace(each, state="not-for-this-client", why=why)
+        elif table is not None or each.state == "hidden":
+            yield each
+    yield from _for_gateways(places, host)
 
 
 def _for_gateways(places: Places, host: str) -> Iterator[Considered]:
