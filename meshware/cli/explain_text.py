@@ -101,6 +101,8 @@ _RULE_STATES = {
 def _rule(rule: RuleAnswer, blocks: int) -> str:
     name = "" if rule.name is None else f' ("{rule.name}")'
     block = f", match {rule.match}" if blocks > 1 else ""
+    if rule.delegate is not None:
+        block += f" of VirtualService {rule.delegate}"
     why = "; ".join(rule.why)
     state = _RULE_STATES[rule.state]
     return f"rule {rule.rule}{name}{block} {state}: {why}{_place(rule.file, rule.line)}"

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from meshware.policy.delegates import Part, delegates_of, parts_of
+from meshware.policy.document.virtual_service import VirtualServiceSpec
 from meshware.policy.parse import Origin, Resource
 
 __all__ = ["Name", "Places"]
@@ -35,7 +37,10 @@ class Places:
     """
 
     def __init__(self, resources: Iterable[Resource] = ()) -> None:
-        self._resources = {Name(r.kind, r.namespace, r.name): r for r in resources}
+        kept = tuple(resources)
+        self._resources = {Name(r.kind, r.namespace, r.name): r for r in kept}
+        self._delegates = delegates_of(kept)
+        self._parts: dict[Name, tuple[Part, ...]] = {}
 
     def find(self, name: Name, field: str = "") -> Origin | None:
         """Return where a resource is written, or one of its fields; None: nobody knows.
@@ -49,6 +54,18 @@ class Places:
         if resource is None:
             return None
         return Origin(resource.origin.file, resource.line_of(field))
+
+    def parts(self, name: Name) -> tuple[Part, ...]:
+        """Return the rules of a VirtualService as its record has them; none: nobody knows."""
+        if name not in self._parts:
+            resource = self._resources.get(name)
+            spec = resource.spec if resource is not None else None
+            self._parts[name] = (
+                tuple(parts_of(spec, name.namespace, self._delegates))
+                if isinstance(spec, VirtualServiceSpec)
+                else ()
+            )
+        return self._parts[name]
 
     def of_kind(self, kind: str) -> list[Resource]:
         """Return the resources of a kind."""

@@ -113,7 +113,16 @@ def _virtual_services(
             yield replace(each, state="not-for-this-client", why=why)
         elif table is not None or each.state == "hidden":
             yield each
+            if each.state == "in-force":
+                yield from _delegates(places, each.name)
     yield from _for_gateways(places, host)
+
+
+def _delegates(places: Places, root: Name) -> Iterator[Considered]:
+    for part in places.parts(root):
+        if part.delegate is not None:
+            name = Name(root.kind, part.delegate.namespace, part.delegate.name)
+            yield Considered(name, "in-force", f"its rules stand in {root}")
 
 
 def _for_gateways(places: Places, host: str) -> Iterator[Considered]:

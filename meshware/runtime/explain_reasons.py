@@ -78,6 +78,6 @@ def retries_why(table: RouteTable, route: Route | None, head: RequestHead) -> st
     if is_idempotent(head.method):
         return f"{head.method} is safe to repeat"
     return (
-        f"{head.method} is not safe to repeat, and no ServicePolicy declares this call so: only "
-        "while no byte was sent"
+        f"{head.method} is not safe to repeat: only while no byte was sent, unless a ServicePolicy "
+        "declares safeToRepeat"
     )

@@ -66,7 +66,14 @@ def _answer(
     why: tuple[str, ...],
 ) -> RuleAnswer:
     field = f"spec.http[{entry.index}]"
-    if entry.at is not None:
+    parts = places.parts(owner)
+    delegate = parts[entry.index].delegate if parts else None
+    if delegate is not None:  # its blocks are joined with the root's, and nobody's alone
+        owner = Name(owner.kind, delegate.namespace, delegate.name)
+        field = f"spec.http[{parts[entry.index].position}]"
+    elif parts:
+        field = f"spec.http[{parts[entry.index].index}]"
+    if delegate is None and entry.at is not None:
         field += f".match[{entry.at}]"
     place = places.find(owner, field)
     return RuleAnswer(
@@ -75,6 +82,7 @@ def _answer(
         name=entry.rule.name or None,
         state=state,
         why=why,
+        delegate=None if delegate is None else f"{delegate.namespace}/{delegate.name}",
         file=place.file if place is not None else None,
         line=place.line if place is not None else None,
     )

@@ -79,11 +79,12 @@ class RetriesAnswer(msgspec.Struct, frozen=True, kw_only=True):
 class RuleAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """One match block of a rule of the VirtualService, or all of a rule without any."""
 
-    rule: int
+    rule: int  # position, with the rules of delegates in place
     match: int | None  # position among the rule's blocks
     name: str | None
     state: RuleState
     why: tuple[str, ...]
+    delegate: str | None  # "ns/name" of the VirtualService that it is written in, if another
     file: str | None
     line: int | None
 
