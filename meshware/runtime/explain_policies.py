@@ -64,10 +64,14 @@ def policies_about(
 
 def why_unknown(view: View, head: RequestHead) -> Iterator[str]:
     """Yield why the mesh does not know a host, and what follows from that."""
-    for host in view.names(head.host):
+    names = view.names(head.host)
+    known = [host for host in names if view.service(host) is not None]
+    for host in known:
         reason = why_no_service(view, host, head.port)
         if reason is not None:
             yield reason
+    if not known:
+        yield f"no ServiceEntry that this client sees names {' or '.join(names)}"
     sidecar = view.sidecar
     by = "outboundTrafficPolicy"
     if sidecar is not None and sidecar.spec.outbound_traffic_policy is not None:
