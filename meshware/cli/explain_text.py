@@ -142,6 +142,13 @@ def _sent(answer: OutboundAnswer) -> Iterator[str]:
         yield f"header {name}: {value}"
 
 
+_RETRIES_FROM = {
+    "rule": "",
+    "mesh": " (from MeshConfig's defaultHttpRetryPolicy)",
+    "default": " (the default)",
+}
+
+
 def _times(answer: OutboundAnswer) -> Iterator[str]:
     whole = "none" if answer.timeout_s is None else f"{answer.timeout_s:g} s for the whole call"
     yield f"time-out: {whole}; {answer.connect_timeout_s:g} s to connect"
@@ -150,7 +157,8 @@ def _times(answer: OutboundAnswer) -> Iterator[str]:
     retries = answer.retries
     each = "" if retries.per_try_timeout_s is None else f", {retries.per_try_timeout_s:g} s each"
     on = ", ".join(retries.on)
-    yield f"retries: {retries.attempts}{each}, on {on}; {answer.retries_why}"
+    source = _RETRIES_FROM[answer.retries_from or "default"]
+    yield f"retries: {retries.attempts}{each}, on {on}{source}; {answer.retries_why}"
 
 
 def _endpoints(answer: OutboundAnswer) -> Iterator[str]:

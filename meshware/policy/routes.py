@@ -47,6 +47,7 @@ __all__ = [
     "RuleBlock",
     "Target",
     "compile_routes",
+    "retry_in_force",
     "rule_blocks",
 ]
 
@@ -278,8 +279,13 @@ def _port_of(view: View, host: str, dialled: int) -> int:
 _ISTIO_RETRY = HTTPRetry(attempts=DEFAULT_RETRIES)
 
 
+def retry_in_force(rule: HTTPRetry | None, view: View) -> HTTPRetry:
+    """Return what is written of retries: the rule's word, else the mesh's, else Istio's default."""
+    return rule or view.mesh.default_retry or _ISTIO_RETRY
+
+
 def _retry(rule: HTTPRetry | None, view: View) -> RetryRule:
-    return _compile_retry(rule or view.mesh.default_retry or _ISTIO_RETRY)
+    return _compile_retry(retry_in_force(rule, view))
 
 
 @lru_cache(maxsize=256)  # most routes say nothing, or the same

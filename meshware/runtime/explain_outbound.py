@@ -28,7 +28,7 @@ from meshware.runtime.explain_cluster import (
     other_endpoints,
 )
 from meshware.runtime.explain_policies import policies_about
-from meshware.runtime.explain_reasons import retries_why, why_replied, why_routed
+from meshware.runtime.explain_reasons import retries_from, retries_why, why_replied, why_routed
 from meshware.runtime.explain_rules import asked_rules
 from meshware.runtime.outbound_answer import (
     AbortAnswer,
@@ -88,7 +88,7 @@ def explain_outbound(
     why = [*why_routed(view, head, table, route)]
     if route is not None and isinstance(action, Reply):
         why += why_replied(view, route, action, cluster)
-    rules, virtual_service = asked_rules(view, world.places, table, route, head)
+    asked = asked_rules(view, world.places, table, route, head)
     return OutboundAnswer(
         route=event.route,
         destination=chosen[0] if chosen is not None else None,
@@ -103,15 +103,16 @@ def explain_outbound(
         flag=action.info.flags if isinstance(action, Reply) else "-",
         status=action.status if isinstance(action, Reply) else None,
         service=None if table is None else table.service,
-        virtual_service=virtual_service,
+        virtual_service=None if table is None else table.policy,
         why=tuple(why),
-        rules=rules,
+        rules=asked.answers,
         destinations=tuple(_destinations(route, chosen)),
         picked=event.endpoint,
         other_endpoints=other_endpoints(view, chosen, cluster),
         levels=_levels(cluster, ejections),
         not_ejected=ejections.refused(cluster) if cluster is not None else (),
         connect_timeout_s=None if cluster is None else cluster.connect_timeout_s,
+        retries_from=None if route is None or route.answer else retries_from(view, asked.taken),
         retries_why=None if table is None else retries_why(table, route, head),
         fault=_fault(route.fault if route is not None else None),
         redirect_to=dict(action.headers).get("location") if isinstance(action, Reply) else None,

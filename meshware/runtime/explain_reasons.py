@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 from meshware.call import Reply, RequestHead
 from meshware.outbound.retry import is_idempotent
 from meshware.policy.clusters import Cluster
+from meshware.policy.document.virtual_service import HTTPRoute
 from meshware.policy.places import Name
-from meshware.policy.routes import Route, RouteTable
+from meshware.policy.routes import Route, RouteTable, retry_in_force
 from meshware.policy.survey import why_no_service
 from meshware.policy.view import View
 from meshware.runtime.explain_cluster import why_no_cluster
 from meshware.runtime.explain_policies import why_unknown
 
-__all__ = ["retries_why", "why_replied", "why_routed"]
+__all__ = ["retries_from", "retries_why", "why_replied", "why_routed"]
 
 
 def why_routed(
@@ -61,6 +63,15 @@ def why_replied(view: View, route: Route, reply: Reply, cluster: Cluster | None)
     else:
         reasons = (why_no_cluster(view, target.key) for target in route.targets)
         yield from (reason for reason in reasons if reason is not None)
+
+
+def retries_from(view: View, taken: HTTPRoute | None) -> Literal["rule", "mesh", "default"]:
+    """Return who says how often a request is sent again."""
+    written = taken.retries if taken is not None else None
+    in_force = retry_in_force(written, view)
+    if in_force is written:
+        return "rule"
+    return "mesh" if in_force is view.mesh.default_retry else "default"
 
 
 def retries_why(table: RouteTable, route: Route | None, head: RequestHead) -> str | None:

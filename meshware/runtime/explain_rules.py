@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from meshware.call import RequestHead
+from meshware.policy.document.virtual_service import HTTPRoute
 from meshware.policy.places import Name, Places
 from meshware.policy.request_match import conditions
 from meshware.policy.routes import Route, RouteTable, RuleBlock, rule_blocks
 from meshware.policy.view import View
 from meshware.runtime.outbound_answer import RuleAnswer, RuleState
 
-__all__ = ["asked_rules"]
+__all__ = ["Asked", "asked_rules"]
+
+
+class Asked(NamedTuple):
+    """What became of the rules of a VirtualService.
+
+    Attributes:
+        answers: of each rule; where the default route holds, those that are for other clients.
+        taken: the rule that was taken; None: the default route holds, or nothing does.
+    """
+
+    answers: tuple[RuleAnswer, ...]
+    taken: HTTPRoute | None
 
 
 def asked_rules(
     view: View, places: Places, table: RouteTable | None, taken: Route | None, head: RequestHead
-) -> tuple[tuple[RuleAnswer, ...], str | None]:
-    """Return what became of each rule, and the VirtualService whose rules were asked.
+) -> Asked:
+    """Return what became of each rule of the VirtualService of a host.
 
     Args:
         view: what the table was compiled from.
@@ -23,17 +38,13 @@ def asked_rules(
         table: of the host; None: the mesh does not know it.
         taken: the route that was picked.
         head: the call.
-
-    Returns:
-        None for the VirtualService where the default route holds; rules that are there all the
-        same are for other clients.
     """
     if table is None or table.is_broken:
-        return (), None
+        return Asked((), None)
     host, _, port = table.service.rpartition(":")
     found = view.virtual_service(host)
     if found is None:
-        return (), None
+        return Asked((), None)
     # A route was made of each block for this client, in this order, until one takes everything.
     routes = iter(table.routes if table.policy is not None else ())
     owner = Name("VirtualService", found.namespace, found.name)
@@ -55,7 +66,7 @@ def asked_rules(
             answers.append(_answer(places, owner, entry, "not-reached", (why,)))
         else:
             answers.append(_answer(places, owner, entry, "no-match", _why_not(entry, head)))
-    return tuple(answers), table.policy
+    return Asked(tuple(answers), first.rule if first is not None else None)
 
 
 def _answer(

@@ -188,6 +188,7 @@ class OutboundAnswer(msgspec.Struct, frozen=True, kw_only=True):
     levels: tuple[LevelAnswer, ...]  # empty where localities do not matter
     not_ejected: tuple[NotEjectedAnswer, ...]
     connect_timeout_s: float | None
+    retries_from: Literal["rule", "mesh", "default"] | None  # "mesh": MeshConfig
     retries_why: str | None  # when the rule's retries happen, and when not
     fault: FaultAnswer | None
     redirect_to: str | None

@@ -314,6 +314,30 @@ def test_each_setting_names_the_level_that_it_is_from(explain):
     assert "50 %" in found["outlierDetection"][0]
 
 
+MESH = """\
+apiVersion: meshware.dev/v1alpha1
+kind: MeshConfig
+metadata: {name: mesh, namespace: istio-system}
+spec: {defaultHttpRetryPolicy: {attempts: 7}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("written", "more", "source", "attempts"),
+    [
+        ("", "", "default", 2),
+        ("", MESH, "mesh", 7),
+        ("\n      retries: {attempts: 3}", MESH, "rule", 3),
+    ],
+    ids=["default", "mesh", "rule"],
+)
+def test_it_says_who_sets_the_retries(explain, written, more, source, attempts):
+    """The rule, else MeshConfig, else Istio's default."""
+    policy = to_one_subset("v1").replace("subset: v1}}]", f"subset: v1}}}}]{written}")
+    said = explain({}, policy + more)
+    assert (said["retries_from"], said["retries"]["attempts"]) == (source, attempts)
+
+
 REPEATABLE = """\
 apiVersion: meshware.dev/v1alpha1
 kind: ServicePolicy

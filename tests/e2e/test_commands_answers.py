@@ -60,8 +60,8 @@ OUTBOUND = ["route", "destination", "subset", "port", "endpoints", "timeout_s", 
 MORE_INBOUND = ["reason"]
 MORE_OUTBOUND = [
     "safe_to_repeat", "status", "service", "virtual_service", "why", "rules", "destinations",
-    "picked", "other_endpoints", "levels", "not_ejected", "connect_timeout_s", "retries_why",
-    "fault", "redirect_to", "mirrors", "sent", "settings", "policies",
+    "picked", "other_endpoints", "levels", "not_ejected", "connect_timeout_s", "retries_from",
+    "retries_why",     "fault", "redirect_to", "mirrors", "sent", "settings", "policies",
 ]  # fmt: skip
 
 EXPLAIN = ("explain", "--policy", "mesh", "--workload", "default/web")

@@ -123,9 +123,7 @@ def test_an_ejection_on_request_obeys_the_share_as_any_other(percent, count):
         failing.see(500, key=key)
     done = [key for key in keys if asked.state.eject(key, asked.keys, asked.rule, asked.now)]
     assert set(done) == asked.out() == failing.out()
-    assert [asked.state.eject(key, asked.keys, asked.rule, 0.0) for key in done] == [True] * len(
-        done
-    )
+    assert all(asked.state.eject(key, asked.keys, asked.rule, asked.now) for key in done)
 
 
 def test_with_too_few_healthy_ones_all_are_used():
