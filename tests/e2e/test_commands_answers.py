@@ -200,6 +200,21 @@ def test_explain_says_what_the_policy_says(forge):
     assert said["retries"] == {"attempts": 2, "per_try_timeout_s": 1.0, "on": ["5xx"]}
 
 
+def test_explain_says_why_with_the_line_that_says_it(forge):
+    """In JSON and in words; an endpoint is ejected as far as policy lets it be."""
+    question = {"direction": "outbound", "host": "reviews:9080", "ejected": ["10.0.0.1:9080"]}
+    said = ask(forge, "--format", "json", lines=[question]).json()["outbound"]
+    [rule] = said["rules"]
+    line = MESH[: MESH.index("- name: all")].count("\n") + 1
+    assert (rule["state"], rule["file"], rule["line"]) == ("taken", "mesh/mesh.yaml", line)
+    assert [kept["endpoint"] for kept in said["not_ejected"]] == ["10.0.0.1:9080"]
+    assert {endpoint["state"] for endpoint in said["endpoints"]} == {"healthy"}
+    ended = ask(forge, lines=[question])
+    assert ended.code == 0
+    assert f'rule 0 ("all") matched: it takes every call (mesh/mesh.yaml:{line})' in ended.out
+    assert "10.0.0.1:9080 is not ejected: no outlierDetection is in force" in ended.out
+
+
 def test_a_batch_has_one_line_out_for_each_line_in(forge):
     """In order, and 0 though calls are refused; 2 where a line could not be read."""
     lines = [
@@ -237,6 +252,7 @@ def test_explain_answers_alike_by_the_published_file_and_by_its_sources(forge):
         ({"direction": "outbound", "host": "a", "port": 65536}, "$.port"),
         ({"direction": "outbound", "host": "a", "port": -1}, "$.port"),
         ({"direction": "inbound", "source": {"ip": "10.0.0"}}, "`source.ip` is '10.0.0'"),
+        ({"direction": "outbound", "host": "a", "ejected": ["b"]}, "`ejected` names 'b'"),
         ({"direction": "inbound", "hots": "a"}, "hots"),
         ({"direction": "sideways"}, "sideways"),
     ],
