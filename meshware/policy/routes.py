@@ -37,7 +37,7 @@ from meshware.policy.route_actions import (
     compile_fault,
     compile_redirect,
 )
-from meshware.policy.view import Client, Found, ServiceView, View
+from meshware.policy.view import Client, Found, View
 
 __all__ = [
     "RepeatRule",
@@ -47,6 +47,7 @@ __all__ = [
     "RuleBlock",
     "Target",
     "compile_routes",
+    "home_of",
     "retry_in_force",
     "rule_blocks",
 ]
@@ -162,7 +163,7 @@ def compile_routes(view: View, dialled: str, port: int) -> RouteTable | None:
         return RouteTable(
             service=f"{host}:{port}",
             routes=routes,
-            repeat=_repeat_rules(view, host, service),
+            repeat=_repeat_rules(view, host, port),
             policy=f"{rules.namespace}/{rules.name}" if rules is not None else None,
         )
     return None
@@ -305,9 +306,16 @@ def _compile_retry(rule: HTTPRetry) -> RetryRule:
     )
 
 
-def _repeat_rules(view: View, host: str, service: ServiceView | None) -> tuple[RepeatRule, ...]:
-    namespace = service.claim.namespace if service else view.client.namespace
-    found = view.service_policy(host, namespace)
+def home_of(view: View, host: str, port: int) -> str:
+    """Return the namespace whose ServicePolicies count as those of the service itself."""
+    service = view.service(host)
+    if service is None or not service.has_port(port):
+        return view.client.namespace
+    return service.claim.namespace
+
+
+def _repeat_rules(view: View, host: str, port: int) -> tuple[RepeatRule, ...]:
+    found = view.service_policy(host, home_of(view, host, port))
     if found is None:
         return ()
     rules = []

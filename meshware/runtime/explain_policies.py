@@ -11,7 +11,7 @@ from meshware.policy.document.virtual_service import VirtualServiceSpec
 from meshware.policy.names import expand, matches
 from meshware.policy.places import Name, Places
 from meshware.policy.records import is_for_mesh
-from meshware.policy.routes import RouteTable
+from meshware.policy.routes import RouteTable, home_of
 from meshware.policy.survey import (
     Considered,
     survey_destination_rules,
@@ -42,6 +42,8 @@ def policies_about(
         dialled: the host, as the caller wrote it.
         chosen: the destination; None: there is none.
     """
+    if table is not None and table.is_broken:
+        return ()
     found: dict[Name, Considered] = {}
     for each in _considered(view, places, table, dialled, chosen):
         found.setdefault(each.name, each)
@@ -98,10 +100,9 @@ def _considered(
         yield from _virtual_services(view, places, table, host)
     for host in dict.fromkeys([*hosts, *([chosen[0]] if chosen is not None else [])]):
         yield from survey_services(view, host)
-    for host in hosts if table is not None else ():
-        service = view.service(host)
-        namespace = service.claim.namespace if service else view.client.namespace
-        yield from survey_service_policies(view, host, namespace)
+    if table is not None:
+        host, _, port = table.service.rpartition(":")
+        yield from survey_service_policies(view, host, home_of(view, host, int(port)))
     if chosen is not None:
         service = view.service(chosen[0])
         if service is not None:

@@ -61,8 +61,9 @@ def why_replied(view: View, route: Route, reply: Reply, cluster: Cluster | None)
     elif not route.targets:
         yield "the rule leads nowhere: every weight is 0"
     else:
-        reasons = (why_no_cluster(view, target.key) for target in route.targets)
-        yield from (reason for reason in reasons if reason is not None)
+        reasons = [why_no_cluster(view, target.key) for target in route.targets]
+        found = [reason for reason in reasons if reason is not None]
+        yield from found or ["the policy of the destination cannot be compiled"]
 
 
 def retries_from(view: View, taken: HTTPRoute | None) -> Literal["rule", "mesh", "default"]:
