@@ -122,7 +122,7 @@ class View:
     @cached_property
     def most_inbound_requests(self) -> int | None:
         """How many calls this workload takes at once: its Sidecar's word; None: no limit."""
-        pool = self._sidecar.spec.inbound_connection_pool if self._sidecar is not None else None
+        pool = self.sidecar.spec.inbound_connection_pool if self.sidecar is not None else None
         http = pool.http if pool is not None else None
         return (http.http2_max_requests if http is not None else None) or None
 
