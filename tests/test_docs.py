@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from meshware.policy.load import load
+from meshware.runtime import outbound_answer
+from meshware.runtime.explain import InboundAnswer, Question
+from meshware.runtime.outbound_answer import OutboundAnswer
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")])
@@ -41,6 +45,21 @@ def test_no_page_has_a_gap_left_to_fill(page):
     """A word in capitals and underscores outside of code is a place that nobody filled."""
     text = re.sub(r"`[^`]*`", "", CODE.sub("", page.read_text()))
     assert re.findall(r"\b[A-Z]{2,}_[A-Z_]+\b|\bTODO\b|\bTBD\b", text) == []
+
+
+def test_the_page_of_explain_names_every_field_of_its_answers():
+    """And of its questions: programs are written by that page."""
+    text = (ROOT / "docs/reference/explain.md").read_text()
+    structs = [Question, InboundAnswer, OutboundAnswer]
+    structs += [found for found in vars(outbound_answer).values() if isinstance(found, type)]
+    named = {
+        field
+        for struct in structs
+        if issubclass(struct, msgspec.Struct)
+        for field in struct.__struct_fields__
+    }
+    assert len(named) > 50
+    assert sorted(field for field in named if f"`{field}`" not in text) == []
 
 
 def test_the_decisions_are_all_in_their_index():

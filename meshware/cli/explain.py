@@ -12,12 +12,15 @@ import click
 import msgspec
 
 from meshware.cli.check import refuse_unreadable
+from meshware.cli.explain_text import text_of
 from meshware.cli.options import PLACE, format_option
 from meshware.errors import PolicyError, PolicyFileError, SettingsError
 from meshware.policy.file import MemoryRecords
-from meshware.runtime.explain import Answer, Explainer, Question
+from meshware.policy.places import Places
+from meshware.policy.records import build_records
+from meshware.runtime.explain import Explainer, Question
 from meshware.runtime.policy_file import open_policy_file, trusted_owners
-from meshware.runtime.readers import compile_sources, is_source
+from meshware.runtime.readers import is_source, load_sources
 from meshware.runtime.settings import workload_client
 
 __all__ = ["command"]
@@ -68,7 +71,7 @@ def command(policy: Path, workload: str, batch: bool, output: str) -> int:
             continue
         answers.append(answer)
         in_json = batch or output == "json"
-        click.echo(msgspec.json.encode(answer).decode() if in_json else _text(answer))
+        click.echo(msgspec.json.encode(answer).decode() if in_json else text_of(answer))
     for failure in explainer.failures:
         _warn(f"while answering: {failure}")
     if unread:
@@ -81,7 +84,9 @@ def _explainer(policy: Path, workload: str) -> Explainer:
     try:
         policy.stat()
         if is_source(policy):
-            return Explainer(MemoryRecords(compile_sources(policy)), client)
+            resources = load_sources(policy)
+            made = MemoryRecords(build_records(resources))
+            return Explainer(made, client, places=Places(resources))
         records = open_policy_file(policy, trusted_owners(None))
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
@@ -118,44 +123,3 @@ def _id_of(text: bytes) -> Any:
 
 def _warn(message: str) -> None:
     click.echo(f"meshware: {message}", err=True)
-
-
-def _text(answer: Answer) -> str:
-    """Return an answer for people."""
-    name = "" if answer.id is None else f"{answer.id}: "
-    if answer.inbound is not None:
-        inbound = answer.inbound
-        by = "no rule" if inbound.policy is None else f"{inbound.policy}, rule {inbound.rule}"
-        if inbound.reason.endswith("[none]"):
-            by += ": there are ALLOW policies, and none of their rules takes the call"
-        lines = [f"{name}{inbound.verdict}, status {inbound.status}, by {by} ({inbound.reason})"]
-        lines += [f"  path decided on: {path}" for path in inbound.candidates]
-        return "\n".join(lines)
-    outbound = answer.outbound
-    assert outbound is not None
-    if outbound.status is not None:
-        where = "" if outbound.route is None else f", route {outbound.route}"
-        return f"{name}answered {outbound.status} here, flag {outbound.flag}{where}"
-    if outbound.destination is None:
-        return f"{name}passed through: the mesh does not know the host"
-    subset = "" if outbound.subset is None else f", subset {outbound.subset}"
-    lines = [
-        f"{name}route {outbound.route} to {outbound.destination}:{outbound.port}{subset}",
-        "  time-out: " + ("none" if outbound.timeout_s is None else f"{outbound.timeout_s:g} s"),
-    ]
-    if outbound.retries is not None:
-        retries = outbound.retries
-        per_try = retries.per_try_timeout_s
-        each = "" if per_try is None else f", {per_try:g} s each"
-        only = (
-            "" if outbound.safe_to_repeat else "; not safe to repeat: only while no byte was sent"
-        )
-        on = ", ".join(retries.on)
-        lines.append(
-            f"  retries: {retries.attempts}{each}, on {on}{only if retries.attempts else ''}"
-        )
-    lines += [
-        f"  endpoint: {endpoint.address}:{endpoint.port} ({endpoint.state})"
-        for endpoint in outbound.endpoints
-    ]
-    return "\n".join(lines)

@@ -211,12 +211,32 @@ class ClusterState:
             with self._lock:
                 self._outlier.failed(key, cluster.keys, cluster.outlier, now)
 
+    def eject(self, cluster: Cluster, key: str, now: float) -> bool:
+        """Eject an endpoint, for whoever asks what would then be; False: policy does not let it."""
+        if cluster.outlier is None:
+            return False
+        with self._lock:
+            return self._outlier.eject(key, cluster.keys, cluster.outlier, now)
+
     def ejected(self, cluster: Cluster, now: float) -> frozenset[str]:
         """Return the keys of the endpoints that are out now."""
         if cluster.outlier is None:
             return frozenset()
         with self._lock:
             return self._outlier.ejected(cluster.keys, cluster.outlier, now)
+
+    def standing(self, cluster: Cluster, now: float) -> list[tuple[float, frozenset[str]]]:
+        """Return the share of calls of each level of a cluster, and whom of it no call goes to."""
+        rule, levels = cluster.outlier, cluster.levels or ()
+        out: frozenset[str] = frozenset()
+        if rule is not None:
+            with self._lock:
+                out = self._outlier.out(cluster.keys, rule, now)
+        shares = loads(levels, out, rule.min_health_percent if rule else 0)
+        return [
+            (share, frozenset() if panics else level.keys & out)
+            for level, (share, panics) in zip(levels, shares, strict=True)
+        ]
 
     def _is_busy(self, connections: int, endpoint: Endpoint) -> bool:
         """Say whether a request must wait for a connection; whoever was called comes first.

@@ -120,6 +120,12 @@ class OutlierState:
             record.failures += 1
         self._judge(record, endpoints, rule, now)
 
+    def eject(self, key: str, endpoints: Collection[str], rule: OutlierRule, now: float) -> bool:
+        """Eject an endpoint as if its failures had met a limit; False: too many are out already."""
+        record = self._records.setdefault(key, _Record())
+        self._eject(record, endpoints, rule, now)
+        return record.ejected_at is not None
+
     def ejected(self, endpoints: Collection[str], rule: OutlierRule, now: float) -> frozenset[str]:
         """Return the keys of the endpoints that are out now; none while there is panic."""
         out = self.out(endpoints, rule, now)

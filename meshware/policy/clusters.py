@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
+from meshware.policy.document.common import Labels
 from meshware.policy.document.destination_rule import (
     DestinationRuleSpec,
     RetryBudget,
@@ -22,6 +23,7 @@ from meshware.policy.limits import Limits, compile_limits
 from meshware.policy.locality import Level, Located, levels_of
 from meshware.policy.outlier_rule import OutlierRule, compile_outlier
 from meshware.policy.record_types import EndpointRecord
+from meshware.policy.traffic_policy import effective_policy
 from meshware.policy.view import View
 from meshware.policy.warmup import WarmupRule, compile_warmup
 
@@ -32,6 +34,8 @@ __all__ = [
     "Endpoint",
     "cluster_name",
     "compile_cluster",
+    "subset_of",
+    "why_outside",
 ]
 
 Balance = Literal["LEAST_REQUEST", "ROUND_ROBIN", "RANDOM"]
@@ -94,16 +98,16 @@ def compile_cluster(view: View, key: ClusterKey) -> Cluster | None:
         return None
     found = view.destination_rule(host, service.claim.namespace)
     rule = found.spec if found is not None else None
-    subset = _subset(rule, subset_name)
+    subset = subset_of(rule, subset_name)
     if subset_name and subset is None:
         return None
-    policy = _effective(rule, subset, port)
+    policy = effective_policy(rule, subset, port).policy
     labels = subset.labels if subset is not None else None
     name = str(port)
     located = [
         Located(_endpoint(record, record.ports[name]), record.locality or "", record.labels or {})
         for record in view.endpoints(service)
-        if name in record.ports and (not labels or selects(labels, record.labels or {}))
+        if why_outside(record, name, labels) is None
     ]
     balancer = policy.load_balancer
     hashing = compile_hash(balancer.consistent_hash if balancer else None)
@@ -156,42 +160,25 @@ def _endpoint(record: EndpointRecord, number: int) -> Endpoint:
     return Endpoint(record.address, number, record.weight, f"{address}:{number}")
 
 
-def _subset(rule: DestinationRuleSpec | None, name: str) -> Subset | None:
+def why_outside(
+    record: EndpointRecord, port: str, labels: Labels | None
+) -> Literal["no-port", "other-subset"] | None:
+    """Return why an endpoint of a service is not one of a cluster; None: it is.
+
+    Args:
+        record: the endpoint.
+        port: the service's, as endpoints name it.
+        labels: those of the subset; None: the cluster is the whole service.
+    """
+    if port not in record.ports:
+        return "no-port"
+    return None if not labels or selects(labels, record.labels or {}) else "other-subset"
+
+
+def subset_of(rule: DestinationRuleSpec | None, name: str) -> Subset | None:
+    """Return a subset by its name; None: there is none of that name."""
     subsets: Sequence[Subset] = (rule.subsets if rule is not None else None) or ()
     return next((subset for subset in subsets if subset.name == name), None)
-
-
-def _effective(rule: DestinationRuleSpec | None, subset: Subset | None, port: int) -> TrafficPolicy:
-    """Return the traffic policy of a subset and port.
-
-    A port's entry replaces all four settings, those it leaves out included (the reset trap); a
-    subset replaces field by field. Source: Istio, `MergeTrafficPolicy`.
-    """
-    policy = TrafficPolicy()
-    for layer in (
-        rule.traffic_policy if rule is not None else None,
-        subset.traffic_policy if subset is not None else None,
-    ):
-        if layer is None:
-            continue
-        for_port = next(
-            (e for e in layer.port_level_settings or () if e.port and e.port.number == port), None
-        )
-        if for_port is not None:
-            policy = TrafficPolicy(
-                load_balancer=for_port.load_balancer,
-                connection_pool=for_port.connection_pool,
-                outlier_detection=for_port.outlier_detection,
-                tls=for_port.tls,
-            )
-        else:
-            policy = TrafficPolicy(
-                load_balancer=layer.load_balancer or policy.load_balancer,
-                connection_pool=layer.connection_pool or policy.connection_pool,
-                outlier_detection=layer.outlier_detection or policy.outlier_detection,
-                tls=layer.tls or policy.tls,
-            )
-    return policy
 
 
 def _retry_budget(rule: DestinationRuleSpec | None, subset: Subset | None) -> RetryBudget | None:

@@ -10,7 +10,8 @@ set there, else from the root's; conditions that exclude each other drop the pai
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 import msgspec
@@ -28,12 +29,14 @@ from meshware.policy.parse import Resource
 
 __all__ = [
     "Delegates",
+    "Part",
     "delegate_key",
     "delegates_of",
     "flattened",
     "is_delegate",
     "is_exported_to",
     "joined",
+    "parts_of",
 ]
 
 T = TypeVar("T")
@@ -86,13 +89,27 @@ def flattened(spec: VirtualServiceSpec, namespace: str, delegates: Delegates) ->
         namespace: of the VirtualService.
         delegates: all there are.
     """
-    written = spec.http or ()
-    if all(rule.delegate is None for rule in written):
+    if all(rule.delegate is None for rule in spec.http or ()):
         return spec
-    http: list[HTTPRoute] = []
-    for index, rule in enumerate(written):
+    http = tuple(part.rule for part in parts_of(spec, namespace, delegates))
+    return msgspec.structs.replace(spec, http=http)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One rule of a VirtualService with its delegates' rules in place, and whose it is."""
+
+    rule: HTTPRoute
+    index: int  # in the root
+    delegate: Resource | None  # None: it is the root's own
+    position: int  # in whose it is
+
+
+def parts_of(spec: VirtualServiceSpec, namespace: str, delegates: Delegates) -> Iterator[Part]:
+    """Yield the rules that `flattened` makes of a VirtualService, in their order."""
+    for index, rule in enumerate(spec.http or ()):
         if rule.delegate is None:
-            http.append(rule)
+            yield Part(rule, index, None, index)
             continue
         found = delegates.get(delegate_key(rule.delegate, namespace))
         if found is None or not is_exported_to(found, namespace):
@@ -102,8 +119,8 @@ def flattened(spec: VirtualServiceSpec, namespace: str, delegates: Delegates) ->
             merged = joined(rule, _expanded(own, found.namespace))
             if merged is not None:
                 name = merged.name or f"{index}-{position}"
-                http.append(msgspec.structs.replace(merged, name=name))
-    return msgspec.structs.replace(spec, http=tuple(http))
+                merged = msgspec.structs.replace(merged, name=name)
+                yield Part(merged, index, found, position)
 
 
 def is_exported_to(found: Resource, namespace: str) -> bool:

@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from meshware.policy.document.common import Labels
 
-__all__ = ["selects"]
+__all__ = ["selects", "unlike", "why_not_selected"]
+
+
+def unlike(selector: Labels | None, labels: Mapping[str, str]) -> Iterator[str]:
+    """Yield the names of the labels that are not as an equality selector wants them."""
+    return (name for name, value in (selector or {}).items() if labels.get(name) != value)
 
 
 def selects(selector: Labels | None, labels: Mapping[str, str]) -> bool:
     """Say whether labels satisfy an equality selector; none or an empty one selects all."""
-    return all(labels.get(name) == value for name, value in (selector or {}).items())
+    return next(unlike(selector, labels), None) is None
+
+
+def why_not_selected(selector: Labels | None, labels: Mapping[str, str]) -> str | None:
+    """Return what is unlike, for people; None: the labels satisfy the selector."""
+    wanted = selector or {}
+    words = [
+        f"{name} is {labels[name]}, wanted {wanted[name]}"
+        if name in labels
+        else f"{name} is absent, wanted {wanted[name]}"
+        for name in unlike(selector, labels)
+    ]
+    return "; ".join(words) or None

@@ -6,7 +6,7 @@ and names are parsed here, once. The types are what `outbound.exchange` reads at
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -28,7 +28,7 @@ from meshware.policy.edits import (
 )
 from meshware.policy.mirror_rule import MirrorRule, compile_mirrors
 from meshware.policy.names import expand
-from meshware.policy.request_match import request_matcher, usable
+from meshware.policy.request_match import refusal, request_matcher
 from meshware.policy.route_actions import (
     DirectResponse,
     Fault,
@@ -37,14 +37,19 @@ from meshware.policy.route_actions import (
     compile_fault,
     compile_redirect,
 )
-from meshware.policy.view import Found, ServiceView, View
+from meshware.policy.view import Client, Found, View
 
 __all__ = [
+    "RepeatRule",
     "RetryRule",
     "Route",
     "RouteTable",
+    "RuleBlock",
     "Target",
     "compile_routes",
+    "home_of",
+    "retry_in_force",
+    "rule_blocks",
 ]
 
 # Istio, `retry.DefaultPolicy`: what is tried again when policy says nothing.
@@ -98,6 +103,8 @@ class RepeatRule:
 
     accepts: Callable[[RequestHead], bool] | None
     is_safe: bool
+    policy: tuple[str, str]  # namespace and name of the ServicePolicy
+    index: int  # in its `http`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,9 +126,14 @@ class RouteTable:
 
     def is_safe_to_repeat(self, head: RequestHead) -> bool | None:
         """Return what a ServicePolicy declares; None: it says nothing, the method decides."""
+        rule = self.repeat_rule(head)
+        return None if rule is None else rule.is_safe
+
+    def repeat_rule(self, head: RequestHead) -> RepeatRule | None:
+        """Return what says whether a request is safe to repeat; None: nothing does."""
         for rule in self.repeat:
             if rule.accepts is None or rule.accepts(head):
-                return rule.is_safe
+                return rule
         return None
 
 
@@ -151,7 +163,7 @@ def compile_routes(view: View, dialled: str, port: int) -> RouteTable | None:
         return RouteTable(
             service=f"{host}:{port}",
             routes=routes,
-            repeat=_repeat_rules(view, host, service),
+            repeat=_repeat_rules(view, host, port),
             policy=f"{rules.namespace}/{rules.name}" if rules is not None else None,
         )
     return None
@@ -167,35 +179,55 @@ def _default_route(view: View, key: ClusterKey) -> Route:
     )
 
 
-def _routes(view: View, found: Found[VirtualServiceSpec], port: int) -> tuple[Route, ...]:
-    routes: list[Route] = []
+@dataclass(frozen=True, slots=True)
+class RuleBlock:
+    """One match block of a rule, or all of a rule that has none."""
+
+    index: int  # of the rule
+    at: int | None  # of the block in it
+    name: str  # of the route that it makes
+    rule: HTTPRoute
+    block: HTTPMatchRequest | None
+    refusal: str | None  # why it is not for this client; None: it is
+
+
+def rule_blocks(found: Found[VirtualServiceSpec], port: int, client: Client) -> Iterator[RuleBlock]:
+    """Yield what may become routes of a VirtualService, in the order in which it is asked."""
     for index, rule in enumerate(found.spec.http or ()):
-        blocks = rule.match or (None,)
-        for block in blocks:
-            if not usable(block, found.spec.gateways, port, view.client):
-                continue
+        blocks: tuple[HTTPMatchRequest | None, ...] = rule.match or (None,)
+        for at, block in enumerate(blocks):
             name = rule.name or str(index)
             if block is not None and block.name and rule.name:
                 name = f"{rule.name}.{block.name}"
-            accepts = request_matcher(block) if block is not None else None
-            routes.append(
-                Route(
-                    name=name,
-                    accepts=accepts,
-                    targets=_targets(view, rule, block, found.namespace, port),
-                    timeout_s=rule.timeout or None,  # Istio: 0s is "no time-out" too
-                    retry=_retry(rule.retries, view),
-                    fault=compile_fault(rule.fault),
-                    answer=compile_redirect(rule.redirect, port)
-                    or compile_direct_response(rule.direct_response),
-                    response=compile_edit([rule.headers.response if rule.headers else None]),
-                    mirrors=compile_mirrors(
-                        rule, lambda to: _cluster_key(view, to, found.namespace, port)
-                    ),
-                )
+            refused = refusal(block, found.spec.gateways, port, client)
+            yield RuleBlock(index, None if block is None else at, name, rule, block, refused)
+
+
+def _routes(view: View, found: Found[VirtualServiceSpec], port: int) -> tuple[Route, ...]:
+    routes: list[Route] = []
+    for entry in rule_blocks(found, port, view.client):
+        if entry.refusal is not None:
+            continue
+        rule, block = entry.rule, entry.block
+        accepts = request_matcher(block) if block is not None else None
+        routes.append(
+            Route(
+                name=entry.name,
+                accepts=accepts,
+                targets=_targets(view, rule, block, found.namespace, port),
+                timeout_s=rule.timeout or None,  # Istio: 0s is "no time-out" too
+                retry=_retry(rule.retries, view),
+                fault=compile_fault(rule.fault),
+                answer=compile_redirect(rule.redirect, port)
+                or compile_direct_response(rule.direct_response),
+                response=compile_edit([rule.headers.response if rule.headers else None]),
+                mirrors=compile_mirrors(
+                    rule, lambda to: _cluster_key(view, to, found.namespace, port)
+                ),
             )
-            if accepts is None:
-                return tuple(routes)  # nothing behind a catch-all is ever reached
+        )
+        if accepts is None:
+            break  # nothing behind a catch-all is ever reached
     return tuple(routes)
 
 
@@ -248,8 +280,13 @@ def _port_of(view: View, host: str, dialled: int) -> int:
 _ISTIO_RETRY = HTTPRetry(attempts=DEFAULT_RETRIES)
 
 
+def retry_in_force(rule: HTTPRetry | None, view: View) -> HTTPRetry:
+    """Return what is written of retries: the rule's word, else the mesh's, else Istio's default."""
+    return rule or view.mesh.default_retry or _ISTIO_RETRY
+
+
 def _retry(rule: HTTPRetry | None, view: View) -> RetryRule:
-    return _compile_retry(rule or view.mesh.default_retry or _ISTIO_RETRY)
+    return _compile_retry(retry_in_force(rule, view))
 
 
 @lru_cache(maxsize=256)  # most routes say nothing, or the same
@@ -269,16 +306,29 @@ def _compile_retry(rule: HTTPRetry) -> RetryRule:
     )
 
 
-def _repeat_rules(view: View, host: str, service: ServiceView | None) -> tuple[RepeatRule, ...]:
-    namespace = service.claim.namespace if service else view.client.namespace
-    found = view.service_policy(host, namespace)
+def home_of(view: View, host: str, port: int) -> str:
+    """Return the namespace whose ServicePolicies count as those of the service itself."""
+    service = view.service(host)
+    if service is None or not service.has_port(port):
+        return view.client.namespace
+    return service.claim.namespace
+
+
+def _repeat_rules(view: View, host: str, port: int) -> tuple[RepeatRule, ...]:
+    found = view.service_policy(host, home_of(view, host, port))
     if found is None:
         return ()
     rules = []
-    for rule in found.spec.http or ():
+    for index, rule in enumerate(found.spec.http or ()):
         if rule.safe_to_repeat is None:
             continue
         for block in rule.match or (None,):
-            accepts = request_matcher(block) if block is not None else None
-            rules.append(RepeatRule(accepts=accepts, is_safe=rule.safe_to_repeat))
+            rules.append(
+                RepeatRule(
+                    accepts=request_matcher(block) if block is not None else None,
+                    is_safe=rule.safe_to_repeat,
+                    policy=(found.namespace, found.name),
+                    index=index,
+                )
+            )
     return tuple(rules)

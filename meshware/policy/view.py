@@ -2,12 +2,14 @@
 
 `view(records, client)` is pure. Which service a name means and which VirtualService,
 DestinationRule and ServicePolicy apply to it depends on the client's namespace and labels, on
-`exportTo` and on Sidecar; every such choice is made here and nowhere else.
+`exportTo` and on Sidecar; every such choice is made here and nowhere else. What may apply is
+yielded in the order of precedence, and the first holds: whoever asks why the others do not
+(`policy.survey`) reads on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Generic, Literal, TypeVar, cast
@@ -68,6 +70,7 @@ class Found(Generic[D]):
     namespace: str
     name: str
     spec: D
+    parts: tuple[Found[D], ...] = ()  # the resources that this one is joined of
 
 
 def view(records: Records, client: Client) -> View:
@@ -100,7 +103,7 @@ class View:
         self.client = client
         self.rests_on: dict[str, str | None] = {}
         self._services: dict[str, ServiceView | None] = {}
-        self._found_indexes: dict[tuple[str, str], list[tuple[str, HostIndex]]] = {}
+        self._named: dict[tuple[str, str], list[tuple[str, tuple[Candidate, ...]]]] = {}
 
     @cached_property
     def mesh(self) -> MeshRecord:
@@ -110,16 +113,16 @@ class View:
     @cached_property
     def outbound_mode(self) -> Literal["ALLOW_ANY", "REGISTRY_ONLY"]:
         """What happens to hosts that the mesh does not know: Sidecar's word, else the mesh's."""
-        if self._sidecar is not None and self._sidecar.spec.outbound_traffic_policy is not None:
+        if self.sidecar is not None and self.sidecar.spec.outbound_traffic_policy is not None:
             # Istio: the zero value inside an empty `outboundTrafficPolicy: {}` is REGISTRY_ONLY.
-            mode = self._sidecar.spec.outbound_traffic_policy.mode
+            mode = self.sidecar.spec.outbound_traffic_policy.mode
             return "ALLOW_ANY" if mode == "ALLOW_ANY" else "REGISTRY_ONLY"
         return self.mesh.outbound_mode
 
     @cached_property
     def most_inbound_requests(self) -> int | None:
         """How many calls this workload takes at once: its Sidecar's word; None: no limit."""
-        pool = self._sidecar.spec.inbound_connection_pool if self._sidecar is not None else None
+        pool = self.sidecar.spec.inbound_connection_pool if self.sidecar is not None else None
         http = pool.http if pool is not None else None
         return (http.http2_max_requests if http is not None else None) or None
 
@@ -139,16 +142,22 @@ class View:
         return self._services[host]
 
     def _find_service(self, host: str) -> ServiceView | None:
+        return next(self.services(host), None)
+
+    def services(self, host: str) -> Iterator[ServiceView]:
+        """Yield what a full host may mean, in the order of precedence."""
+        for pattern, claims in self.claims(host):
+            seen = [claim for claim in claims if self.hides(claim, host) is None]
+            seen.sort(key=lambda claim: claim.namespace != self.client.namespace)
+            for claim in seen:
+                yield ServiceView(pattern, claim)
+
+    def claims(self, host: str) -> Iterator[tuple[str, tuple[ServiceClaim, ...]]]:
+        """Yield who says that a full host is a service, seen or not, by the pattern that does."""
         for pattern in self._patterns("svc", host):
             record = self._read(f"svc/{pattern}", ServiceRecord)
-            if record is None:
-                continue
-            seen = [claim for claim in record.claims if self._sees(claim.export_to)]
-            seen = [claim for claim in seen if self._imports(claim.namespace, host)]
-            seen.sort(key=lambda claim: claim.namespace != self.client.namespace)
-            if seen:
-                return ServiceView(pattern, seen[0])
-        return None
+            if record is not None:
+                yield pattern, record.claims
 
     def endpoints(self, service: ServiceView) -> tuple[EndpointRecord, ...]:
         """Return the endpoints of a service, in the order in which policy names them."""
@@ -164,14 +173,18 @@ class View:
         client's namespace, those exported to it by name, the public ones; then the oldest.
         Source: Istio, `SelectVirtualServices` and `dedupeDomains`.
         """
-        for pattern, index in self._indexes("vs-host", host):
-            seen = [c for c in index.candidates if self._sees(c.export_to)]
-            seen = [c for c in seen if self._imports(c.namespace, pattern)]
-            for candidate in sorted(seen, key=self._privacy):
-                found = self._found(candidate, "vs", VirtualServiceSpec)
-                if found is not None:
-                    return found
+        for _, candidate in self.virtual_services(host):
+            found = self._found(candidate, "vs", VirtualServiceSpec)
+            if found is not None:
+                return found
         return None
+
+    def virtual_services(self, host: str) -> Iterator[tuple[str, Candidate]]:
+        """Yield the VirtualServices for a full host with their pattern, by precedence."""
+        for pattern, named in self.naming("vs", host):
+            seen = [c for c in named if self.hides(c, pattern) is None]
+            for candidate in sorted(seen, key=self.privacy):
+                yield pattern, candidate
 
     def destination_rule(
         self, host: str, service_namespace: str
@@ -181,32 +194,47 @@ class View:
         The first of the client's, the service's and the root namespace with any match decides, and
         in it the most specific host. Source: Istio, `PushContext.destinationRule`.
         """
-        for namespace in self._lookup_order(service_namespace):
-            for _, index in self._indexes("dr-host", host):
-                seen = [c for c in index.candidates if c.namespace == namespace]
+        for _, chosen in self.destination_rules(host, service_namespace):
+            found = [self._found(c, "dr", DestinationRuleSpec) for c in chosen]
+            rules = [rule for rule in found if rule is not None]
+            if rules:
+                return _joined(rules)
+        return None
+
+    def destination_rules(
+        self, host: str, service_namespace: str
+    ) -> Iterator[tuple[str, list[Candidate]]]:
+        """Yield the DestinationRules for a full host by precedence, those to be joined together."""
+        for namespace in self.lookup_order(service_namespace):
+            for pattern, named in self.naming("dr", host):
+                seen = [c for c in named if c.namespace == namespace]
                 if namespace == self.client.namespace:
                     if namespace == self.mesh.root_namespace:
                         seen = [c for c in seen if c.export_to == (namespace,)] or seen
                 else:
-                    seen = [c for c in seen if self._sees(c.export_to) and c.selector is None]
+                    seen = [c for c in seen if self.sees(c) and c.selector is None]
                 mine = [c for c in seen if c.selector and selects(c.selector, self.client.labels)]
                 chosen = mine[:1] or [c for c in seen if c.selector is None]
-                found = [self._found(c, "dr", DestinationRuleSpec) for c in chosen]
-                rules = [rule for rule in found if rule is not None]
-                if rules:
-                    return _joined(rules)
-        return None
+                if chosen:
+                    yield pattern, chosen
 
     def service_policy(self, host: str, service_namespace: str) -> Found[ServicePolicySpec] | None:
         """Return the ServicePolicy for a full host, looked up as a DestinationRule is."""
-        for namespace in self._lookup_order(service_namespace):
-            for _, index in self._indexes("sp-host", host):
-                for candidate in index.candidates:
-                    if candidate.namespace == namespace:
-                        found = self._found(candidate, "sp", ServicePolicySpec)
-                        if found is not None:
-                            return found
+        for _, candidate in self.service_policies(host, service_namespace):
+            found = self._found(candidate, "sp", ServicePolicySpec)
+            if found is not None:
+                return found
         return None
+
+    def service_policies(
+        self, host: str, service_namespace: str
+    ) -> Iterator[tuple[str, Candidate]]:
+        """Yield the ServicePolicies for a full host with their pattern, by precedence."""
+        for namespace in self.lookup_order(service_namespace):
+            for pattern, named in self.naming("sp", host):
+                for candidate in named:
+                    if candidate.namespace == namespace:
+                        yield pattern, candidate
 
     # --- how they are found -------------------------------------------------------------------
 
@@ -229,37 +257,50 @@ class View:
         partial = self._read("partial-wildcards", PartialWildcards)
         return (host, *wildcards(host, partial.hosts.get(prefix, ()) if partial else ()))
 
-    def _indexes(self, prefix: str, host: str) -> list[tuple[str, HostIndex]]:
-        """Return what is declared about a host, by the pattern that declares it."""
-        found = self._found_indexes.get((prefix, host))
+    def naming(
+        self, prefix: Literal["vs", "dr", "sp"], host: str
+    ) -> list[tuple[str, tuple[Candidate, ...]]]:
+        """Return what is declared about a host, seen or not, by the pattern that declares it."""
+        found = self._named.get((prefix, host))
         if found is None:
-            found = self._found_indexes[prefix, host] = []
-            for pattern in self._patterns(prefix, host):
-                index = self._read(f"{prefix}/{pattern}", HostIndex)
+            found = self._named[prefix, host] = []
+            for pattern in self._patterns(f"{prefix}-host", host):
+                index = self._read(f"{prefix}-host/{pattern}", HostIndex)
                 if index is not None:
-                    found.append((pattern, index))
+                    found.append((pattern, index.candidates))
         return found
 
     def _found(self, candidate: Candidate, prefix: str, kind: type[D]) -> Found[D] | None:
         spec = self._read(f"{prefix}/{candidate.namespace}/{candidate.name}", kind)
         return None if spec is None else Found(candidate.namespace, candidate.name, spec)
 
-    def _sees(self, export_to: tuple[str, ...]) -> bool:
-        return "*" in export_to or self.client.namespace in export_to
+    def sees(self, resource: Candidate | ServiceClaim) -> bool:
+        """Say whether a resource is exported to the client's namespace."""
+        return "*" in resource.export_to or self.client.namespace in resource.export_to
 
-    def _privacy(self, candidate: Candidate) -> int:
+    def hides(
+        self, resource: Candidate | ServiceClaim, host: str
+    ) -> Literal["exportTo", "Sidecar"] | None:
+        """Return what hides a resource about a host from the client; None: nothing does."""
+        if not self.sees(resource):
+            return "exportTo"
+        return None if self._imports(resource.namespace, host) else "Sidecar"
+
+    def privacy(self, candidate: Candidate) -> Literal[0, 1, 2]:
+        """Return how private a resource is: 0 to the client's namespace, 1 by name, 2 to nobody."""
         if "*" in candidate.export_to:
             return 2
         return 0 if candidate.export_to == (self.client.namespace,) else 1
 
-    def _lookup_order(self, service_namespace: str) -> tuple[str, ...]:
+    def lookup_order(self, service_namespace: str) -> tuple[str, ...]:
+        """Return the namespaces whose rules count, in the order in which they are looked at."""
         order = (self.client.namespace, service_namespace, self.mesh.root_namespace)
         return tuple(dict.fromkeys(order))
 
     # --- Sidecar ------------------------------------------------------------------------------
 
     @cached_property
-    def _sidecar(self) -> Found[SidecarSpec] | None:
+    def sidecar(self) -> Found[SidecarSpec] | None:
         """The Sidecar of this client: by labels, else its namespace's, else the root one's."""
         index = self._read("sidecars", SidecarIndex)
         if index is None:
@@ -281,10 +322,10 @@ class View:
     @cached_property
     def _egress(self) -> tuple[tuple[str, str], ...] | None:
         """The (namespace, host pattern) pairs that the Sidecar imports; None for everything."""
-        if self._sidecar is None or self._sidecar.spec.egress is None:
+        if self.sidecar is None or self.sidecar.spec.egress is None:
             return None
         pairs = []
-        for listener in self._sidecar.spec.egress:
+        for listener in self.sidecar.spec.egress:
             for written in listener.hosts or ():
                 namespace, _, pattern = written.partition("/")
                 if namespace == ".":
@@ -314,4 +355,4 @@ def _joined(rules: list[Found[DestinationRuleSpec]]) -> Found[DestinationRuleSpe
     spec = msgspec.structs.replace(
         first.spec, subsets=tuple(subsets.values()) or None, traffic_policy=policy
     )
-    return Found(first.namespace, first.name, spec)
+    return Found(first.namespace, first.name, spec, tuple(rules))

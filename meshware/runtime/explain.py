@@ -1,7 +1,7 @@
 """Answer "what would happen to this call, and why" with the objects that decide real calls.
 
 An inbound question goes through the gate, an outbound one through the exchange up to its first
-action: there is no second copy of any rule here, only the words in and out.
+action (`runtime.explain_outbound`): there is no second copy of any rule, only words in and out.
 """
 
 from __future__ import annotations
@@ -14,21 +14,20 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from meshware.call import HeaderLookup, Raise, Reply, RequestHead, Send, Sleep
+from meshware.call import HeaderLookup, RequestHead
 from meshware.errors import SettingsError
-from meshware.events import Event, OutboundEvent
+from meshware.events import Event
 from meshware.inbound.gate import Gate
 from meshware.inbound.head import InboundHead
 from meshware.inbound.passage import Admission, Answered
 from meshware.inbound.wellformed import split_target
-from meshware.outbound.exchange import exchange
-from meshware.outbound.ledger import Ledger
-from meshware.outbound.retry import is_safe
 from meshware.policy.file import Records
 from meshware.policy.paths import decoded
-from meshware.policy.routes import Route
+from meshware.policy.places import Places
 from meshware.policy.snapshot import Snapshot, build_snapshot
-from meshware.policy.view import Client
+from meshware.policy.view import Client, View
+from meshware.runtime.explain_outbound import OutboundWorld, at_rest, explain_outbound
+from meshware.runtime.outbound_answer import OutboundAnswer
 
 __all__ = ["Answer", "Explainer", "Question", "Source"]
 
@@ -56,6 +55,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     port: Port | None = None
     path: str = "/"  # the raw target, query included
     headers: tuple[tuple[str, str], ...] = ()
+    ejected: tuple[str, ...] = ()  # endpoints, "address:port": what if these were ejected?
 
 
 class InboundAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,37 +70,6 @@ class InboundAnswer(msgspec.Struct, frozen=True, kw_only=True):
     request_principal: str | None
     candidates: tuple[str, ...]  # the paths that the request may mean
     reason: str  # Envoy's response code details
-
-
-class EndpointAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """One endpoint of the cluster that was chosen."""
-
-    address: str
-    port: int
-    state: Literal["healthy"] = "healthy"
-
-
-class RetriesAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """The retry rule of the route. `attempts` is Istio's number: tries after the first."""
-
-    attempts: int
-    per_try_timeout_s: float | None
-    on: tuple[str, ...]
-
-
-class OutboundAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """What the exchange does first."""
-
-    route: str | None
-    destination: str | None  # full host name
-    subset: str | None
-    port: int | None
-    endpoints: tuple[EndpointAnswer, ...]
-    timeout_s: float | None
-    retries: RetriesAnswer | None
-    safe_to_repeat: bool | None  # False: sent again only where no byte of it went out
-    flag: str  # "-": none
-    status: int | None  # of an answer in place of the upstream's
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,6 +94,7 @@ class Explainer:
         records: the policy.
         client: the workload.
         generation: of the policy.
+        places: where the resources are written; None: nobody knows.
 
     Raises:
         PolicyError: the records cannot be compiled.
@@ -135,18 +105,26 @@ class Explainer:
             same went wrong.
     """
 
-    def __init__(self, records: Records, client: Client, generation: int = 0) -> None:
+    def __init__(
+        self,
+        records: Records,
+        client: Client,
+        generation: int = 0,
+        places: Places | None = None,
+    ) -> None:
         self._records = records
+        self._places = places or Places()
         self._client = client
         self._generation = generation
         self.failures: list[Exception] = []
-        self._snapshot_for = lru_cache(maxsize=64)(self._compile)
-        self.snapshot: Snapshot = self._snapshot_for(client.namespace, None)
-        # Chance of its own, so that many questions draw weighted destinations by their weights.
-        self._rng = Random(0)
+        # Chance of its own, so that many questions draw weighted destinations by their weights. The
+        # first draw from this seed is 0.13, so a single question meets no rare canary.
+        self._rng = Random(1)
+        self._world_for = lru_cache(maxsize=64)(self._compile)
+        self.snapshot: Snapshot = self._world_for(client.namespace, None).snapshot
         self._gate = Gate(
             lambda: self.snapshot,
-            monotonic=_at_rest,
+            monotonic=at_rest,
             new_request_id=lambda: "",
             sink=_nowhere,
             on_error=self.failures.append,
@@ -156,20 +134,25 @@ class Explainer:
         """Answer one question.
 
         Raises:
-            SettingsError: an outbound question names no host, or an address or port is none.
+            SettingsError: an outbound question names no host, an address or port is none, or
+                `ejected` stands in an inbound question.
         """
         _check_ip(question.source.ip)
+        if question.ejected and question.direction == "inbound":
+            raise SettingsError("`ejected` is for outbound questions: it names endpoints to call")
         if question.direction == "inbound":
             return Answer(id=question.id, inbound=self._inbound(question))
         return Answer(id=question.id, outbound=self._outbound(question))
 
-    def _compile(self, namespace: str, labels: tuple[tuple[str, str], ...] | None) -> Snapshot:
+    def _compile(self, namespace: str, labels: tuple[tuple[str, str], ...] | None) -> OutboundWorld:
         client = self._client
         if labels is not None or namespace != client.namespace:
             client = Client(namespace=namespace, labels=dict(labels or ()))
-        return build_snapshot(
+        snapshot = build_snapshot(
             self._records, client, generation=self._generation, on_refusal=self._refused
         )
+        seen = View(self._records, snapshot.client)
+        return OutboundWorld(snapshot, seen, self._places, self._rng)
 
     def _refused(self, _name: str, error: Exception) -> None:
         self.failures.append(error)
@@ -216,52 +199,14 @@ class Explainer:
         head = _request_head(question)
         source = question.source
         labels = None if source.labels is None else tuple(sorted(source.labels.items()))
-        snapshot = self._snapshot_for(source.namespace or self._client.namespace, labels)
-        events: list[Event] = []
-        flow = exchange(
-            head, snapshot, Ledger(), monotonic=_at_rest, rng=self._rng, sink=events.append
-        )
-        action = next(flow)
-        while isinstance(action, Sleep):  # a fault that delays; no time passes here
-            action = flow.send(None)
-        flow.close()
-        event = events[0]
-        assert isinstance(event, OutboundEvent)
-        table = snapshot.routes(head.host, head.port)
-        route = table.pick(head) if table is not None else None
-        destination, port, subset = _cluster(event.cluster)
-        endpoints: tuple[EndpointAnswer, ...] = ()
-        if destination is not None and port is not None:
-            cluster = snapshot.cluster((destination, port, subset or ""))
-            endpoints = tuple(
-                EndpointAnswer(address=endpoint.address, port=endpoint.port)
-                for endpoint in (cluster.endpoints if cluster is not None else ())
-            )
-        return OutboundAnswer(
-            route=event.route,
-            destination=destination,
-            subset=subset,
-            port=port,
-            endpoints=endpoints,
-            timeout_s=route.timeout_s if route is not None else None,
-            retries=_retries(route),
-            safe_to_repeat=None
-            if table is None
-            else is_safe(head.method, table.is_safe_to_repeat(head)),
-            flag=action.info.flags if isinstance(action, Reply) else "-",
-            status=_status(action),
-        )
+        world = self._world_for(source.namespace or self._client.namespace, labels)
+        return explain_outbound(world, head, tuple(map(_endpoint_key, question.ejected)))
 
 
 _VERDICTS: Mapping[int, Literal["deny", "unauthenticated", "bad_request"]] = {
     400: "bad_request",
     401: "unauthenticated",
 }
-
-
-def _at_rest() -> float:
-    """Stand still: nothing is sent, so no time passes."""
-    return 0.0
 
 
 def _nowhere(_event: Event) -> None:
@@ -325,28 +270,17 @@ def _check_ip(written: str | None) -> None:
         raise SettingsError(f"`source.ip` is {written[:80]!r}, which is no IP address") from None
 
 
-def _cluster(name: str) -> tuple[str | None, int | None, str | None]:
-    """Return host, port and subset of an outbound cluster's name; Nones for any other."""
-    parts = name.split("|")
-    if len(parts) != 4:
-        return None, None, None
-    return parts[3], int(parts[1]), parts[2] or None
+def _endpoint_key(written: str) -> str:
+    """Return the key of an endpoint that a question names.
 
-
-def _retries(route: Route | None) -> RetriesAnswer | None:
-    if route is None or route.answer is not None:
-        return None
-    rule, per_try_s = route.retry, route.retry.per_try_timeout_s
-    if per_try_s is not None and route.timeout_s is not None and per_try_s >= route.timeout_s:
-        per_try_s = None  # the whole call is over before
-    return RetriesAnswer(
-        attempts=rule.retries,
-        per_try_timeout_s=per_try_s,
-        on=(*sorted(rule.on), *map(str, sorted(rule.statuses))),
-    )
-
-
-def _status(action: object) -> int | None:
-    """Return the status of our own answer; None when the upstream would be asked."""
-    assert isinstance(action, Send | Reply | Raise)
-    return action.status if isinstance(action, Reply) else None
+    Raises:
+        SettingsError: it is no address with a port.
+    """
+    address, _, port = written.rpartition(":")
+    is_whole = address.endswith("]") if ":" in address else address != ""
+    is_number = port.isascii() and port.isdigit() and len(port) <= 5 and 1 <= int(port) <= 65535
+    if not is_whole or not is_number:
+        raise SettingsError(
+            f"`ejected` names {written[:80]!r}; write address:port, with brackets around IPv6"
+        )
+    return f"{address}:{int(port)}"

@@ -11,13 +11,24 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from meshware.errors import PolicyFileError
 from meshware.policy.file import Header, MemoryRecords, Records
 from meshware.runtime.policy_file import FileRecords, open_policy_file
 from meshware.runtime.sources import Sweep, signature_of, sweep
 
-__all__ = ["Fresh", "PolicyFileReader", "SourcesReader", "compile_sources", "is_source"]
+if TYPE_CHECKING:
+    from meshware.policy.parse import Resource
+
+__all__ = [
+    "Fresh",
+    "PolicyFileReader",
+    "SourcesReader",
+    "compile_sources",
+    "is_source",
+    "load_sources",
+]
 
 PREVIOUS_SUFFIX = ".prev"
 """What the daemon keeps beside the policy file: the one before."""
@@ -47,12 +58,22 @@ def compile_sources(path: Path) -> Mapping[str, bytes]:
     Raises:
         PolicyError: it has problems; all of them are in it.
     """
-    from meshware.policy.load import load
     from meshware.policy.records import build_records
+
+    return build_records(load_sources(path))
+
+
+def load_sources(path: Path) -> tuple[Resource, ...]:
+    """Return the resources of a YAML file or directory, each with its place.
+
+    Raises:
+        PolicyError: it has problems; all of them are in it.
+    """
+    from meshware.policy.load import load
 
     loaded = load([path])
     loaded.raise_for_errors()
-    return build_records(loaded.resources)
+    return loaded.resources
 
 
 class PolicyFileReader:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from command_forge import forging
@@ -56,7 +57,12 @@ INBOUND = [
 ]
 OUTBOUND = ["route", "destination", "subset", "port", "endpoints", "timeout_s", "retries", "flag"]
 # What is told besides the contract's fields, for people who ask why.
-MORE_INBOUND, MORE_OUTBOUND = ["reason"], ["safe_to_repeat", "status"]
+MORE_INBOUND = ["reason"]
+MORE_OUTBOUND = [
+    "safe_to_repeat", "status", "service", "virtual_service", "why", "rules", "destinations",
+    "picked", "other_endpoints", "levels", "not_ejected", "connect_timeout_s", "retries_from",
+    "retries_why",     "fault", "redirect_to", "mirrors", "sent", "settings", "policies",
+]  # fmt: skip
 
 EXPLAIN = ("explain", "--policy", "mesh", "--workload", "default/web")
 
@@ -194,6 +200,21 @@ def test_explain_says_what_the_policy_says(forge):
     assert said["retries"] == {"attempts": 2, "per_try_timeout_s": 1.0, "on": ["5xx"]}
 
 
+def test_explain_says_why_with_the_line_that_says_it(forge):
+    """In JSON and in words; an endpoint is ejected as far as policy lets it be."""
+    question = {"direction": "outbound", "host": "reviews:9080", "ejected": ["10.0.0.1:9080"]}
+    said = ask(forge, "--format", "json", lines=[question]).json()["outbound"]
+    [rule] = said["rules"]
+    line = MESH[: MESH.index("- name: all")].count("\n") + 1
+    assert (rule["state"], rule["file"], rule["line"]) == ("taken", "mesh/mesh.yaml", line)
+    assert [kept["endpoint"] for kept in said["not_ejected"]] == ["10.0.0.1:9080"]
+    assert {endpoint["state"] for endpoint in said["endpoints"]} == {"healthy"}
+    ended = ask(forge, lines=[question])
+    assert ended.code == 0
+    assert f'rule 0 ("all") matched: it takes every call (mesh/mesh.yaml:{line})' in ended.out
+    assert "10.0.0.1:9080 is not ejected: no outlierDetection is in force" in ended.out
+
+
 def test_a_batch_has_one_line_out_for_each_line_in(forge):
     """In order, and 0 though calls are refused; 2 where a line could not be read."""
     lines = [
@@ -214,12 +235,14 @@ def test_a_batch_has_one_line_out_for_each_line_in(forge):
 
 
 def test_explain_answers_alike_by_the_published_file_and_by_its_sources(forge):
-    """What was published is what was written."""
+    """What was published is what was written; only the sources know where."""
     question = [{"direction": "outbound", "host": "reviews:9080"}, {"direction": "inbound"}]
     assert forge.run(*SYNC, "--once").code == 0
     by_sources = ask(forge, "--batch", lines=question)
     by_file = ask(forge, "--batch", "--policy", "run/policy.mesh", lines=question)
-    assert (by_file.code, by_file.out) == (by_sources.code, by_sources.out)
+    assert '"file":"mesh/mesh.yaml","line":' in by_sources.out
+    placeless = re.sub(r'"file":"[^"]*","line":[0-9]+', '"file":null,"line":null', by_sources.out)
+    assert (by_file.code, by_file.out) == (by_sources.code, placeless)
 
 
 @pytest.mark.parametrize(
@@ -229,6 +252,7 @@ def test_explain_answers_alike_by_the_published_file_and_by_its_sources(forge):
         ({"direction": "outbound", "host": "a", "port": 65536}, "$.port"),
         ({"direction": "outbound", "host": "a", "port": -1}, "$.port"),
         ({"direction": "inbound", "source": {"ip": "10.0.0"}}, "`source.ip` is '10.0.0'"),
+        ({"direction": "outbound", "host": "a", "ejected": ["b"]}, "`ejected` names 'b'"),
         ({"direction": "inbound", "hots": "a"}, "hots"),
         ({"direction": "sideways"}, "sideways"),
     ],

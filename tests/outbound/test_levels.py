@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from random import Random
 
 import pytest
+from clusters import cluster
 from hypothesis import given
 from hypothesis import strategies as st
 from outbound_world import REFUSED, World, answered
 
 from meshware.call import Deliver, Ended, Reply, Send, Sleep
+from meshware.outbound.ledger import ClusterState
 from meshware.outbound.levels import choose_level, loads
 from meshware.policy.clusters import Endpoint
+from meshware.policy.document.destination_rule import OutlierDetection
 from meshware.policy.locality import Group, Level
+from meshware.policy.outlier_rule import compile_outlier
 
 
 def level(name: str, count: int) -> Level:
@@ -49,6 +54,30 @@ def test_calls_spill_over_by_degrees(ejected, shares):
     found = loads([NEAR, FAR], out(*ejected), 0)
     assert [share for share, _ in found] == pytest.approx(shares)
     assert not any(panics for _, panics in found)
+
+
+def test_a_cluster_tells_how_its_levels_stand():
+    """Their shares, and whom of each no call goes to: in panic to everybody."""
+    ejecting = compile_outlier(OutlierDetection(max_ejection_percent=100))
+    endpoints = tuple(e for each in (NEAR, FAR) for e in each.groups[0].endpoints)
+    made = replace(
+        cluster("RANDOM"),
+        endpoints=endpoints,
+        keys=NEAR.keys | FAR.keys,
+        levels=(NEAR, FAR),
+        outlier=ejecting,
+    )
+    state = ClusterState()
+    for key in out(("near", 5)):
+        assert state.eject(made, key, 0.0)
+    assert state.standing(made, 0.0) == [
+        (pytest.approx(0.7), out(("near", 5))),
+        (pytest.approx(0.3), frozenset()),
+    ]
+    panicking = replace(made, outlier=replace(ejecting, min_health_percent=60))
+    for key in out(("far", 9)):
+        assert state.eject(made, key, 0.0)
+    assert [who for _, who in state.standing(panicking, 0.0)] == [frozenset(), frozenset()]
 
 
 def test_in_panic_everybody_is_called():

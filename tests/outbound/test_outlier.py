@@ -111,6 +111,21 @@ def test_no_more_than_a_share_is_ejected(percent, count, most):
     assert len(cluster.out()) == most
 
 
+@pytest.mark.parametrize(("percent", "count"), [(10, 9), (10, 10), (50, 3), (100, 3)])
+def test_an_ejection_on_request_obeys_the_share_as_any_other(percent, count):
+    """`meshware explain` asks what would be: no more go out than failures could eject."""
+    keys = [f"e{number}" for number in range(count)]
+    failing, asked = (
+        Cluster(rule(consecutive_5xx_errors=1, max_ejection_percent=percent), *keys)
+        for _ in range(2)
+    )
+    for key in keys:
+        failing.see(500, key=key)
+    done = [key for key in keys if asked.state.eject(key, asked.keys, asked.rule, asked.now)]
+    assert set(done) == asked.out() == failing.out()
+    assert all(asked.state.eject(key, asked.keys, asked.rule, asked.now) for key in done)
+
+
 def test_with_too_few_healthy_ones_all_are_used():
     """`minHealthPercent`: better a bad answer than no endpoint; off by default."""
     cluster = Cluster(rule(consecutive_5xx_errors=1, min_health_percent=50), A, B, C)
