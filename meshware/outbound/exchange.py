@@ -173,6 +173,8 @@ def exchange(
             yield reply(404, "")
             return
         event.route = route.name
+        rule = table.rule_for(head)
+        end_at = None if rule.deadline_s is None else started + rule.deadline_s
         caller_at = None if head.wait_s is None else started + head.wait_s
         routed = started
 
@@ -182,10 +184,14 @@ def exchange(
             if fault.delay is not None and happens(fault.delay.per_million, rng):
                 flags.append(Flag.DELAY_INJECTED)
                 delay_s = fault.delay.seconds
-                left_s = None if caller_at is None else caller_at - monotonic()
+                limit, left_s = _limit(end_at, caller_at, monotonic())
                 if left_s is not None and left_s <= delay_s:
                     yield Sleep(max(0.0, left_s))
-                    yield Raise(timed_out=True)
+                    if limit == "caller":
+                        yield Raise(timed_out=True)
+                        return
+                    flags.append(Flag.UPSTREAM_TIMEOUT)
+                    yield reply(504, "upstream request timeout")
                     return
                 yield Sleep(delay_s)
                 routed = monotonic()
@@ -209,6 +215,8 @@ def exchange(
 
         # Deadlines: policy's for the whole call, the caller's own for the wait for headers.
         deadline_at = None if route.timeout_s is None else routed + route.timeout_s
+        if end_at is not None and (deadline_at is None or end_at < deadline_at):
+            deadline_at = end_at
 
         # Destination and subset; drawn once, kept through all retries.
         goal = _draw(route, rng)
@@ -335,10 +343,10 @@ def exchange(
             if (
                 not is_last
                 and wants_retry(retry, answer)
-                and may_repeat(head, table.is_safe_to_repeat(head), answer)
+                and may_repeat(head, rule.is_safe, answer)
             ):
                 if event.attempts <= retry.retries:
-                    held_retry = state.retry(cluster)
+                    held_retry = state.retry(cluster, rule.budget)
                     if held_retry is None:  # the last answer is the caller's
                         flags.append(Flag.UPSTREAM_OVERFLOW)
                     again = held_retry is not None

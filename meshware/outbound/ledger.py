@@ -28,6 +28,7 @@ from meshware.outbound.queue import Place, Queue
 if TYPE_CHECKING:
     from meshware.policy.clusters import Cluster, Endpoint
     from meshware.policy.hash_table import HashTable
+    from meshware.policy.limits import Budget
     from meshware.policy.warmup import WarmupRule
 
 __all__ = ["OVERFLOW", "ClusterState", "Lease", "Ledger", "Taken"]
@@ -166,15 +167,21 @@ class ClusterState:
         """Give up a place in the queue that nobody came back with; takes no lock."""
         self._queue.leave(place)
 
-    def retry(self, cluster: Cluster) -> Lease | None:
-        """Hold a retry, from its decision to its outcome; None: there are as many as may be."""
+    def retry(self, cluster: Cluster, budget: Budget | None = None) -> Lease | None:
+        """Hold a retry, from its decision to its outcome; None: there are as many as may be.
+
+        Args:
+            cluster: where it goes.
+            budget: in place of the cluster's.
+        """
         limits = cluster.limits
+        budget = budget or limits.budget
         with self._lock:
             self._fold()
             most = limits.retries
-            if limits.budget is not None:
+            if budget is not None:
                 active = sum(self._active.values())
-                most = max(limits.budget.least, int(limits.budget.ratio * active))
+                most = max(budget.least, int(budget.ratio * active))
             if most is not None and self._retries >= most:
                 return None
             self._retries += 1

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from meshware.policy.document.destination_rule import ConnectionPoolSettings, RetryBudget
 
-__all__ = ["Budget", "Limits", "compile_limits"]
+__all__ = ["Budget", "Limits", "compile_budget", "compile_limits"]
 
 _PERCENT, _LEAST = 20.0, 3  # Envoy, RetryBudget
 
@@ -46,13 +46,14 @@ def compile_limits(pool: ConnectionPoolSettings | None, budget: RetryBudget | No
     return Limits(
         requests=(http.http2_max_requests if http else None) or None,
         retries=(http.max_retries if http else None) or None,
-        budget=_budget(budget),
+        budget=compile_budget(budget),
         connections=(tcp.max_connections if tcp else None) or None,
         pending=(http.http1_max_pending_requests if http else None) or None,
     )
 
 
-def _budget(written: RetryBudget | None) -> Budget | None:
+def compile_budget(written: RetryBudget | None) -> Budget | None:
+    """Return how many retries may run at once; None: nothing is said."""
     if written is None:
         return None
     percent = _PERCENT if written.percent is None else written.percent

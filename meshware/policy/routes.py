@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from meshware.call import RequestHead
+from meshware.policy.call_rule import NO_RULE, CallRule, compile_call_rules
 from meshware.policy.clusters import ClusterKey
 from meshware.policy.document.virtual_service import (
     Destination,
@@ -40,7 +41,6 @@ from meshware.policy.route_actions import (
 from meshware.policy.view import Client, Found, View
 
 __all__ = [
-    "RepeatRule",
     "RetryRule",
     "Route",
     "RouteTable",
@@ -98,22 +98,12 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RepeatRule:
-    """Which requests a ServicePolicy declares safe to repeat, or not."""
-
-    accepts: Callable[[RequestHead], bool] | None
-    is_safe: bool
-    policy: tuple[str, str]  # namespace and name of the ServicePolicy
-    index: int  # in its `http`
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RouteTable:
     """What happens to calls of one host and port. The first route that accepts is taken."""
 
     service: str  # "host:port", full
     routes: tuple[Route, ...]
-    repeat: tuple[RepeatRule, ...]
+    rules: tuple[CallRule, ...]
     policy: str | None  # "ns/name" of the VirtualService; None: the default route
     is_broken: bool = False  # its records could not be compiled: 503, flag NC
 
@@ -124,17 +114,12 @@ class RouteTable:
                 return route
         return None
 
-    def is_safe_to_repeat(self, head: RequestHead) -> bool | None:
-        """Return what a ServicePolicy declares; None: it says nothing, the method decides."""
-        rule = self.repeat_rule(head)
-        return None if rule is None else rule.is_safe
-
-    def repeat_rule(self, head: RequestHead) -> RepeatRule | None:
-        """Return what says whether a request is safe to repeat; None: nothing does."""
-        for rule in self.repeat:
+    def rule_for(self, head: RequestHead) -> CallRule:
+        """Return what a ServicePolicy says of a call: its first rule that accepts it."""
+        for rule in self.rules:
             if rule.accepts is None or rule.accepts(head):
                 return rule
-        return None
+        return NO_RULE
 
 
 # --- routes -----------------------------------------------------------------------------------
@@ -163,7 +148,7 @@ def compile_routes(view: View, dialled: str, port: int) -> RouteTable | None:
         return RouteTable(
             service=f"{host}:{port}",
             routes=routes,
-            repeat=_repeat_rules(view, host, port),
+            rules=compile_call_rules(view, host, home_of(view, host, port), port),
             policy=f"{rules.namespace}/{rules.name}" if rules is not None else None,
         )
     return None
@@ -312,23 +297,3 @@ def home_of(view: View, host: str, port: int) -> str:
     if service is None or not service.has_port(port):
         return view.client.namespace
     return service.claim.namespace
-
-
-def _repeat_rules(view: View, host: str, port: int) -> tuple[RepeatRule, ...]:
-    found = view.service_policy(host, home_of(view, host, port))
-    if found is None:
-        return ()
-    rules = []
-    for index, rule in enumerate(found.spec.http or ()):
-        if rule.safe_to_repeat is None:
-            continue
-        for block in rule.match or (None,):
-            rules.append(
-                RepeatRule(
-                    accepts=request_matcher(block) if block is not None else None,
-                    is_safe=rule.safe_to_repeat,
-                    policy=(found.namespace, found.name),
-                    index=index,
-                )
-            )
-    return tuple(rules)

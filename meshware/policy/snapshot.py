@@ -154,7 +154,7 @@ class Snapshot:
             f"{host}:{port}",
             lambda seen: compile_routes(seen, host, port),
             # A service that cannot be compiled is known all the same, and has no cluster.
-            RouteTable(service=f"{host}:{port}", routes=(), repeat=(), policy=None, is_broken=True),
+            RouteTable(service=f"{host}:{port}", routes=(), rules=(), policy=None, is_broken=True),
         )
 
     def cluster(self, key: ClusterKey) -> Cluster | None:

@@ -255,8 +255,12 @@ SUPPORT: Mapping[str, Support] = MappingProxyType(
         "MeshConfig.spec.defaultDestinationRuleExportTo": _done(),
         "ServicePolicy.spec": _done(),
         "ServicePolicy.spec.http[].replayBufferBytes": _later(),
-        "ServicePolicy.spec.http[].retryBudget": _later(),
-        "ServicePolicy.spec.http[].deadline": _later(),
+        "ServicePolicy.spec.http[].retryBudget": _done(
+            "of each process; in place of what a DestinationRule says of retries"
+        ),
+        "ServicePolicy.spec.http[].deadline": _done(
+            "from the start of the call to the end of its body, whatever a route says"
+        ),
         "ServicePolicy.spec.http[].match[].statPrefix": _never("there are no Envoy statistics"),
     }
 )

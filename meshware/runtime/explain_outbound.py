@@ -99,7 +99,7 @@ def explain_outbound(
         retries=_retries(route),
         safe_to_repeat=None
         if table is None
-        else is_safe(head.method, table.is_safe_to_repeat(head)),
+        else is_safe(head.method, table.rule_for(head).is_safe),
         flag=action.info.flags if isinstance(action, Reply) else "-",
         status=action.status if isinstance(action, Reply) else None,
         service=None if table is None else table.service,

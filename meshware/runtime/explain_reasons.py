@@ -81,8 +81,8 @@ def retries_why(table: RouteTable, route: Route | None, head: RequestHead) -> st
         return None
     if route.retry.retries == 0:
         return "attempts is 0: nothing is sent again"
-    rule = table.repeat_rule(head)
-    if rule is not None:
+    rule = table.rule_for(head)
+    if rule.is_safe is not None:
         by = f"{Name('ServicePolicy', *rule.policy)}, rule {rule.index}, declares"
         if rule.is_safe:
             return f"{by} it safe to repeat"

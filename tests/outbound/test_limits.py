@@ -168,3 +168,104 @@ def test_a_retry_counts_from_its_decision_to_its_outcome():
     [(third, action)] = failing(made, 1)
     assert isinstance(action, Sleep)
     third.close()
+
+
+# --- a ServicePolicy's words ----------------------------------------------------------------------
+
+
+def declared(*rules: dict) -> str:
+    """A ServicePolicy for `orders`."""
+    return f"""
+apiVersion: meshware.dev/v1alpha1
+kind: ServicePolicy
+metadata: {{name: orders}}
+spec: {json.dumps({"hosts": ["orders"], "http": list(rules)})}
+"""
+
+
+def test_a_budget_of_ones_own_takes_the_place_of_the_destinations():
+    """For the calls that its rule accepts, and no others."""
+    made = world(retryBudget={"percent": 0, "minRetryConcurrency": 5})
+    own = {"retryBudget": {"percent": 0, "minRetryConcurrency": 1}}
+    made.mesh.apply(
+        [
+            ONLY_SERVICE,
+            RULE.format(policy=json.dumps({"retryBudget": {"minRetryConcurrency": 5}})),
+            ROUTE,
+            declared({"match": [{"uri": {"prefix": "/dear"}}], **own}),
+        ]
+    )
+    first = begin(made, "/dear")
+    assert isinstance(first.send(answered(503)), Sleep)
+    second = begin(made, "/dear")
+    deliver = second.send(answered(503))
+    assert isinstance(deliver, Deliver) and deliver.info.flags == "UO"
+    third = begin(made, "/cheap")
+    assert isinstance(third.send(answered(503)), Sleep)
+    for flow in (first, second, third):
+        flow.close()
+    assert made.nothing_in_flight()
+
+
+@pytest.mark.parametrize(
+    ("rule", "route", "timeout_s"),
+    [
+        ({"deadline": "2s"}, "timeout: 5s", 2.0),
+        ({"deadline": "5s"}, "timeout: 2s", 2.0),
+        ({"deadline": "2s"}, "name: r", 2.0),
+        ({"deadline": "2s", "match": [{"uri": {"prefix": "/other"}}]}, "timeout: 5s", 5.0),
+        ({"deadline": "2s", "match": [{"port": 81}]}, "timeout: 5s", 5.0),
+        ({"deadline": "2s", "match": [{"sourceNamespace": "other"}]}, "timeout: 5s", 5.0),
+    ],
+)
+def test_a_deadline_bounds_a_call_whatever_its_route_says(rule, route, timeout_s):
+    """The earlier of the two, for calls that the rule is about."""
+    made = World()
+    made.mesh.apply(
+        [
+            ONLY_SERVICE,
+            declared(rule),
+            f"""
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: orders}}
+spec:
+  hosts: [orders]
+  http: [{{route: [{{destination: {{host: orders}}}}], {route}}}]
+""",
+        ]
+    )
+    flow = made.exchange()
+    sent = next(flow)
+    assert isinstance(sent, Send) and sent.timeout_s == timeout_s
+    made.clock.advance(1.0)
+    deliver = flow.send(answered(200))
+    assert isinstance(deliver, Deliver) and deliver.deadline_s == timeout_s - 1.0
+    flow.close()
+
+
+def test_a_deadline_counts_a_delay_on_purpose_too():
+    """It is the call's own, from its very start."""
+    made = World()
+    made.mesh.apply(
+        [
+            ONLY_SERVICE,
+            declared({"deadline": "2s"}),
+            """
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: orders}
+spec:
+  hosts: [orders]
+  http:
+    - route: [{destination: {host: orders}}]
+      fault: {delay: {fixedDelay: 3s, percentage: {value: 100}}}
+""",
+        ]
+    )
+    flow = made.exchange()
+    assert next(flow) == Sleep(2.0)
+    made.clock.advance(2.0)
+    reply = flow.send(None)
+    assert isinstance(reply, Reply)
+    assert (reply.status, reply.info.flags) == (504, "UT,DI")

@@ -9,11 +9,11 @@ from meshware.policy.document.destination_rule import (
     DestinationRuleSpec,
     LoadBalancerSettings,
     PortTrafficPolicy,
-    RetryBudget,
     Subset,
     TrafficPolicy,
 )
 from meshware.policy.parse import Resource
+from meshware.policy.validate.budget import check_budget
 from meshware.policy.validate.common import Report
 from meshware.policy.validate.fields import (
     check_duration,
@@ -124,7 +124,7 @@ def _check_policy(
     check_outlier(resource, f"{path}.outlierDetection", policy.outlier_detection, report)
     ejects = any(each and each.outlier_detection is not None for each in (policy, wider))
     _check_balancer(resource, path, policy.load_balancer, report, ejects=ejects)
-    _check_budget(resource, f"{path}.retryBudget", policy.retry_budget, report)
+    check_budget(resource, f"{path}.retryBudget", policy.retry_budget, report)
     seen: dict[int, int] = {}
     for index, entry in enumerate(policy.port_level_settings or ()):
         here = f"{path}.portLevelSettings[{index}]"
@@ -209,18 +209,6 @@ def _check_count(resource: Resource, path: str, value: int | None, report: Repor
         f"{name} 0 counts as not written, which is no limit; write 1 for the least, or remove it",
         SUSPICIOUS,
     )
-
-
-def _check_budget(
-    resource: Resource, path: str, budget: RetryBudget | None, report: Report
-) -> None:
-    least = budget.min_retry_concurrency if budget is not None else None
-    if least is not None and least < 0:
-        report.error(
-            resource,
-            f"{path}.minRetryConcurrency",
-            f"minRetryConcurrency is {least}; write 0 or a number above",
-        )
 
 
 def _check_pool(

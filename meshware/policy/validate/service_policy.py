@@ -14,7 +14,9 @@ from meshware.policy.match import string_matcher
 from meshware.policy.names import expand, matches
 from meshware.policy.parse import Resource
 from meshware.policy.request_match import request_matcher
+from meshware.policy.validate.budget import check_budget
 from meshware.policy.validate.common import Report
+from meshware.policy.validate.fields import check_duration
 from meshware.policy.yaml12 import brief
 
 __all__ = ["UNKNOWN_HOST", "check_service_policies", "check_service_policy"]
@@ -25,6 +27,7 @@ UNKNOWN_HOST = "IST0101"  # Istio's ReferencedResourceNotFound
 _LABEL = r"[A-Za-z0-9_]([-A-Za-z0-9_]*[A-Za-z0-9_])?"
 _HOST = re.compile(rf"\*|(\*[-.]?)?{_LABEL}(\.{_LABEL})*")
 _LONGEST_HOST = 253
+_LARGEST_BUFFER = 16 * 1024 * 1024
 
 
 def check_service_policy(resource: Resource, report: Report) -> None:
@@ -93,8 +96,15 @@ def _check_rules(resource: Resource, rules: Sequence[ServicePolicyRoute], report
     catch_all: int | None = None
     for index, rule in enumerate(rules):
         here = f"spec.http[{index}]"
-        if rule.safe_to_repeat is None:
-            report.error(resource, here, "this rule says nothing; add safeToRepeat: true or false")
+        said = (rule.safe_to_repeat, rule.replay_buffer_bytes, rule.retry_budget, rule.deadline)
+        if all(each is None for each in said):
+            report.error(
+                resource,
+                here,
+                "this rule says nothing; add safeToRepeat, replayBufferBytes, retryBudget or "
+                "deadline",
+            )
+        _check_values(resource, here, rule, report)
         if rule.match is not None and not rule.match:
             report.error(
                 resource,
@@ -111,6 +121,19 @@ def _check_rules(resource: Resource, rules: Sequence[ServicePolicyRoute], report
         is_good = _check_matches(resource, rule.match or (), f"{here}.match", report)
         if catch_all is None and is_good and _takes_all(rule):
             catch_all = index
+
+
+def _check_values(resource: Resource, path: str, rule: ServicePolicyRoute, report: Report) -> None:
+    size = rule.replay_buffer_bytes
+    if size is not None and not 0 <= size <= _LARGEST_BUFFER:
+        report.error(
+            resource,
+            f"{path}.replayBufferBytes",
+            f"replayBufferBytes is {size}; write a number from 0, for none, to {_LARGEST_BUFFER}, "
+            "which each call may hold in memory",
+        )
+    check_duration(resource, f"{path}.deadline", rule.deadline, report, ", or remove it")
+    check_budget(resource, f"{path}.retryBudget", rule.retry_budget, report)
 
 
 def _takes_all(rule: ServicePolicyRoute) -> bool:
