@@ -34,7 +34,9 @@ __all__ = [
 ]
 
 _HOST = ("host", ":authority")
-_COMMAND = re.compile(r"%(?:%|REQ\(([A-Za-z0-9_:-]+)(?:\?([A-Za-z0-9_:-]+))?\)%)")
+_COMMAND = re.compile(
+    r"%(?:%|(?:REQ|REQUEST_HEADER)\(([A-Za-z0-9_:-]+)(?:\?([A-Za-z0-9_:-]+))?\)%)"
+)
 
 
 @dataclass(frozen=True, slots=True)

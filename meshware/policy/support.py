@@ -57,7 +57,10 @@ _EXPORT = (
     "MeshConfig's defaults restore Istio's `*`"
 )
 
-_COMMANDS = "values may hold `%REQ(name?other)%` and `%%`; other commands are not supported yet"
+_COMMANDS = (
+    "values may hold `%REQ(name?other)%` and `%%`; Envoy's other commands are about its own "
+    "connections and logs, and refused"
+)
 
 _MIRRORS = "at most 64 copies at once for each client object, the others are dropped"
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from meshware.policy.codes import NOT_SUPPORTED_YET, SUSPICIOUS
+from meshware.policy.codes import NOT_APPLICABLE, SUSPICIOUS
 from meshware.policy.document.virtual_service import (
     HeaderOperations,
     Headers,
@@ -102,9 +102,9 @@ def _check_value(resource: Resource, here: str, value: str, report: Report) -> N
         report.error(
             resource,
             here,
-            f"the command at {str(error)!r} is not supported yet; write %REQ(name)%, or %% for a "
-            "percent sign",
-            NOT_SUPPORTED_YET,
+            f"the command at {str(error)!r} is not applicable: Envoy's others are about its own "
+            "connections and logs; write %REQ(name)%, or %% for a percent sign",
+            NOT_APPLICABLE,
         )
 
 

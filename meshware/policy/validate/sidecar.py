@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from meshware.policy.codes import DUPLICATE, NOT_SUPPORTED_YET, SUSPICIOUS
+from meshware.policy.codes import DUPLICATE, SUSPICIOUS
 from meshware.policy.document.sidecar import SidecarSpec
 from meshware.policy.names import expand, is_partial_wildcard
 from meshware.policy.parse import Resource
@@ -92,12 +92,7 @@ def _check_egress_hosts(
         here = f"{path}[{index}]"
         problem = _wrong_with(written, resource.namespace)
         if problem is not None:
-            code = NOT_SUPPORTED_YET if "not supported yet" in problem else None
-            message = f"hosts[{index}] is {brief(written)!r}; {problem}"
-            if code is None:
-                report.error(resource, here, message)
-            else:
-                report.error(resource, here, message, code)
+            report.error(resource, here, f"hosts[{index}] is {brief(written)!r}; {problem}")
             continue
         if seen.setdefault(written.lower(), index) != index:
             report.warning(
@@ -125,7 +120,7 @@ def _wrong_with(written: str, own_namespace: str) -> str | None:
     if not slash:
         return f"write namespace/host, such as ./{_full(written, own_namespace)}"
     if namespace.startswith(_NONE) and namespace != _NONE:
-        return "to leave a namespace out is not supported yet; list those that are wanted"
+        return "`~` stands alone, for nothing; to leave a namespace out, list those that are wanted"
     if namespace not in (_ANY, _OWN, _NONE) and not is_name(namespace):
         return "before the slash write a namespace, `.`, `*` or `~`"
     wrong = bad_host(host)

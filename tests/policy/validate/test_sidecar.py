@@ -65,7 +65,7 @@ EGRESS = "spec.egress[0].hosts[0]"
         ({"egress": egress("./")}, "IST0106", EGRESS, "write a host"),
         ({"egress": egress("./a.*")}, "IST0106", EGRESS, "only come first"),
         ({"egress": egress("./*shop.test")}, "IST0106", EGRESS, "write ./*.shop.test"),
-        ({"egress": egress("~shop/*")}, "not-supported-yet", EGRESS, "not supported yet"),
+        ({"egress": egress("~shop/*")}, "IST0106", EGRESS, "stands alone, for nothing"),
         (
             {"egress": egress("./*"), "workloadSelector": {"labels": {"app": "*"}}},
             "IST0106",
