@@ -221,7 +221,7 @@ class AsyncNetwork:
                 local_address=local_address,
                 socket_options=(*(socket_options or ()), *self._options),
             )
-        stream = _AsyncStream(connected, Life(self._rule))
+        stream = _AsyncStream(core, connected, Life(self._rule))
         if tls is None:
             return stream
         return await stream.start_tls(tls.context, tls.server_name, _left_s(until))
@@ -234,7 +234,8 @@ class AsyncNetwork:
 class _AsyncStream:
     """An async network stream of httpcore that notes what happens for the current attempt."""
 
-    def __init__(self, stream: Any, life: Life) -> None:
+    def __init__(self, core: Any, stream: Any, life: Life) -> None:
+        self._core = core
         self._stream = stream
         self._life = life
         self.aclose = stream.aclose
@@ -246,7 +247,10 @@ class _AsyncStream:
         return self._stream.get_extra_info(info)
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        data: bytes = await self._stream.read(max_bytes, timeout)
+        try:
+            data: bytes = await self._stream.read(max_bytes, timeout)
+        except ssl.SSLError as error:  # an alert in place of an answer, which not all packages map
+            raise self._core.ReadError(str(error)) from error
         attempt = current_attempt()
         if attempt is not None:
             if data:
@@ -260,7 +264,10 @@ class _AsyncStream:
         if attempt is not None and buffer and not attempt.sent:
             attempt.sent = True
             self._life.begin()
-        await self._stream.write(buffer, timeout)
+        try:
+            await self._stream.write(buffer, timeout)
+        except ssl.SSLError as error:
+            raise self._core.WriteError(str(error)) from error
 
     async def start_tls(
         self,
@@ -269,4 +276,4 @@ class _AsyncStream:
         timeout: float | None = None,
     ) -> _AsyncStream:
         wrapped = await self._stream.start_tls(ssl_context, server_hostname, timeout)
-        return _AsyncStream(wrapped, self._life)
+        return _AsyncStream(self._core, wrapped, self._life)

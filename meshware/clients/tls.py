@@ -27,7 +27,7 @@ from meshware.policy.pool_rule import TLSRule
 
 __all__ = ["Origination", "origination"]
 
-_LOOK_AGAIN_S = 1.0
+_LOOK_AGAIN_S = 0.25
 """Files are looked at no more often than this: a look costs microseconds for each."""
 
 _MOST_KEPT = 1024

@@ -28,7 +28,7 @@ class Handshake:
 
     server_name: str | None = None  # that the client asked for
     peer: dict | None = None  # the client's certificate
-    failure: OSError | None = None
+    failure: Exception | None = None
     connection: _Counting | None = None
 
     @property
@@ -77,7 +77,7 @@ class TLSUpstream(Upstream):
             secured.do_handshake()
             seen.server_name = getattr(secured, "asked_for", None)
             seen.peer, seen.connection = secured.getpeercert(), secured
-        except OSError as error:
+        except (OSError, AttributeError) as error:  # the latter: it was closed at this moment
             seen.failure = error
             self._live.pop(number, None)
             connection.close()
