@@ -337,7 +337,7 @@ def test_an_https_call_keeps_the_tls_of_its_library(
     with orders(authority.issue("orders"), simple(ca_file)) as it:
         if driver.module is requests:
             it.client.raw.mount("https://", it.client.raw.get_adapter("http://"))
-            it.client.raw.verify = str(trusted)
+            monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(trusted))
         else:
             library = library_of(driver.module.Request("GET", "http://orders/"))
             context = ssl.create_default_context(cafile=str(trusted))
