@@ -34,6 +34,7 @@ from meshware.policy.pool_rule import PoolRule
 
 __all__ = ["close_pools", "make_pools"]
 
+_LOOK_EVERY_S = 1.0
 MAX_ENDPOINTS = 256
 MAX_IDLE_PER_ENDPOINT = 64
 
@@ -213,6 +214,7 @@ class _Ruled:
         super().__init__(*args, **kwargs)
         self._rule = rule
         self._tls = tls
+        self._look_at = 0.0  # time.monotonic() seconds
 
     def _new_conn(self) -> Any:
         connection = super()._new_conn()  # type: ignore[misc]
@@ -226,6 +228,21 @@ class _Ruled:
             if life.is_over():
                 connection.close()  # it can be put back all the same, and connects anew
         super()._put_conn(connection)  # type: ignore[misc]
+        self._close_others()
+
+    def _close_others(self: Any) -> None:
+        """Close the idle connections that nothing may go over any more.
+
+        urllib3 takes the one last put back. Those below it would stay, closed by the other end.
+        """
+        idle, now = self.pool, time.monotonic()
+        if idle is None or now < self._look_at:
+            return
+        self._look_at = now + _LOOK_EVERY_S
+        with idle.mutex:  # nobody takes one meanwhile
+            for other in idle.queue:
+                if other is not None and other.sock is not None and not other.is_connected:
+                    other.close()
 
 
 class _Pool(_Ruled, HTTPConnectionPool):

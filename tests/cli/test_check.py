@@ -195,7 +195,7 @@ def test_what_policy_says_cannot_steer_a_terminal(policy, capsys):
 
 
 def test_files_that_are_not_here_are_a_warning(policy, tmp_path, capsys):
-    """They are the clients', which may run elsewhere: `--strict` says that they must be here too."""
+    """They are the clients', which may run elsewhere; `--strict` wants them here too."""
     there = tmp_path / "ca.pem"
     there.write_text("whatever", encoding="utf-8")
     rule = f"""\

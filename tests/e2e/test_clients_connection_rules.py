@@ -8,6 +8,7 @@ import stat
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 
 import pytest
@@ -17,6 +18,13 @@ from upstreams import OK, Upstream, Wait, http
 pytestmark = every_driver
 
 KEEP_IDLE = socket.TCP_KEEPALIVE if sys.platform == "darwin" else socket.TCP_KEEPIDLE
+
+
+def many_at_once(it: Stage, count: int) -> None:
+    """Make calls that wait for each other in the upstream."""
+    with ThreadPoolExecutor(count) as threads:
+        calls = [threads.submit(it.client.call, "GET", "http://orders/") for _ in range(count)]
+        assert {call.result()[1] for call in calls} == {b"ok"}
 
 
 @contextmanager
@@ -83,6 +91,20 @@ def test_a_connection_that_rested_long_is_not_used_again(driver, pool):
         it.client.call("GET", "http://orders/")
         assert connections(it) == [1, 2]
         wait_until(lambda: len(it.upstream._live) == 1)
+
+
+def test_every_connection_that_rested_long_is_closed(driver):
+    """Not only the one that the next call would have taken."""
+    together = threading.Barrier(4, timeout=10)
+    script = [[together.wait, http()]] * 4 + [OK]
+    with ruled(driver, "http: {idleTimeout: 0.2s}", script=script) as it:
+        many_at_once(it, 4)
+
+        def is_last_left() -> bool:
+            assert it.client.call("GET", "http://orders/")[1] == b"ok"
+            return len(it.upstream._live) <= 1
+
+        wait_until(is_last_left)
 
 
 def _is_connected_to(sock: socket.socket, port: int) -> bool:

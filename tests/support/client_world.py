@@ -64,7 +64,7 @@ kind: DestinationRule
 metadata: {{name: {name}}}
 spec:
   host: {name}
-  trafficPolicy: {{loadBalancer: {{simple: ROUND_ROBIN}}, {policy}}}
+  trafficPolicy: {{loadBalancer: {{simple: ROUND_ROBIN}}{policy and ", " + policy}}}
   subsets: [{{name: {subset}, labels: {{in: {subset}}}}}]
 """
 
