@@ -172,7 +172,7 @@ def _make(rule: TLSRule) -> ssl.SSLContext:
         context.verify_mode = ssl.CERT_NONE
     else:
         if rule.ca_file is None:
-            context.load_default_certs()
+            _trust_the_system(context)
         else:
             _use("caCertificates", rule.ca_file, context.load_verify_locations)
             if not context.cert_store_stats()["x509"]:
@@ -193,6 +193,14 @@ def _make(rule: TLSRule) -> ssl.SSLContext:
             lambda path: context.load_cert_chain(path, key, password=_no_password),
         )
     return context
+
+
+def _trust_the_system(context: ssl.SSLContext) -> None:
+    context.load_default_certs()
+    paths = ssl.get_default_verify_paths()
+    # A directory is read at a handshake only, so that nothing loaded means nothing by itself.
+    if not (context.cert_store_stats()["x509"] or paths.cafile or paths.capath):
+        raise IdentityError("this system has no authorities to trust; name some in caCertificates")
 
 
 def _must_be_a_file(path: str) -> None:
