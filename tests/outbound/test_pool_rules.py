@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from outbound_world import ONLY_SERVICE, REFUSED
 
-from meshware.call import Send, Sleep
+from meshware.call import Mirror, Send, Sleep
 from meshware.policy.pool_rule import PoolRule, TLSRule
 from meshware.testing import TestMesh
 
@@ -77,3 +77,30 @@ def test_every_attempt_says_the_same(world):
     assert isinstance(again, Send)
     assert (again.pool, again.cluster) == (before.pool, before.cluster)
     assert again.address != before.address
+
+
+def test_a_copy_asks_for_the_server_of_the_call(make_world):
+    """Its Host ends in `-shadow`, which no certificate bears."""
+    world = make_world()
+    route = """---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: orders}
+spec:
+  hosts: [orders]
+  http: [{route: [{destination: {host: orders}}], mirror: {host: orders}}]
+"""
+    world.mesh = TestMesh([ONLY_SERVICE + rule("tls: {mode: SIMPLE}"), route], clock=world.clock)
+    flow = world.exchange(host="orders.default")
+    mirror = next(flow)
+    assert isinstance(mirror, Mirror)
+    copy, send = next(mirror.exchange), flow.send(None)
+    assert ("host", "orders.default-shadow") in copy.headers
+    assert isinstance(send, Send)
+    assert (copy.server_name, copy.pool, copy.cluster) == (
+        "orders.default",
+        send.pool,
+        send.cluster,
+    )
+    for each in (mirror.exchange, flow):
+        each.close()
