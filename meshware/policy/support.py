@@ -121,9 +121,7 @@ def _port_policy(root: str) -> dict[str, Support]:
         f"{root}.connectionPool.tcp.idleTimeout": _differs(_IDLE),
         f"{root}.connectionPool.http.idleTimeout": _differs(_IDLE),
         f"{root}.connectionPool.http.maxRequestsPerConnection": _done(),
-        f"{root}.connectionPool.http.h2UpgradePolicy": _done(
-            "`DEFAULT` and `DO_NOT_UPGRADE`: clients speak HTTP/1.1; `UPGRADE` is not supported yet"
-        ),
+        f"{root}.connectionPool.http.h2UpgradePolicy": _done("clients speak HTTP/1.1"),
         f"{root}.connectionPool.http.useClientProtocol": _done(
             "kept either way: the caller's library speaks HTTP/1.1, and so does what goes out"
         ),
@@ -144,9 +142,7 @@ def _port_policy(root: str) -> dict[str, Support]:
             "for calls to `http://`; what is called by `https://` has the TLS of the caller's "
             "library and no other"
         ),
-        f"{root}.tls.mode": _done(
-            "DISABLE, SIMPLE and MUTUAL; `ISTIO_MUTUAL` is not supported yet"
-        ),
+        f"{root}.tls.mode": _done(),
         f"{root}.tls.caCertificates": _done(_FILE),
         f"{root}.tls.caCrl": _done(_FILE),
         f"{root}.tls.clientCertificate": _done(_FILE),
