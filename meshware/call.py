@@ -12,7 +12,10 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from meshware.policy.pool_rule import PoolRule
 
 __all__ = [
     "Action",
@@ -113,15 +116,19 @@ class MessageEdit:
 class Send:
     """Make one attempt. The outcome is an `Answer` or a `Failure`."""
 
-    address: str | None  # where to dial; None: where the caller's URL says (pass-through)
+    # Where to dial: an IP address or "unix:///path"; None: where the caller's URL says
+    # (pass-through).
+    address: str | None
     port: int
-    pool: str  # name of the service; connections of two pools are never shared
+    pool: PoolRule  # what connections must be; those of two pools are never shared
     attempt: int  # from 1
     timeout_s: float | None  # the whole attempt until response headers; None: no limit
     connect_timeout_s: float | None
     headers: tuple[tuple[str, str], ...]  # set these, replacing what is there
     edit: MessageEdit | None = None  # comes before; None: nothing else changes
     target: str | None = None  # path and query in place of the caller's; None: they stay
+    cluster: str = ""  # for whom: a cluster uses one pool at a time, its last one
+    server_name: str | None = None  # of TLS, to send and to verify; None: no TLS of policy's
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from meshware.cli.named_files import unseen_files
 from meshware.cli.options import PLACE, format_option
 from meshware.errors import SettingsError
 from meshware.policy.codes import UNREADABLE
@@ -41,6 +42,7 @@ def command(paths: tuple[Path, ...], strict: bool, output: str) -> int:
     """
     loaded = load(paths)
     refuse_unreadable(loaded.problems)
+    loaded = loaded.with_more(unseen_files(loaded.resources))
     if output == "json":
         click.echo(json.dumps(as_json(loaded.problems), indent=2))
     else:

@@ -24,6 +24,8 @@ from collections.abc import Iterable
 from contextvars import ContextVar, Token
 from typing import Any
 
+from meshware.clients.addresses import unix_path
+
 __all__ = [
     "Attempt",
     "DeadlineSSLSocket",
@@ -140,7 +142,7 @@ def _note(attempt: Attempt | None, received: int) -> None:
 
 
 class DeadlineSocket(_ObeysDeadline, socket.socket):
-    """A TCP socket that obeys the current attempt."""
+    """A socket that obeys the current attempt."""
 
 
 class DeadlineSSLSocket(_ObeysDeadline, ssl.SSLSocket):
@@ -161,18 +163,24 @@ def connect(
     """Return a connected socket, trying each address of the host in turn.
 
     Args:
-        host: an address or a name.
+        host: an address, a name, or `unix://` and the path of a socket.
         port: TCP port.
         limit_s: how long finding the addresses, and connecting to each, may take.
-        options: set before connecting.
-        source: the local end.
+        options: of TCP, set before connecting.
+        source: the local end; not for Unix sockets.
 
     Raises:
         TimeoutError: no address answered in time, or the attempt's time has run out.
         OSError: the host has no address, or none accepted.
     """
+    path = unix_path(host)
+    if path is not None:
+        addresses: _Addresses = [(socket.AF_UNIX, socket.SOCK_STREAM, 0, "", path)]
+        options, source = (), None
+    else:
+        addresses = _addresses(host, port, limit_s)
     failure: OSError = OSError(f"{host} has no address")
-    for family, kind, protocol, _, address in _addresses(host, port, limit_s):
+    for family, kind, protocol, _, address in addresses:
         sock = DeadlineSocket(family, kind, protocol)
         try:
             for option in options:

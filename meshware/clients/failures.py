@@ -6,6 +6,8 @@ import os
 import ssl
 from collections.abc import Iterator
 
+from meshware.errors import PeerIdentityError
+
 __all__ = ["causes", "connect_detail", "tls_detail"]
 
 
@@ -44,6 +46,8 @@ def _of_the_system(error: BaseException) -> OSError | None:
 def tls_detail(error: BaseException) -> str | None:
     """Return why a TLS handshake failed, or None when it was not TLS that failed."""
     cause = _of_the_system(error)
+    if isinstance(cause, PeerIdentityError):
+        return f"TLS_error: {cause.strerror}"
     if isinstance(cause, ssl.SSLCertVerificationError):
         return f"TLS_error: {cause.verify_message or cause.reason or 'certificate refused'}"
     if isinstance(cause, ssl.SSLError):

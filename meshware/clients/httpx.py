@@ -28,6 +28,7 @@ from meshware.clients.httpx_engines import (
 from meshware.clients.httpx_library import Library
 from meshware.clients.mirrors import MirrorTasks, MirrorThreads
 from meshware.clients.pools import Lent, Pools
+from meshware.clients.tls import origination
 from meshware.outbound.drive import ExchangeSource
 
 if TYPE_CHECKING:
@@ -78,9 +79,14 @@ class _Engines:
             return self._only
         scheme = request.url.scheme
         if action.address is not None:
-            return self.pools.take((library, action.pool, scheme == "https", None))
+            tls = None if self._make_inner else origination(action, scheme)
+            return self.pools.take(
+                (library, action.pool, scheme == "https", tls, None),
+                user=(action.cluster, scheme),
+                version=(action.pool, tls and tls.context),
+            )
         proxy = None if self._make_inner else environment_proxy(scheme, request.url.host)
-        return self.pools.take((library, None, False, proxy))
+        return self.pools.take((library, None, False, None, proxy))
 
     def take_out_all(self) -> list[Any]:
         """Take out and return every engine, for the caller to close."""
@@ -90,12 +96,12 @@ class _Engines:
         return engines
 
     def _make(self, key: Any) -> Any:
-        library, pool, is_tls, proxy = key
+        library, rule, is_https, tls, proxy = key
         if self._make_inner is not None:
             return TransportEngine(self._make_inner())
-        if pool is None:
+        if rule is None:
             return TransportEngine(getattr(library.module, self._plain_transport)(proxy=proxy))
-        return self._core_engine(library, is_tls=is_tls)
+        return self._core_engine(library, rule, is_https=is_https, tls=tls)
 
 
 class MeshTransport(_SyncBase):
@@ -104,7 +110,8 @@ class MeshTransport(_SyncBase):
     Args:
         mesh: None: the process-wide mesh.
         inner: what sends the attempts in place of the library's own network: a transport for all
-            services, or a callable that makes one for each. Closed with this one.
+            services, or a callable that makes one for each. Closed with this one. It makes its
+            connections as it likes: those that policy wants TLS or a Unix socket for are refused.
     """
 
     def __init__(
@@ -144,7 +151,8 @@ class AsyncMeshTransport(_AsyncBase):
     Args:
         mesh: None: the process-wide mesh.
         inner: what sends the attempts in place of the library's own network: a transport for all
-            services, or a callable that makes one for each. Closed with this one.
+            services, or a callable that makes one for each. Closed with this one. It makes its
+            connections as it likes: those that policy wants TLS or a Unix socket for are refused.
     """
 
     def __init__(

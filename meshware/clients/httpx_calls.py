@@ -20,6 +20,7 @@ from meshware.clients.deadline import Attempt, enter, leave
 from meshware.clients.httpx_engines import Timeouts, edited_raw
 from meshware.clients.httpx_library import Library, header_lookup, library_of
 from meshware.clients.pools import Lent
+from meshware.errors import IdentityError
 from meshware.outbound.drive import ExchangeSource, drive, drive_async, finish
 
 if TYPE_CHECKING:
@@ -67,7 +68,11 @@ class _Call:
         return mesh.exchange(self._library.head(self._request, replayable=self._replayable))
 
     def _begin(self, action: Send) -> Any:
-        """Get ready for an attempt and return the engine that makes it."""
+        """Get ready for an attempt and return the engine that makes it.
+
+        Raises:
+            IdentityError: it needs TLS that cannot be had.
+        """
         self._error = None
         attempt = self._attempt = Attempt(None)
         self._passes_through = action.address is None
@@ -197,7 +202,10 @@ class SyncCall(_Call):
                     body.close()
 
     def _send(self, action: Send) -> Answer | Failure:
-        engine = self._begin(action)
+        try:
+            engine = self._begin(action)
+        except IdentityError as error:
+            return Failure(FailureKind.TLS, sent=False, detail=f"TLS_error: {error}")
         token = enter(self._attempt)
         try:
             return self._answered(
@@ -269,7 +277,10 @@ class AsyncCall(_Call):
                     await body.aclose()
 
     async def _send(self, action: Send) -> Answer | Failure:
-        engine = self._begin(action)
+        try:
+            engine = self._begin(action)
+        except IdentityError as error:
+            return Failure(FailureKind.TLS, sent=False, detail=f"TLS_error: {error}")
         token = enter(self._attempt)
         try:
             sending = engine.send_async(

@@ -9,20 +9,23 @@ from __future__ import annotations
 from typing import Any
 
 from meshware.call import MessageEdit, Send
+from meshware.clients.addresses import to_host, unix_path
 from meshware.clients.httpx_library import Library
 from meshware.clients.httpx_network import AsyncNetwork, Network
+from meshware.clients.tls import Origination
+from meshware.policy.pool_rule import PoolRule
 
 __all__ = ["AsyncCoreEngine", "CoreEngine", "TransportEngine", "edited_raw", "environment_proxy"]
-
-KEEPALIVE_S = 4.0
-"""How long an idle connection is kept. Less than the 5 s of uvicorn and hypercorn: otherwise it is
-the server that closes it, perhaps while a request is on its way."""
 
 Timeouts = dict[str, float | None]
 
 
 class TransportEngine:
-    """Makes attempts through a transport of the library's kind, whatever it does."""
+    """Makes attempts through a transport of the library's kind, whatever it does.
+
+    What policy says of connections is the transport's own affair, but for two things that are
+    refused because it could not do them: TLS of policy's, and dialling a Unix socket.
+    """
 
     notes_sending = False
 
@@ -59,9 +62,12 @@ class CoreEngine:
 
     notes_sending = True
 
-    def __init__(self, library: Library, *, is_tls: bool) -> None:
+    def __init__(
+        self, library: Library, rule: PoolRule, *, is_https: bool, tls: Origination | None
+    ) -> None:
         self._pool = library.core.ConnectionPool(
-            **_pool_options(library, is_tls), network_backend=Network(library.core)
+            **_pool_options(library, rule, is_https),
+            network_backend=Network(library.core, rule, tls),
         )
 
     def send(
@@ -81,9 +87,12 @@ class AsyncCoreEngine:
 
     notes_sending = True
 
-    def __init__(self, library: Library, *, is_tls: bool) -> None:
+    def __init__(
+        self, library: Library, rule: PoolRule, *, is_https: bool, tls: Origination | None
+    ) -> None:
         self._pool = library.core.AsyncConnectionPool(
-            **_pool_options(library, is_tls), network_backend=AsyncNetwork(library.core)
+            **_pool_options(library, rule, is_https),
+            network_backend=AsyncNetwork(library.core, rule, tls),
         )
 
     async def send_async(
@@ -113,13 +122,13 @@ def environment_proxy(scheme: str, host: str) -> str | None:
     return found if "://" in found else f"http://{found}"
 
 
-def _pool_options(library: Library, is_tls: bool) -> dict[str, Any]:
+def _pool_options(library: Library, rule: PoolRule, is_https: bool) -> dict[str, Any]:
     # As many connections as there are calls, as with Envoy unless policy sets a limit.
     return {
-        "ssl_context": library.ssl_context if is_tls else None,
+        "ssl_context": library.ssl_context if is_https else None,
         "max_connections": None,
         "max_keepalive_connections": None,
-        "keepalive_expiry": KEEPALIVE_S,
+        "keepalive_expiry": rule.idle_s,
     }
 
 
@@ -159,6 +168,10 @@ def _for_transport(
 ) -> Any:
     if action.address is None and not action.headers and stream is request.stream:
         return request
+    if action.pool.tls is not None and request.url.scheme != "https":
+        raise library.module.ConnectError("the inner transport cannot originate policy's TLS")
+    if action.address is not None and unix_path(action.address) is not None:
+        raise library.module.ConnectError("the inner transport cannot dial Unix sockets")
     return library.request_class(
         request,
         target=None if action.target is None else action.target.encode("latin-1"),
@@ -173,7 +186,7 @@ def _for_core(
     library: Library, request: Any, stream: Any, action: Send, timeouts: Timeouts | None
 ) -> Any:
     core, url = library.core, request.url
-    address = url.raw_host if action.address is None else action.address.encode("ascii")
+    address = url.raw_host if action.address is None else to_host(action.address).encode("ascii")
     return core.Request(
         request.method.encode("ascii"),
         core.URL(

@@ -3,6 +3,8 @@
 The sync stream waits for what is left of the attempt at most. The async one only notes what
 happens: time limits for tasks are set above the library. Both are made for whichever of the two
 packages is handed in, whose exceptions they raise.
+
+Where policy originates TLS, a connection comes up with it: to the package it is a plain one.
 """
 
 from __future__ import annotations
@@ -14,19 +16,31 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
+from meshware.clients import connections
+from meshware.clients.addresses import from_host, unix_path
+from meshware.clients.connections import Life
 from meshware.clients.deadline import SocketOption, connect, current_attempt, time_left_s
 from meshware.clients.tasks import sleep, trio_of_this_task
+from meshware.clients.tls import Origination
+from meshware.policy.pool_rule import PoolRule
 
 __all__ = ["AsyncNetwork", "Network", "refuse_leftovers"]
 
-_NO_DELAY: SocketOption = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
 
 class Network:
-    """A network backend of httpcore for threads."""
+    """A network backend of httpcore for threads.
 
-    def __init__(self, core: Any) -> None:
+    Args:
+        core: the package.
+        rule: of every connection.
+        tls: what to wrap each in; None: the package does what the URL says.
+    """
+
+    def __init__(self, core: Any, rule: PoolRule, tls: Origination | None) -> None:
         self._core = core
+        self._rule = rule
+        self._tls = tls
+        self._options = connections.socket_options(rule)
 
     def connect_tcp(
         self,
@@ -36,16 +50,24 @@ class Network:
         local_address: str | None = None,
         socket_options: Iterable[SocketOption] | None = None,
     ) -> _Stream:
-        """Connect, each address for at most `timeout` and what is left of the attempt."""
-        core = self._core
+        """Connect, each address for at most `timeout` and what is left of the attempt.
+
+        TLS of policy's has what the connecting has left of the time-out.
+        """
+        core, tls = self._core, self._tls
+        until = None if timeout is None else time.monotonic() + timeout
         source = None if local_address is None else (local_address, 0)
-        options = (*(socket_options or ()), _NO_DELAY)
+        options = (*(socket_options or ()), *self._options)
         try:
-            return _Stream(core, connect(host, port, timeout, options=options, source=source))
+            sock = connect(from_host(host), port, timeout, options=options, source=source)
         except TimeoutError as error:
             raise core.ConnectTimeout(str(error)) from error
         except OSError as error:
             raise core.ConnectError(str(error)) from error
+        stream = _Stream(core, sock, Life(self._rule))
+        if tls is None:
+            return stream
+        return stream.start_tls(tls.context, tls.server_name, _left_s(until))
 
     def sleep(self, seconds: float) -> None:
         """Wait, in seconds."""
@@ -55,9 +77,10 @@ class Network:
 class _Stream:
     """A network stream of httpcore over one socket, plain or TLS."""
 
-    def __init__(self, core: Any, sock: socket.socket) -> None:
+    def __init__(self, core: Any, sock: socket.socket, life: Life) -> None:
         self._core = core
         self._sock = sock
+        self._life = life
         self.has_leftovers = False
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
@@ -81,8 +104,9 @@ class _Stream:
         try:
             while buffer:
                 self._sock.settimeout(time_left_s(timeout))
-                if attempt is not None:
+                if attempt is not None and not attempt.sent:
                     attempt.sent = True
+                    self._life.begin()
                 buffer = buffer[self._sock.send(buffer) :]
         except TimeoutError as error:
             raise self._core.WriteTimeout(str(error)) from error
@@ -109,7 +133,7 @@ class _Stream:
             if isinstance(error, OSError):
                 raise core.ConnectError(str(error)) from error
             raise
-        return _Stream(core, wrapped)
+        return _Stream(core, wrapped, self._life)
 
     def get_extra_info(self, info: str) -> Any:
         sock = self._sock
@@ -122,8 +146,12 @@ class _Stream:
         if info == "socket":
             return sock
         if info == "is_readable":
-            return self.has_leftovers or _is_readable(sock)
+            return self.has_leftovers or self._life.is_over() or _is_readable(sock)
         return None
+
+
+def _left_s(until: float | None) -> float | None:
+    return None if until is None else max(0.001, until - time.monotonic())
 
 
 def _is_readable(sock: socket.socket) -> bool:
@@ -152,10 +180,19 @@ def refuse_leftovers(body: Any) -> None:
 
 
 class AsyncNetwork:
-    """A network backend of httpcore for tasks, over the package's own for anyio or trio."""
+    """A network backend of httpcore for tasks, over the package's own for anyio or trio.
 
-    def __init__(self, core: Any) -> None:
+    Args:
+        core: the package.
+        rule: of every connection.
+        tls: what to wrap each in; None: the package does what the URL says.
+    """
+
+    def __init__(self, core: Any, rule: PoolRule, tls: Origination | None) -> None:
         self._core = core
+        self._rule = rule
+        self._tls = tls
+        self._options = connections.socket_options(rule)
 
     async def connect_tcp(
         self,
@@ -165,18 +202,29 @@ class AsyncNetwork:
         local_address: str | None = None,
         socket_options: Iterable[SocketOption] | None = None,
     ) -> _AsyncStream:
-        """Connect as the package's own backend does."""
-        core = self._core
+        """Connect as the package's own backend does.
+
+        TLS of policy's has what the connecting has left of the time-out.
+        """
+        core, tls = self._core, self._tls
+        until = None if timeout is None else time.monotonic() + timeout
         backend = core.AnyIOBackend() if trio_of_this_task() is None else core.TrioBackend()
-        return _AsyncStream(
-            await backend.connect_tcp(
-                host,
+        address = from_host(host)
+        path = unix_path(address)
+        if path is not None:
+            connected = await backend.connect_unix_socket(path, timeout=timeout)
+        else:
+            connected = await backend.connect_tcp(
+                address,
                 port,
                 timeout=timeout,
                 local_address=local_address,
-                socket_options=socket_options or (),
+                socket_options=(*(socket_options or ()), *self._options),
             )
-        )
+        stream = _AsyncStream(core, connected, Life(self._rule))
+        if tls is None:
+            return stream
+        return await stream.start_tls(tls.context, tls.server_name, _left_s(until))
 
     async def sleep(self, seconds: float) -> None:
         """Wait, in seconds."""
@@ -186,18 +234,23 @@ class AsyncNetwork:
 class _AsyncStream:
     """An async network stream of httpcore that notes what happens for the current attempt."""
 
-    def __init__(self, stream: Any) -> None:
+    def __init__(self, core: Any, stream: Any, life: Life) -> None:
+        self._core = core
         self._stream = stream
+        self._life = life
         self.aclose = stream.aclose
         self.has_leftovers = False
 
     def get_extra_info(self, info: str) -> Any:
-        if info == "is_readable" and self.has_leftovers:
+        if info == "is_readable" and (self.has_leftovers or self._life.is_over()):
             return True
         return self._stream.get_extra_info(info)
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        data: bytes = await self._stream.read(max_bytes, timeout)
+        try:
+            data: bytes = await self._stream.read(max_bytes, timeout)
+        except ssl.SSLError as error:  # an alert in place of an answer, which not all packages map
+            raise self._core.ReadError(str(error)) from error
         attempt = current_attempt()
         if attempt is not None:
             if data:
@@ -208,9 +261,13 @@ class _AsyncStream:
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         attempt = current_attempt()
-        if attempt is not None and buffer:
+        if attempt is not None and buffer and not attempt.sent:
             attempt.sent = True
-        await self._stream.write(buffer, timeout)
+            self._life.begin()
+        try:
+            await self._stream.write(buffer, timeout)
+        except ssl.SSLError as error:
+            raise self._core.WriteError(str(error)) from error
 
     async def start_tls(
         self,
@@ -218,4 +275,5 @@ class _AsyncStream:
         server_hostname: str | None = None,
         timeout: float | None = None,
     ) -> _AsyncStream:
-        return _AsyncStream(await self._stream.start_tls(ssl_context, server_hostname, timeout))
+        wrapped = await self._stream.start_tls(ssl_context, server_hostname, timeout)
+        return _AsyncStream(self._core, wrapped, self._life)

@@ -20,6 +20,8 @@ T = TypeVar("T")
 MAX_POOLS = 256
 """More services than this in one process is rare; each idle one costs a few KiB."""
 
+_MOST_USERS = 10_000
+
 
 class Lent(Generic[T]):
     """An inner transport, and how many calls use it now.
@@ -28,10 +30,11 @@ class Lent(Generic[T]):
     take no lock: appending to a deque and popping from it are atomic.
     """
 
-    __slots__ = ("_users", "inner", "last_use")
+    __slots__ = ("_users", "inner", "last_use", "version")
 
-    def __init__(self, inner: T) -> None:
+    def __init__(self, inner: T, version: Hashable = None) -> None:
         self.inner = inner
+        self.version = version
         self.last_use = 0  # a count of uses of all pools, not a time
         self._users: deque[None] = deque()
 
@@ -61,36 +64,60 @@ class Pools(Generic[T]):
         self._make = make
         self._limit = limit
         self._lent: dict[Hashable, Lent[T]] = {}
+        self._versions: dict[Hashable, Hashable] = {}  # by user
+        self._retired: list[Lent[T]] = []
         self._lock = threading.Lock()
         self._uses = 0
         _all_pools.add(self)
 
-    def take(self, key: Hashable) -> Lent[T]:
-        """Return the transport of a pool, taken for one call."""
+    def take(self, key: Hashable, user: Hashable = None, version: Hashable = None) -> Lent[T]:
+        """Return the transport of a pool, taken for one call.
+
+        Args:
+            key: of the pool; all that its connections have in common.
+            user: who calls for it, such as a cluster; None: nobody in particular.
+            version: the part of the key that changes when policy does, or a file that it names.
+                A user has one at a time: pools of one that nobody has any more are closed, each
+                when no call uses it.
+        """
         while True:
+            if user is not None and self._versions.get(user) != version:
+                self._change(user, version)
             lent = self._lent.get(key)
             if lent is None:
                 with self._lock:
                     lent = self._lent.get(key)
                     if lent is None:
-                        lent = self._lent[key] = Lent(self._make(key))
+                        lent = self._lent[key] = Lent(self._make(key), version)
             lent.take()
-            if self._lent.get(key) is lent:  # else `surplus` took it out just before
+            if self._lent.get(key) is lent:  # else it was taken out or retired just before
                 self._uses = lent.last_use = self._uses + 1  # a race blurs only the order of use
                 return lent
             lent.give_back()
 
+    def _change(self, user: Hashable, version: Hashable) -> None:
+        """Note that a user has another version, and retire the pools of its last one."""
+        with self._lock:
+            before = self._versions.get(user)
+            if len(self._versions) >= _MOST_USERS:
+                self._versions.clear()
+            self._versions[user] = version
+            if before is None or before in self._versions.values():
+                return
+            for key in [key for key, lent in self._lent.items() if lent.version == before]:
+                self._retired.append(self._lent.pop(key))
+
     def surplus(self) -> list[T]:
-        """Take out and return the idle transports, longest unused first, that are too many.
+        """Take out and return the idle transports that are retired, or longest unused and too many.
 
         The caller closes them. Cheap when there are none.
         """
+        taken_out = self._take_out_retired() if self._retired else []
         if len(self._lent) <= self._limit:
-            return []
+            return taken_out
         with self._lock:
             idle = [(lent.last_use, key) for key, lent in self._lent.items() if lent.is_idle]
             idle.sort(key=lambda pair: pair[0])
-            taken_out: list[T] = []
             for _, key in idle[: max(0, len(self._lent) - self._limit)]:
                 lent = self._lent.pop(key)
                 if lent.is_idle:
@@ -99,17 +126,31 @@ class Pools(Generic[T]):
                     self._lent[key] = lent
             return taken_out
 
+    def _take_out_retired(self) -> list[T]:
+        with self._lock:
+            # A call may have found one just before it was retired, and take it just after this
+            # look; `take` sees that it was, and gives it back unused.
+            idle: list[T] = []
+            in_use: list[Lent[T]] = []
+            for lent in self._retired:
+                if lent.is_idle:
+                    idle.append(lent.inner)
+                else:
+                    in_use.append(lent)
+            self._retired = in_use
+            return idle
+
     def take_out_all(self) -> list[T]:
         """Take out and return every transport, in use or not, for the caller to close."""
         with self._lock:
-            inners = [lent.inner for lent in self._lent.values()]
-            self._lent = {}
+            inners = [lent.inner for lent in (*self._lent.values(), *self._retired)]
+            self._lent, self._versions, self._retired = {}, {}, []
             return inners
 
     def _forget(self) -> None:
         """Start anew in a forked child: the parent's connections are the parent's to use."""
         self._lock = threading.Lock()
-        self._lent = {}
+        self._lent, self._versions, self._retired = {}, {}, []
 
 
 _all_pools: weakref.WeakSet[Pools[Any]] = weakref.WeakSet()

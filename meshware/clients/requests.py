@@ -30,6 +30,11 @@ from meshware.outbound.drive import ExchangeSource
 __all__ = ["MeshAdapter"]
 
 
+def _make(key: Any) -> PoolManager:
+    rule, tls = key
+    return make_pools(rule, tls)
+
+
 class MeshAdapter(HTTPAdapter):
     """The mesh as an adapter for `requests.Session`. Safe in many threads.
 
@@ -40,7 +45,7 @@ class MeshAdapter(HTTPAdapter):
     def __init__(self, mesh: ExchangeSource | None = None) -> None:
         super().__init__()
         self._mesh = mesh
-        self._services: Pools[PoolManager] = Pools(lambda _pool: make_pools())
+        self._services: Pools[PoolManager] = Pools(_make)
         self._mirrors = MirrorThreads()
 
     def send(  # noqa: PLR0917 - the parameters are those of requests

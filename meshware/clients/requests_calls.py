@@ -33,6 +33,7 @@ from meshware.call import (
     Deliver,
     Ended,
     Failure,
+    FailureKind,
     Mirror,
     Raise,
     Reply,
@@ -40,6 +41,7 @@ from meshware.call import (
     Send,
     current_call,
 )
+from meshware.clients.addresses import to_host
 from meshware.clients.deadline import Attempt, enter, leave
 from meshware.clients.mirrors import MirrorThreads
 from meshware.clients.pools import Lent
@@ -47,6 +49,8 @@ from meshware.clients.requests_bodies import watch
 from meshware.clients.requests_edits import edit_response, edited_request
 from meshware.clients.requests_failures import failure_of
 from meshware.clients.threads import until_woken
+from meshware.clients.tls import origination
+from meshware.errors import IdentityError
 from meshware.outbound.drive import ExchangeSource, drive, finish
 from meshware.outbound.exchange import Exchange
 
@@ -74,7 +78,7 @@ class Call:
         adapter: whose hooks (`build_response`, `cert_verify` ...) are used.
         request: as the session prepared it.
         options: the session's settings for it.
-        take: returns the connections of a service, by the name of its pool.
+        take: `Pools.take`; a key is a rule, and the TLS that policy originates.
         pass_through: sends a request as without the mesh.
         mirrors: sends copies.
 
@@ -103,7 +107,7 @@ class Call:
         adapter: HTTPAdapter,
         request: PreparedRequest,
         options: Options,
-        take: Callable[[str], Lent[PoolManager]],
+        take: Callable[..., Lent[PoolManager]],
         pass_through: Callable[..., Response],
         *,
         mirrors: MirrorThreads,
@@ -214,7 +218,10 @@ class Call:
             return self._send_past_the_mesh()
         self._attempt.allow(action.timeout_s)
         handled = sys.exception()
-        lent = self._take(action.pool)
+        try:
+            lent = self._connections_for(action)
+        except IdentityError as error:
+            return Failure(FailureKind.TLS, sent=False, detail=f"TLS_error: {error}")
         try:
             pool = self._connections(lent.inner, action)
             token = enter(self._attempt)
@@ -264,6 +271,20 @@ class Call:
         self._raw = response.raw
         return Answer(response.status_code, getattr(self._raw.headers, "getlist", lambda _name: []))
 
+    def _connections_for(self, action: Send) -> Lent[PoolManager]:
+        """Return the connections to a service, taken for this attempt.
+
+        Raises:
+            IdentityError: they need TLS that cannot be had.
+        """
+        scheme = self._url.scheme
+        tls = origination(action, scheme)
+        return self._take(
+            (action.pool, tls),
+            user=(action.cluster, scheme),
+            version=(action.pool, tls and tls.context),
+        )
+
     def _connections(self, manager: PoolManager, action: Send) -> Any:
         """Return the connections to one endpoint, with the caller's own TLS settings."""
         options, scheme = self._options, self._url.scheme
@@ -274,7 +295,8 @@ class Call:
             )
             # The certificate is for the name, wherever we dial.
             tls = {**settings, "server_hostname": self._url.hostname}
-        pool = manager.connection_from_host(action.address, action.port, scheme, pool_kwargs=tls)
+        host = to_host(action.address or "")
+        pool = manager.connection_from_host(host, action.port, scheme, pool_kwargs=tls)
         if scheme == "https":
             verify: Any = self._adapter.cert_verify  # without annotations
             verify(pool, self._request.url, options.verify, options.cert)

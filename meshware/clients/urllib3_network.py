@@ -12,6 +12,7 @@ import socket
 import ssl
 import time
 from email.message import Message
+from functools import partial
 from typing import Any
 
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
@@ -19,6 +20,8 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 from urllib3.util.ssl_ import create_urllib3_context, resolve_cert_reqs
 
+from meshware.clients.addresses import from_host
+from meshware.clients.connections import Life, socket_options
 from meshware.clients.deadline import (
     DeadlineSocket,
     DeadlineSSLSocket,
@@ -26,21 +29,34 @@ from meshware.clients.deadline import (
     time_left_s,
 )
 from meshware.clients.http1_lines import ChunkLines, HeadLines
+from meshware.clients.tls import Origination
+from meshware.policy.pool_rule import PoolRule
 
 __all__ = ["close_pools", "make_pools"]
 
-KEEPALIVE_S = 4.0
-"""How long an idle connection is kept. Less than the 5 s of uvicorn and hypercorn: otherwise it is
-the server that closes it, perhaps while a request is on its way."""
-
+_LOOK_EVERY_S = 1.0
 MAX_ENDPOINTS = 256
 MAX_IDLE_PER_ENDPOINT = 64
 
 
-def make_pools() -> PoolManager:
-    """Return the pools for one service: one for each of its endpoints."""
-    manager = PoolManager(num_pools=MAX_ENDPOINTS, maxsize=MAX_IDLE_PER_ENDPOINT, block=False)
-    manager.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}
+def make_pools(rule: PoolRule, tls: Origination | None = None) -> PoolManager:
+    """Return the pools for one service: one for each of its endpoints.
+
+    Args:
+        rule: of every connection.
+        tls: what to wrap those to `http://` in; None: nothing.
+    """
+    manager = PoolManager(
+        num_pools=MAX_ENDPOINTS,
+        maxsize=MAX_IDLE_PER_ENDPOINT,
+        block=False,
+        socket_options=socket_options(rule),
+    )
+    classes: Any = {  # urllib3 only calls them
+        "http": partial(_Pool, rule=rule, tls=tls),
+        "https": partial(_TLSPool, rule=rule, tls=None),
+    }
+    manager.pool_classes_by_scheme = classes
     return manager
 
 
@@ -100,27 +116,58 @@ class _Deadlines:
     """Mixed into urllib3's connections."""
 
     response_class: Any = _WholeHead
-    _answered_at: float | None = None
+    rule: PoolRule  # set by the pool
+    tls: Origination | None
+    life: Life | None = None  # of the socket
     _may_switch = False
 
     def _new_conn(self: Any) -> socket.socket:
         limit_s: float | None = self.timeout
+        until = None if limit_s is None else time.monotonic() + limit_s
         try:
             sock: DeadlineSocket = connect(
-                self._dns_host,
+                from_host(self._dns_host),
                 self.port,
                 limit_s,
                 options=self.socket_options or (),
                 source=self.source_address,
             )
-            sock.settimeout(time_left_s(limit_s))  # for a handshake that may follow
+            self.life = Life(self.rule)
+            left_s = None if until is None else max(0.001, until - time.monotonic())
+            try:
+                sock.settimeout(time_left_s(left_s))  # for a handshake that may follow
+            except TimeoutError:
+                sock.close()
+                raise
         except socket.gaierror as error:
             raise NameResolutionError(self.host, self, error) from error
         except TimeoutError as error:
             raise ConnectTimeoutError(self, f"connecting to {self.host} timed out") from error
         except OSError as error:
             raise NewConnectionError(self, f"connecting failed: {error}") from error
-        return sock
+        return sock if self.tls is None else self._wrapped(sock)
+
+    def _wrapped(self: Any, sock: socket.socket) -> socket.socket:
+        """Wrap a socket in policy's TLS; to urllib3 it is a plain one.
+
+        Raises:
+            ssl.SSLError: the handshake failed, which urllib3 wraps as its own.
+        """
+        context, server_name = self.tls
+        try:
+            wrapped: socket.socket = context.wrap_socket(sock, server_hostname=server_name)
+        except TimeoutError as error:
+            sock.close()
+            raise ConnectTimeoutError(self, f"connecting to {self.host} timed out") from error
+        except OSError as error:
+            sock.close()
+            if isinstance(error, ssl.SSLError):
+                raise
+            raise NewConnectionError(self, f"connecting failed: {error}") from error
+        except BaseException:
+            sock.close()
+            raise
+        return wrapped
 
     def putrequest(self: Any, *args: Any, **kwargs: Any) -> None:
         self._may_switch = False
@@ -135,14 +182,13 @@ class _Deadlines:
         response = super().getresponse()  # type: ignore[misc]
         if response.status == 101 and not self._may_switch:
             raise http.client.HTTPException("the response switches protocols, which nobody asked")
-        self._answered_at = time.monotonic()
+        self.life.begin()  # here, since it is made no earlier than its first request is sent
         return response
 
     @property
     def is_connected(self) -> bool:
         """Whether the connection can be used again."""
-        at = self._answered_at
-        if at is not None and time.monotonic() - at > KEEPALIVE_S:
+        if self.life is not None and self.life.is_over():
             return False
         return super().is_connected  # type: ignore[misc,no-any-return]
 
@@ -161,9 +207,47 @@ class _TLSConnection(_Deadlines, HTTPSConnection):
         super().connect()
 
 
-class _Pool(HTTPConnectionPool):
+class _Ruled:
+    """Mixed into urllib3's pools: their connections are of one rule."""
+
+    def __init__(self, *args: Any, rule: PoolRule, tls: Origination | None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._rule = rule
+        self._tls = tls
+        self._look_at = 0.0  # time.monotonic() seconds
+
+    def _new_conn(self) -> Any:
+        connection = super()._new_conn()  # type: ignore[misc]
+        connection.rule, connection.tls = self._rule, self._tls
+        return connection
+
+    def _put_conn(self, connection: Any) -> None:
+        life: Life | None = connection and connection.life
+        if life is not None:
+            life.rest()
+            if life.is_over():
+                connection.close()  # it can be put back all the same, and connects anew
+        super()._put_conn(connection)  # type: ignore[misc]
+        self._close_others()
+
+    def _close_others(self: Any) -> None:
+        """Close the idle connections that nothing may go over any more.
+
+        urllib3 takes the one last put back. Those below it would stay, closed by the other end.
+        """
+        idle, now = self.pool, time.monotonic()
+        if idle is None or now < self._look_at:
+            return
+        self._look_at = now + _LOOK_EVERY_S
+        with idle.mutex:  # nobody takes one meanwhile
+            for other in idle.queue:
+                if other is not None and other.sock is not None and not other.is_connected:
+                    other.close()
+
+
+class _Pool(_Ruled, HTTPConnectionPool):
     ConnectionCls = _Connection
 
 
-class _TLSPool(HTTPSConnectionPool):
+class _TLSPool(_Ruled, HTTPSConnectionPool):
     ConnectionCls = _TLSConnection

@@ -68,6 +68,7 @@ from meshware.outbound.replies import BODY_FLAG, OVERFLOWED, failure_reply, for_
 from meshware.outbound.retry import backoff_s, may_repeat, wants_retry
 from meshware.outbound.shadow import shadow
 from meshware.outbound.stickiness import hash_of
+from meshware.policy.pool_rule import PoolRule
 from meshware.policy.route_actions import Redirect
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ Exchange = Generator[Action, Outcome, None]
 
 PASS_THROUGH = "PassthroughCluster"  # Istio's name for what the mesh does not know
 BLACK_HOLE = "BlackHoleCluster"  # and for what it therefore refuses
+_NO_RULE = PoolRule(name=PASS_THROUGH)  # connections are the library's own affair
 
 
 def exchange(
@@ -150,7 +152,7 @@ def exchange(
                 return
             event.cluster, event.route = PASS_THROUGH, "allow_any"
             event.attempts = 1
-            outcome = yield Send(None, head.port, PASS_THROUGH, 1, None, None, ())
+            outcome = yield Send(None, head.port, _NO_RULE, 1, None, None, ())
             if not isinstance(outcome, Answer):
                 is_over = True
                 if isinstance(outcome, Failure):
@@ -229,6 +231,7 @@ def exchange(
         state = ledger.cluster(cluster.name)
         retry = route.retry
         message = message_for(goal, head, rng)
+        server_name = message.server_name(cluster.pool.tls)
         hashed: int | None = None
         cookie: str | None = None
         skip_tried = retry.skip_tried is not False
@@ -318,6 +321,8 @@ def exchange(
                     (*message.headers, ("x-envoy-attempt-count", str(event.attempts))),
                     message.edit,
                     message.target,
+                    cluster.name,
+                    server_name,
                 )
                 if not isinstance(outcome, Answer | Failure):
                     raise TypeError(f"a Send is followed by an Answer or a Failure, not {outcome}")

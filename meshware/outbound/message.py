@@ -10,6 +10,7 @@ from meshware.ids import new_request_id
 from meshware.outbound.edits import for_call
 
 if TYPE_CHECKING:
+    from meshware.policy.pool_rule import TLSRule
     from meshware.policy.routes import Target
 
 __all__ = ["Message", "message_for", "shadow_of"]
@@ -23,9 +24,10 @@ class Message:
         edit: comes before.
         target: path and query in place of the caller's; None: they stay.
         authority: the Host that it goes out with.
+        server: the same, but of whom it was made for: a copy goes to the same server.
     """
 
-    __slots__ = ("authority", "edit", "headers", "target")
+    __slots__ = ("authority", "edit", "headers", "server", "target")
 
     def __init__(
         self,
@@ -33,11 +35,17 @@ class Message:
         edit: MessageEdit | None,
         target: str | None,
         authority: str,
+        server: str,
     ) -> None:
         self.headers = headers
         self.edit = edit
         self.target = target
         self.authority = authority
+        self.server = server
+
+    def server_name(self, tls: TLSRule | None) -> str | None:
+        """Return the name that its server must have; None: without TLS of policy's."""
+        return None if tls is None else tls.server_name(self.server)
 
 
 def message_for(goal: Target, head: RequestHead, rng: Random) -> Message:
@@ -59,7 +67,7 @@ def message_for(goal: Target, head: RequestHead, rng: Random) -> Message:
         if goal.rewrite.authority is not None:
             authority = goal.rewrite.authority
             headers += (("host", authority),)
-    return Message(headers, edit, target, authority)
+    return Message(headers, edit, target, authority, authority or head.host)
 
 
 def shadow_of(message: Message) -> Message:
@@ -72,7 +80,9 @@ def shadow_of(message: Message) -> Message:
         name, colon, port = message.authority, "", ""
     authority = f"{name}-shadow{colon}{port}"
     headers = tuple(pair for pair in message.headers if pair[0] != "host")
-    return Message((*headers, ("host", authority)), message.edit, message.target, authority)
+    return Message(
+        (*headers, ("host", authority)), message.edit, message.target, authority, message.server
+    )
 
 
 def _carried(head: RequestHead, rng: Random) -> tuple[tuple[str, str], ...]:

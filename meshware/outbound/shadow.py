@@ -87,6 +87,8 @@ def shadow(
             (*message.headers, ("x-envoy-attempt-count", "1")),
             message.edit,
             message.target,
+            cluster.name,
+            message.server_name(cluster.pool.tls),
         )
         if isinstance(outcome, Failure):
             state.failed(cluster, endpoint.key, monotonic())

@@ -22,6 +22,7 @@ from meshware.policy.labels import selects
 from meshware.policy.limits import Limits, compile_limits
 from meshware.policy.locality import Level, Located, levels_of
 from meshware.policy.outlier_rule import OutlierRule, compile_outlier
+from meshware.policy.pool_rule import PoolRule, compile_pool
 from meshware.policy.record_types import EndpointRecord
 from meshware.policy.traffic_policy import effective_policy
 from meshware.policy.view import View
@@ -58,7 +59,7 @@ class Cluster:
     """The endpoints behind a service, or behind one subset of it, and how to choose."""
 
     name: str  # Envoy's: "outbound|9080|v1|reviews.default.svc.cluster.local"
-    pool: str  # connections are shared within it: the service and port, whatever the subset
+    pool: PoolRule  # connections are shared within it, by subsets too if they have one rule
     balance: Balance
     endpoints: tuple[Endpoint, ...]
     is_weighted: bool  # the weights differ
@@ -126,7 +127,7 @@ def compile_cluster(view: View, key: ClusterKey) -> Cluster | None:
     endpoints = tuple(each.endpoint for each in located)
     return Cluster(
         name=cluster_name(key),
-        pool=f"{host}:{port}",
+        pool=compile_pool(f"{host}:{port}", policy, service.claim.subject_alt_names),
         balance=_balance(policy),
         endpoints=endpoints,
         is_weighted=len({endpoint.weight for endpoint in endpoints}) > 1,

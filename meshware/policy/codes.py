@@ -9,6 +9,7 @@ __all__ = [
     "DUPLICATE",
     "EMPTY",
     "EMPTY_SUBSET",
+    "FILE_NOT_SEEN",
     "ENCODING",
     "INEFFECTIVE_MATCH",
     "INVALID",
@@ -52,6 +53,9 @@ SUSPICIOUS = "IST0133"  # SchemaWarning: allowed, and most likely not what its a
 INVALID_REGEX = "IST0122"  # InvalidRegexp
 UNREACHABLE_RULE = "IST0130"  # VirtualServiceUnreachableRule
 INEFFECTIVE_MATCH = "IST0131"  # VirtualServiceIneffectiveMatch
+
+# --- checking on this machine ---
+FILE_NOT_SEEN = "file-not-seen"  # a file that policy names is not here
 
 # --- checking across resources ---
 UNKNOWN_REFERENCE = "IST0101"  # ReferencedResourceNotFound

@@ -29,6 +29,11 @@ class Loaded:
     problems: tuple[Problem, ...]
     parse_problems: tuple[Problem, ...] = ()
 
+    def with_more(self, problems: Iterable[Problem]) -> Loaded:
+        """Return the same with more findings, in their places."""
+        found = tuple(sorted([*self.problems, *problems], key=_place))
+        return Loaded(self.resources, found, self.parse_problems)
+
     @property
     def ok(self) -> bool:
         """Say whether there is no error; warnings do not count."""

@@ -81,6 +81,7 @@ class ServiceClaim(Document, frozen=True):
     export_to: tuple[str, ...]
     ports: tuple[PortRecord, ...] = ()
     location: str = "MESH_EXTERNAL"  # the proto default of ServiceEntry
+    subject_alt_names: tuple[str, ...] = ()  # that its certificate may bear; (): its name
 
 
 class ServiceRecord(Document, frozen=True):

@@ -131,6 +131,7 @@ def _services(
                     ),
                     ports=tuple(_port(port) for port in spec.ports or ()),
                     location=spec.location or "MESH_EXTERNAL",
+                    subject_alt_names=spec.subject_alt_names or (),
                 )
             )
             endpoints[host][resource.namespace] = own

@@ -61,6 +61,11 @@ _COMMANDS = (
     "values may hold `%REQ(name?other)%` and `%%`; Envoy's other commands are about its own "
     "connections and logs, and refused"
 )
+_IDLE = (
+    "without either 4 s, which is less than Python's servers keep one; an idle connection is "
+    "closed when a call next looks at it"
+)
+_FILE = "a file of each process's machine, read again when it changes"
 
 _MIRRORS = "at most 64 copies at once for each client object, the others are dropped"
 
@@ -103,13 +108,27 @@ def _port_policy(root: str) -> dict[str, Support]:
             "an endpoint that was tried is passed over while another is left; "
             "PASSTHROUGH is not supported yet"
         ),
-        f"{root}.connectionPool": _later(),
+        f"{root}.connectionPool": _done(),
         f"{root}.connectionPool.tcp.connectTimeout": _done(),
         f"{root}.connectionPool.tcp.maxConnections": _differs(
             "counts requests under way, each with its connection; idle connections do not count"
         ),
         f"{root}.connectionPool.http.http1MaxPendingRequests": _differs(
             "requests wait only for maxConnections, never for a connection to be made"
+        ),
+        f"{root}.connectionPool.tcp.tcpKeepalive": _done("in whole seconds"),
+        f"{root}.connectionPool.tcp.maxConnectionDuration": _differs(
+            "no request begins on an older connection; it is closed when a call next looks at it"
+        ),
+        f"{root}.connectionPool.tcp.idleTimeout": _differs(_IDLE),
+        f"{root}.connectionPool.http.idleTimeout": _differs(_IDLE),
+        f"{root}.connectionPool.http.maxRequestsPerConnection": _done(),
+        f"{root}.connectionPool.http.h2UpgradePolicy": _done("clients speak HTTP/1.1"),
+        f"{root}.connectionPool.http.useClientProtocol": _done(
+            "kept either way: the caller's library speaks HTTP/1.1, and so does what goes out"
+        ),
+        f"{root}.connectionPool.http.maxConcurrentStreams": _done(
+            "kept whatever it says: a connection of HTTP/1.1 carries one request at a time"
         ),
         f"{root}.connectionPool.http.http2MaxRequests": _done(
             "requests under way in one process, their bodies included, of HTTP/1.1 too"
@@ -121,8 +140,25 @@ def _port_policy(root: str) -> dict[str, Support]:
         f"{root}.outlierDetection.consecutiveErrors": _never(
             "Istio looks at it no more; write consecutive5xxErrors"
         ),
-        f"{root}.tls": _later(),
-        f"{root}.tls.mode": _done("DISABLE; the other modes are not supported yet"),
+        f"{root}.tls": _done(
+            "for calls to `http://`; what is called by `https://` has the TLS of the caller's "
+            "library and no other"
+        ),
+        f"{root}.tls.mode": _done(),
+        f"{root}.tls.caCertificates": _done(_FILE),
+        f"{root}.tls.caCrl": _done(_FILE),
+        f"{root}.tls.clientCertificate": _done(_FILE),
+        f"{root}.tls.privateKey": _done(f"{_FILE}; without a password"),
+        f"{root}.tls.credentialName": _never(
+            "it names a Kubernetes secret, which gateways read; write the paths of files in "
+            "caCertificates, clientCertificate and privateKey"
+        ),
+        f"{root}.tls.sni": _done("without it the Host of each call"),
+        f"{root}.tls.insecureSkipVerify": _done("neither authority nor name is verified"),
+        f"{root}.tls.subjectAltNames": _differs(
+            "without any the certificate must be for `sni`, else for the Host; Istio checks no "
+            "name where there is `sni`"
+        ),
     }
 
 
@@ -181,7 +217,9 @@ SUPPORT: Mapping[str, Support] = MappingProxyType(
         "ServiceEntry.spec.addresses": _later(),
         "ServiceEntry.spec.resolution": _done("STATIC; the others are not supported yet"),
         "ServiceEntry.spec.exportTo": _differs(_EXPORT),
-        "ServiceEntry.spec.subjectAltNames": _later(),
+        "ServiceEntry.spec.subjectAltNames": _done(
+            "where a DestinationRule originates TLS and has none of its own"
+        ),
         **_workload("ServiceEntry.spec.endpoints[]"),
         **_workload("WorkloadEntry.spec"),
         "WorkloadGroup.spec": _done(),
@@ -270,19 +308,23 @@ SUPPORT: Mapping[str, Support] = MappingProxyType(
 """Field path -> status."""
 
 
-_NOT_YET = {"simple": ("PASSTHROUGH",), "mode": ("SIMPLE", "MUTUAL", "ISTIO_MUTUAL")}
+_NOT_YET = {
+    "loadBalancer.simple": ("PASSTHROUGH",),
+    "tls.mode": ("ISTIO_MUTUAL",),
+    "connectionPool.http.h2UpgradePolicy": ("UPGRADE",),
+}
 
 LATER_WORDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         **{
-            f"{root}.{field}": _NOT_YET[field.rpartition(".")[2]]
+            f"{root}.{field}": words
             for root in (
                 _POLICY,
                 _SUBSET,
                 f"{_POLICY}.portLevelSettings[]",
                 f"{_SUBSET}.portLevelSettings[]",
             )
-            for field in ("loadBalancer.simple", "tls.mode")
+            for field, words in _NOT_YET.items()
         },
         "ServiceEntry.spec.resolution": ("NONE", "DNS", "DNS_ROUND_ROBIN", "DYNAMIC_DNS"),
         "AuthorizationPolicy.spec.action": ("AUDIT", "CUSTOM"),

@@ -192,3 +192,34 @@ def test_what_policy_says_cannot_steer_a_terminal(policy, capsys):
     out = capsys.readouterr().out
     assert ": \\x1b[2J\\nfine: " in out
     assert out.count("\n") == 2
+
+
+def test_files_that_are_not_here_are_a_warning(policy, tmp_path, capsys):
+    """They are the clients', which may run elsewhere; `--strict` wants them here too."""
+    there = tmp_path / "ca.pem"
+    there.write_text("whatever", encoding="utf-8")
+    rule = f"""\
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {{name: shop}}
+spec:
+  host: shop.example.com
+  trafficPolicy:
+    tls:
+      mode: MUTUAL
+      caCertificates: {there}
+      clientCertificate: {tmp_path}/none.pem
+      privateKey: {tmp_path}
+"""
+    path = policy(good=GOOD, rule=rule)
+    code, problems = found([path], capsys)
+    assert code == 0
+    seen = [(p["severity"], p["code"], p["field"], p["line"]) for p in problems]
+    prefix = "spec.trafficPolicy.tls"
+    assert seen == [
+        ("warning", "file-not-seen", f"{prefix}.clientCertificate", 10),
+        ("warning", "file-not-seen", f"{prefix}.privateKey", 11),
+    ]
+    assert "does not exist here" in problems[0]["message"]
+    assert "is not a file here" in problems[1]["message"]
+    assert found([path, "--strict"], capsys)[0] == 1

@@ -35,10 +35,13 @@ Said = tuple[Any, ...]
 """One action or outcome, in what is the same over every client."""
 
 
-def service(name: str, *endpoints: int | Upstream, subset: str = "nobody") -> str:
+def service(
+    name: str, *endpoints: int | Upstream, subset: str = "nobody", policy: str = "", more: str = ""
+) -> str:
     """A service at port 80 whose endpoints are on the loopback, taken in turn.
 
-    It has a subset: of nobody, unless it is called otherwise.
+    It has a subset: of nobody, unless it is called otherwise. More of its trafficPolicy and of its
+    ServiceEntry is written as flow-style YAML without its braces.
     """
     ports = [end if isinstance(end, int) else end.port for end in endpoints]
     listed = ", ".join(
@@ -54,13 +57,14 @@ spec:
   resolution: STATIC
   ports: [{{number: 80, name: http, protocol: HTTP}}]
   endpoints: [{listed}]
+  {more}
 ---
 apiVersion: networking.istio.io/v1
 kind: DestinationRule
 metadata: {{name: {name}}}
 spec:
   host: {name}
-  trafficPolicy: {{loadBalancer: {{simple: ROUND_ROBIN}}}}
+  trafficPolicy: {{loadBalancer: {{simple: ROUND_ROBIN}}{policy and ", " + policy}}}
   subsets: [{{name: {subset}, labels: {{in: {subset}}}}}]
 """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from meshware.policy.clusters import Balance, Cluster, Endpoint
 from meshware.policy.limits import compile_limits
+from meshware.policy.pool_rule import PoolRule
 
 
 def endpoints(*weights: int) -> tuple[Endpoint, ...]:
@@ -17,7 +18,7 @@ def cluster(balance: Balance, *weights: int) -> Cluster:
     """Return a cluster of endpoints with these weights."""
     return Cluster(
         name="c",
-        pool="c",
+        pool=PoolRule(name="c"),
         balance=balance,
         endpoints=endpoints(*weights),
         is_weighted=len(set(weights)) > 1,

@@ -104,10 +104,14 @@ class Upstream:
         self._lock = threading.Lock()
         self._answered = 0
         self._live: dict[int, socket.socket] = {}
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
+        self._listener = self._listen()
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
         self._threads[0].start()
+
+    def _listen(self) -> socket.socket:
+        listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = listener.getsockname()[1]
+        return listener
 
     @property
     def key(self) -> str:
@@ -151,7 +155,8 @@ class Upstream:
                 connection, _ = self._listener.accept()
             except OSError:
                 return
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if connection.family != socket.AF_UNIX:
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection.settimeout(PATIENCE_S)  # nobody waits for ever, whatever went wrong
             self.connections += 1
             number = self.connections

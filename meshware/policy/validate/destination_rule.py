@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from meshware.policy.codes import SUSPICIOUS
 from meshware.policy.document.destination_rule import (
-    ClientTLSSettings,
     ConnectionPoolSettings,
     DestinationRuleSpec,
     LoadBalancerSettings,
@@ -14,7 +13,9 @@ from meshware.policy.document.destination_rule import (
 )
 from meshware.policy.parse import Resource
 from meshware.policy.validate.budget import check_budget
+from meshware.policy.validate.client_tls import check_client_tls
 from meshware.policy.validate.common import Report
+from meshware.policy.validate.connections import check_connections
 from meshware.policy.validate.fields import (
     check_duration,
     check_export_to,
@@ -120,7 +121,7 @@ def _check_policy(
     if policy == TrafficPolicy():
         report.error(resource, path, "trafficPolicy is empty; add a field to it, or remove it")
     _check_pool(resource, f"{path}.connectionPool", policy.connection_pool, report)
-    _check_tls(resource, f"{path}.tls", policy.tls, report)
+    check_client_tls(resource, f"{path}.tls", policy.tls, report)
     check_outlier(resource, f"{path}.outlierDetection", policy.outlier_detection, report)
     ejects = any(each and each.outlier_detection is not None for each in (policy, wider))
     _check_balancer(resource, path, policy.load_balancer, report, ejects=ejects)
@@ -140,7 +141,7 @@ def _check_policy(
         if entry == PortTrafficPolicy(port=entry.port):
             report.error(resource, here, "there is no setting for this port; add one")
         _check_pool(resource, f"{here}.connectionPool", entry.connection_pool, report)
-        _check_tls(resource, f"{here}.tls", entry.tls, report)
+        check_client_tls(resource, f"{here}.tls", entry.tls, report)
         check_outlier(resource, f"{here}.outlierDetection", entry.outlier_detection, report)
         ejects = entry.outlier_detection is not None
         _check_balancer(resource, here, entry.load_balancer, report, ejects=ejects)
@@ -229,6 +230,7 @@ def _check_pool(
             "tcp.maxConnections too",
             SUSPICIOUS,
         )
+    check_connections(resource, path, pool, report)
     if pool.tcp is not None:
         _check_count(resource, f"{path}.tcp.maxConnections", pool.tcp.max_connections, report)
         check_duration(
@@ -237,13 +239,4 @@ def _check_pool(
             pool.tcp.connect_timeout,
             report,
             ", or remove it for 10s",
-        )
-
-
-def _check_tls(
-    resource: Resource, path: str, tls: ClientTLSSettings | None, report: Report
-) -> None:
-    if tls is not None and tls.mode is None:
-        report.warning(
-            resource, path, "tls without a mode means DISABLE; write mode: DISABLE", SUSPICIOUS
         )

@@ -8,6 +8,7 @@ from meshware.policy.codes import DUPLICATE, NOT_APPLICABLE, NOT_SUPPORTED_YET, 
 from meshware.policy.document.service_entry import ServiceEntrySpec, ServicePort, WorkloadEntrySpec
 from meshware.policy.names import expand, is_partial_wildcard
 from meshware.policy.parse import Resource
+from meshware.policy.validate.client_tls import check_alt_names
 from meshware.policy.validate.common import Report
 from meshware.policy.validate.fields import check_export_to, check_selector, check_unique
 from meshware.policy.validate.grammar import bad_host, is_name
@@ -38,6 +39,7 @@ def check_service_entry(resource: Resource, report: Report) -> None:
         )
     _check_who_answers(resource, spec, report)
     check_export_to(resource, spec.export_to, report, may_be_nobody=True)
+    check_alt_names(resource, "spec.subjectAltNames", spec.subject_alt_names, report)
 
 
 def _check_hosts(resource: Resource, hosts: Sequence[str], report: Report) -> None:
