@@ -15,6 +15,7 @@ from meshware.cli.check import refuse_unreadable
 from meshware.cli.explain_text import text_of
 from meshware.cli.options import PLACE, format_option
 from meshware.errors import PolicyError, PolicyFileError, SettingsError
+from meshware.policy.dns_records import with_names
 from meshware.policy.file import MemoryRecords
 from meshware.policy.places import Places
 from meshware.policy.records import build_records
@@ -85,7 +86,7 @@ def _explainer(policy: Path, workload: str) -> Explainer:
         policy.stat()
         if is_source(policy):
             resources = load_sources(policy)
-            made = MemoryRecords(build_records(resources))
+            made = MemoryRecords(with_names(build_records(resources)))
             return Explainer(made, client, places=Places(resources))
         records = open_policy_file(policy, trusted_owners(None))
     except OSError as error:

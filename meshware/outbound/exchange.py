@@ -68,6 +68,7 @@ from meshware.outbound.replies import BODY_FLAG, OVERFLOWED, failure_reply, for_
 from meshware.outbound.retry import backoff_s, may_repeat, wants_retry
 from meshware.outbound.shadow import shadow
 from meshware.outbound.stickiness import hash_of
+from meshware.policy.clusters import placed
 from meshware.policy.pool_rule import PoolRule
 from meshware.policy.route_actions import Redirect
 
@@ -227,6 +228,7 @@ def exchange(
             flags.append(Flag.NO_CLUSTER)
             yield reply(503, "")
             return
+        cluster = placed(cluster, goal.key, table.service, head.host)
         event.cluster = cluster.name
         state = ledger.cluster(cluster.name)
         retry = route.retry
@@ -250,7 +252,7 @@ def exchange(
                     shadow(
                         replace(event, cluster=other.name),
                         shadow_of(message),
-                        other,
+                        placed(other, mirrored.key, table.service, head.host),
                         ledger.cluster(other.name),
                         timeout_s=route.timeout_s,
                         monotonic=monotonic,

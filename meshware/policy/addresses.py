@@ -6,7 +6,10 @@ import ipaddress
 from collections.abc import Iterable
 from functools import lru_cache
 
-__all__ = ["Address", "AddressSet", "parse_address", "parse_block"]
+__all__ = ["UNIX_PREFIX", "Address", "AddressSet", "parse_address", "parse_block"]
+
+UNIX_PREFIX = "unix://"
+"""What comes before the path of a socket where an endpoint's address is one."""
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Block = ipaddress.IPv4Network | ipaddress.IPv6Network

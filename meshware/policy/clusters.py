@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
+from meshware.policy.addresses import UNIX_PREFIX
 from meshware.policy.document.common import Labels
 from meshware.policy.document.destination_rule import (
     DestinationRuleSpec,
@@ -21,11 +22,12 @@ from meshware.policy.hash_table import HashTable, build_table
 from meshware.policy.labels import selects
 from meshware.policy.limits import Limits, compile_limits
 from meshware.policy.locality import Level, Located, levels_of
+from meshware.policy.names import is_wildcard
 from meshware.policy.outlier_rule import OutlierRule, compile_outlier
 from meshware.policy.pool_rule import PoolRule, compile_pool
 from meshware.policy.record_types import EndpointRecord
 from meshware.policy.traffic_policy import effective_policy
-from meshware.policy.view import View
+from meshware.policy.view import ServiceView, View
 from meshware.policy.warmup import WarmupRule, compile_warmup
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "Endpoint",
     "cluster_name",
     "compile_cluster",
+    "placed",
     "subset_of",
     "why_outside",
 ]
@@ -48,10 +51,10 @@ ClusterKey = tuple[str, int, str]
 class Endpoint(NamedTuple):  # made by the ten thousand, which a frozen dataclass is slow at
     """One address and port behind a service."""
 
-    address: str
-    port: int
+    address: str  # to dial; `unix:///` and a path for a Unix socket
+    port: int  # 0 for a Unix socket
     weight: int
-    key: str  # "address:port", with brackets around IPv6
+    key: str  # "address:port", with brackets around IPv6; of a Unix socket its address alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +74,7 @@ class Cluster:
     table: HashTable | None
     warmup: WarmupRule | None = None  # None: new endpoints get their whole share at once
     levels: tuple[Level, ...] | None = None  # None: it does not matter where endpoints are
-
+    is_original: bool = False  # calls go where the caller's URL says; `placed` knows
     is_plain: bool = field(init=False)  # any two endpoints are drawn: nothing else has a say
 
     def __post_init__(self) -> None:
@@ -106,7 +109,11 @@ def compile_cluster(view: View, key: ClusterKey) -> Cluster | None:
     labels = subset.labels if subset is not None else None
     name = str(port)
     located = [
-        Located(_endpoint(record, record.ports[name]), record.locality or "", record.labels or {})
+        Located(
+            _endpoint(record.address, record.ports[name], record.weight),
+            record.locality or "",
+            record.labels or {},
+        )
         for record in view.endpoints(service)
         if why_outside(record, name, labels) is None
     ]
@@ -139,6 +146,7 @@ def compile_cluster(view: View, key: ClusterKey) -> Cluster | None:
         table=build_table(hashing, endpoints) if hashing and len(endpoints) > 1 else None,
         warmup=compile_warmup(balancer),
         levels=levels,
+        is_original=_is_original(service, policy),
     )
 
 
@@ -156,9 +164,50 @@ def _with_table(level: Level, hashing: HashRule) -> Level:
     return replace(level, table=build_table(hashing, weighted))
 
 
-def _endpoint(record: EndpointRecord, number: int) -> Endpoint:
-    address = f"[{record.address}]" if ":" in record.address else record.address
-    return Endpoint(record.address, number, record.weight, f"{address}:{number}")
+def _endpoint(address: str, number: int, weight: int) -> Endpoint:
+    if ":" not in address:
+        return Endpoint(address, number, weight, f"{address}:{number}")
+    if address.startswith(UNIX_PREFIX):
+        return Endpoint(address, 0, weight, address)
+    return Endpoint(address, number, weight, f"[{address}]:{number}")
+
+
+def _is_original(service: ServiceView, policy: TrafficPolicy) -> bool:
+    """Say whether calls go where the caller's URL says: no endpoint is chosen for them."""
+    simple = policy.load_balancer.simple if policy.load_balancer else None
+    return service.claim.resolution in ("NONE", "DYNAMIC_DNS") or simple == "PASSTHROUGH"
+
+
+def placed(cluster: Cluster, key: ClusterKey, service: str, dialled: str) -> Cluster:
+    """Return a cluster with endpoints to choose from, for one call.
+
+    One that `is_original` gets a single endpoint: where the caller's URL says, if the destination
+    is the service that was dialled or a pattern; else the destination's own host. Its host may be
+    a name: the connection itself looks it up, in the way of the client library.
+    Differs from Envoy, whose original destinations know the dialled address only, so that a second
+    destination or a mirror of theirs would call the first.
+
+    Args:
+        cluster: the destination's.
+        key: the destination.
+        service: `host:port` of the service that was dialled.
+        dialled: the host of the caller's URL, without brackets.
+    """
+    if not cluster.is_original:
+        return cluster
+    host, port, _ = key
+    if is_wildcard(host) or host == service.rpartition(":")[0]:
+        host = dialled
+    endpoint = _endpoint(host, port, 1)
+    return replace(
+        cluster,
+        endpoints=(endpoint,),
+        keys=frozenset((endpoint.key,)),
+        is_weighted=False,
+        table=None,
+        warmup=None,
+        levels=None,
+    )
 
 
 def why_outside(

@@ -17,6 +17,7 @@ key                 type                  subject
 `sidecar/<ns>/<name>`  `SidecarSpec`      one Sidecar
 `workload/<ns>/<name>` `WorkloadRecord`   what applies inbound to one workload
 `partial-wildcards` `PartialWildcards`    the hosts that end within a label, `*foo.com`
+`vips`              `VipIndex`            services by the addresses that stand for their hosts
 ==================  ====================  ========================================================
 
 Names in records are resolved: hosts are full, `exportTo` is a list of namespaces or `*`.
@@ -24,7 +25,7 @@ Names in records are resolved: hosts are full, `exportTo` is a list of namespace
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from meshware.policy.document.common import Document, Labels
 from meshware.policy.document.destination_rule import LocalityLbSetting
@@ -35,22 +36,29 @@ __all__ = [
     "ROOT_NAMESPACE",
     "TRUST_DOMAIN",
     "Candidate",
+    "DnsRecord",
     "EndpointRecord",
     "EndpointsRecord",
     "HostIndex",
     "MeshRecord",
     "PartialWildcards",
     "PortRecord",
+    "Resolution",
     "ServedHost",
     "ServiceClaim",
     "ServiceRecord",
     "SidecarEntry",
     "SidecarIndex",
+    "Vip",
+    "VipIndex",
     "WorkloadRecord",
 ]
 
 TRUST_DOMAIN = "cluster.local"  # Istio's default
 ROOT_NAMESPACE = "istio-system"  # Istio's default, so that its mesh-wide policies work unchanged
+
+Resolution: TypeAlias = Literal["NONE", "STATIC", "DNS", "DNS_ROUND_ROBIN", "DYNAMIC_DNS"]
+"""How the endpoints of a service are found. Source: Istio ServiceEntry."""
 
 
 class MeshRecord(Document, frozen=True):
@@ -63,6 +71,7 @@ class MeshRecord(Document, frozen=True):
     connect_timeout_s: float = 10.0  # Istio MeshConfig.connectTimeout
     default_retry: HTTPRetry | None = None
     locality_lb_setting: LocalityLbSetting | None = None
+    dns_refresh_s: float = 60.0  # Istio MeshConfig.dnsRefreshRate
 
 
 class PortRecord(Document, frozen=True):
@@ -81,6 +90,7 @@ class ServiceClaim(Document, frozen=True):
     export_to: tuple[str, ...]
     ports: tuple[PortRecord, ...] = ()
     location: str = "MESH_EXTERNAL"  # the proto default of ServiceEntry
+    resolution: Resolution = "STATIC"
     subject_alt_names: tuple[str, ...] = ()  # that its certificate may bear; (): its name
 
 
@@ -93,18 +103,32 @@ class ServiceRecord(Document, frozen=True):
 class EndpointRecord(Document, frozen=True):
     """One endpoint of one claim; `ports` maps the service's port to the endpoint's."""
 
-    address: str
+    address: str  # an IP address, or `unix:///` and the path of a socket
     ports: dict[str, int]  # JSON has string keys
     labels: Labels | None = None
     weight: int = 1
     locality: str | None = None
     service_account: str | None = None
+    network: str | None = None
+    name: str | None = None  # of DNS, whose answer the address is
+
+
+class DnsRecord(Document, frozen=True):
+    """The endpoints of one claim as policy names them; an `address` here may be a DNS name."""
+
+    endpoints: tuple[EndpointRecord, ...]
+    is_first_only: bool = False  # of each answer the first address is taken, and no other
 
 
 class EndpointsRecord(Document, frozen=True):
-    """The endpoints of one host, by the namespace of the claim."""
+    """The endpoints of one host, by the namespace of the claim.
+
+    Where they are found by DNS, `dns` says what to look up: whoever publishes puts the answers
+    into `by_namespace`, so that nobody who reads this needs a resolver.
+    """
 
     by_namespace: dict[str, tuple[EndpointRecord, ...]]
+    dns: dict[str, DnsRecord] | None = None
 
 
 class Candidate(Document, frozen=True):
@@ -126,6 +150,19 @@ class PartialWildcards(Document, frozen=True):
     """Patterns such as `*foo.com`, by key prefix: too many could cover a host to look them up."""
 
     hosts: dict[str, list[str]]
+
+
+class Vip(Document, frozen=True):
+    """One host as the ServiceEntry of one namespace gives it an address."""
+
+    host: str
+    namespace: str
+
+
+class VipIndex(Document, frozen=True):
+    """Services by the IP address or CIDR block by which callers may name them."""
+
+    services: dict[str, tuple[Vip, ...]]
 
 
 class SidecarEntry(Document, frozen=True):

@@ -26,13 +26,19 @@ from meshware.policy.document.service_entry import (
 from meshware.policy.document.service_policy import ServicePolicySpec
 from meshware.policy.document.sidecar import SidecarSpec
 from meshware.policy.document.virtual_service import VirtualServiceSpec
+from meshware.policy.endpoint_records import (
+    Endpoints,
+    Instance,
+    endpoints_of,
+    endpoints_record,
+    own_port,
+    vip_index,
+)
 from meshware.policy.labels import selects
 from meshware.policy.names import expand, is_partial_wildcard
 from meshware.policy.parse import Resource
 from meshware.policy.record_types import (
     Candidate,
-    EndpointRecord,
-    EndpointsRecord,
     HostIndex,
     MeshRecord,
     PartialWildcards,
@@ -58,6 +64,7 @@ def build_records(resources: Iterable[Resource]) -> dict[str, bytes]:
     mesh = _mesh(ordered)
     records: dict[str, Document] = {"mesh": mesh}
     records |= _services(ordered, default_export(ordered, "default_service_export_to"))
+    records |= vip_index(ordered)
     records |= _clients(ordered)
     records |= _workloads(ordered, mesh.root_namespace)
     partial: dict[str, list[str]] = defaultdict(list)
@@ -91,6 +98,7 @@ def _mesh(resources: Sequence[Resource]) -> MeshRecord:
         "connect_timeout_s": spec.connect_timeout,
         "default_retry": spec.default_http_retry_policy,
         "locality_lb_setting": spec.locality_lb_setting,
+        "dns_refresh_s": spec.dns_refresh_rate,
     }
     return MeshRecord(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
 
@@ -108,12 +116,12 @@ def _services(
 ) -> dict[str, Document]:
     workloads = [r for r in resources if isinstance(r.spec, WorkloadEntrySpec)]
     claims: dict[str, list[ServiceClaim]] = defaultdict(list)
-    endpoints: dict[str, dict[str, tuple[EndpointRecord, ...]]] = defaultdict(dict)
+    endpoints: dict[str, dict[str, Endpoints]] = defaultdict(dict)
     for resource in resources:
         spec = resource.spec
         if not isinstance(spec, ServiceEntrySpec):
             continue
-        own = _endpoints(spec, resource.namespace, workloads)
+        instances = _instances(spec, resource.namespace, workloads)
         for written in spec.hosts or ():
             host = expand(written, resource.namespace)
             if resource.namespace in endpoints[host]:
@@ -131,13 +139,14 @@ def _services(
                     ),
                     ports=tuple(_port(port) for port in spec.ports or ()),
                     location=spec.location or "MESH_EXTERNAL",
+                    resolution=spec.resolution or "NONE",
                     subject_alt_names=spec.subject_alt_names or (),
                 )
             )
-            endpoints[host][resource.namespace] = own
+            endpoints[host][resource.namespace] = endpoints_of(spec, written, instances)
     return {
         **{f"svc/{host}": ServiceRecord(claims=tuple(found)) for host, found in claims.items()},
-        **{f"ep/{host}": EndpointsRecord(by_namespace=found) for host, found in endpoints.items()},
+        **{f"ep/{host}": endpoints_record(found) for host, found in endpoints.items()},
     }
 
 
@@ -145,34 +154,20 @@ def _port(port: ServicePort) -> PortRecord:
     return PortRecord(number=port.number, name=port.name, protocol=(port.protocol or "TCP").upper())
 
 
-def _endpoints(
+def _instances(
     spec: ServiceEntrySpec, namespace: str, workloads: Sequence[Resource]
-) -> tuple[EndpointRecord, ...]:
-    entries: list[tuple[WorkloadEntrySpec, Mapping[str, str]]]
-    if spec.workload_selector is not None:
-        wanted = spec.workload_selector.labels
-        entries = [
-            (entry.spec, labels_of(entry))
-            for entry in workloads
-            if isinstance(entry.spec, WorkloadEntrySpec)
-            and entry.namespace == namespace
-            and selects(wanted, labels_of(entry))
-        ]
-    else:
-        entries = [(entry, entry.labels or {}) for entry in spec.endpoints or ()]
-    return tuple(
-        EndpointRecord(
-            address=entry.address,
-            ports={str(port.number): _own_port(port, entry) for port in spec.ports or ()},
-            labels=dict(labels) or None,
-            # Istio leaves an absent weight at 0, which Envoy reads as 1.
-            weight=entry.weight or 1,
-            locality=entry.locality,
-            service_account=entry.service_account,
-        )
-        for entry, labels in entries
-        if entry.address
-    )
+) -> list[Instance]:
+    """Return who answers for a service, as policy names them."""
+    if spec.workload_selector is None:
+        return [(entry, entry.labels or {}) for entry in spec.endpoints or ()]
+    wanted = spec.workload_selector.labels
+    return [
+        (entry.spec, labels_of(entry))
+        for entry in workloads
+        if isinstance(entry.spec, WorkloadEntrySpec)
+        and entry.namespace == namespace
+        and selects(wanted, labels_of(entry))
+    ]
 
 
 def labels_of(resource: Resource) -> Mapping[str, str]:
@@ -374,14 +369,10 @@ def _served(
         elif entry.address:
             own = next((e for e in spec.endpoints or () if e.address == entry.address), None)
         if own is not None:
-            ports = {str(port.number): _own_port(port, own) for port in spec.ports or ()}
+            ports = {str(port.number): own_port(port, own) for port in spec.ports or ()}
             for host in spec.hosts:
                 full = expand(host, service.namespace)
                 yield ServedHost(host=full, namespace=service.namespace, ports=ports)
-
-
-def _own_port(port: ServicePort, entry: WorkloadEntrySpec) -> int:
-    return (entry.ports or {}).get(port.name) or port.target_port or port.number
 
 
 def _entry(spec: Document) -> WorkloadEntrySpec:

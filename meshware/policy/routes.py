@@ -151,7 +151,25 @@ def compile_routes(view: View, dialled: str, port: int) -> RouteTable | None:
             rules=compile_call_rules(view, host, home_of(view, host, port), port),
             policy=f"{rules.namespace}/{rules.name}" if rules is not None else None,
         )
-    return None
+    return _egress_route(view, dialled, port)
+
+
+def _egress_route(view: View, dialled: str, port: int) -> RouteTable | None:
+    """Return the way of an unknown host through the Sidecar's egress proxy; None: there is none.
+
+    Source: Istio, the route `allow_any`, which has neither time-out nor retries.
+    """
+    proxy = view.egress_proxy
+    if proxy is None:
+        return None
+    route = Route(
+        name="allow_any",
+        accepts=None,
+        targets=(Target(proxy, 1),),
+        timeout_s=None,
+        retry=_compile_retry(HTTPRetry(attempts=0)),
+    )
+    return RouteTable(service=f"{dialled}:{port}", routes=(route,), rules=(), policy=None)
 
 
 def _default_route(view: View, key: ClusterKey) -> Route:

@@ -105,8 +105,8 @@ def _port_policy(root: str) -> dict[str, Support]:
             "endpoint"
         ),
         f"{root}.loadBalancer.simple": _done(
-            "an endpoint that was tried is passed over while another is left; "
-            "PASSTHROUGH is not supported yet"
+            "an endpoint that was tried is passed over while another is left; with PASSTHROUGH "
+            "calls go where the caller's URL says"
         ),
         f"{root}.connectionPool": _done(),
         f"{root}.connectionPool.tcp.connectTimeout": _done(),
@@ -166,8 +166,13 @@ def _workload(root: str) -> dict[str, Support]:
     """Return the table of a WorkloadEntry: alone, as an endpoint, as a template."""
     return {
         root: _done(),
-        f"{root}.address": _done("an IP address; Unix sockets are not supported yet"),
-        f"{root}.network": _later(),
+        f"{root}.address": _done(
+            "an IP address, a name with resolution DNS, or the absolute path of a Unix socket"
+        ),
+        f"{root}.network": _done(
+            "kept; there are no gateways between networks, so that every endpoint is called "
+            "directly, and one without an address not at all"
+        ),
         f"{root}.locality": _done(),
         f"{root}.serviceAccount": _differs("kept; it is verified once identities are there"),
     }
@@ -214,8 +219,14 @@ SUPPORT: Mapping[str, Support] = MappingProxyType(
         # --- ServiceEntry, WorkloadEntry, WorkloadGroup ---
         "ServiceEntry.spec": _done(),
         "ServiceEntry.spec.hosts": _differs("a host without a dot expands, as a VirtualService's"),
-        "ServiceEntry.spec.addresses": _later(),
-        "ServiceEntry.spec.resolution": _done("STATIC; the others are not supported yet"),
+        "ServiceEntry.spec.addresses": _differs(
+            "callers may name the service by each; by any address in a block, too"
+        ),
+        "ServiceEntry.spec.resolution": _differs(
+            "DNS: the last good answer stays while there is no other, also after NXDOMAIN; names "
+            "have IPv6 endpoints only where they have no IPv4 ones. NONE and `DYNAMIC_DNS`: the "
+            "host of the caller's URL is looked up by the client library, call by call"
+        ),
         "ServiceEntry.spec.exportTo": _differs(_EXPORT),
         "ServiceEntry.spec.subjectAltNames": _done(
             "where a DestinationRule originates TLS and has none of its own"
@@ -223,7 +234,7 @@ SUPPORT: Mapping[str, Support] = MappingProxyType(
         **_workload("ServiceEntry.spec.endpoints[]"),
         **_workload("WorkloadEntry.spec"),
         "WorkloadGroup.spec": _done(),
-        "WorkloadGroup.spec.probe": _later(),
+        "WorkloadGroup.spec.probe": _later("arrives with the daemon's health checks"),
         **_workload("WorkloadGroup.spec.template"),
         "WorkloadGroup.spec.template.address": _never("each workload of a group has its own"),
         # --- Sidecar ---
@@ -252,7 +263,10 @@ SUPPORT: Mapping[str, Support] = MappingProxyType(
         "Sidecar.spec.egress[].port": _never("clients listen on no port"),
         "Sidecar.spec.egress[].bind": _never("clients listen on no port"),
         "Sidecar.spec.egress[].captureMode": _never("no traffic is captured"),
-        "Sidecar.spec.outboundTrafficPolicy.egressProxy": _later(),
+        "Sidecar.spec.outboundTrafficPolicy.egressProxy": _done(
+            "it gets what the mesh does not know, with the Host as the caller wrote it, neither "
+            "time-outs nor retries"
+        ),
         # --- security and telemetry ---
         "PeerAuthentication.spec": _later("arrives with identities"),
         "RequestAuthentication.spec": _later("arrives with end-user tokens"),
@@ -289,6 +303,10 @@ SUPPORT: Mapping[str, Support] = MappingProxyType(
             "absent: decides with `DECODE_AND_MERGE_SLASHES`, and the app's path stays as it is"
         ),
         "MeshConfig.spec.connectTimeout": _done(),
+        "MeshConfig.spec.dnsRefreshRate": _differs(
+            "for answers without a TTL, or with 0; after failures the time between look-ups grows "
+            "from 1 s up to it"
+        ),
         "MeshConfig.spec.defaultHttpRetryPolicy": _done(),
         "MeshConfig.spec.localityLbSetting": _done(),
         "MeshConfig.spec.defaultServiceExportTo": _done(),
@@ -309,7 +327,6 @@ SUPPORT: Mapping[str, Support] = MappingProxyType(
 
 
 _NOT_YET = {
-    "loadBalancer.simple": ("PASSTHROUGH",),
     "tls.mode": ("ISTIO_MUTUAL",),
     "connectionPool.http.h2UpgradePolicy": ("UPGRADE",),
 }
@@ -326,7 +343,6 @@ LATER_WORDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
             )
             for field, words in _NOT_YET.items()
         },
-        "ServiceEntry.spec.resolution": ("NONE", "DNS", "DNS_ROUND_ROBIN", "DYNAMIC_DNS"),
         "AuthorizationPolicy.spec.action": ("AUDIT", "CUSTOM"),
     }
 )

@@ -16,6 +16,7 @@ from typing import Generic, Literal, TypeVar, cast
 
 import msgspec
 
+from meshware.policy.addresses import parse_address, parse_block
 from meshware.policy.document.common import Document
 from meshware.policy.document.destination_rule import DestinationRuleSpec, Subset
 from meshware.policy.document.service_policy import ServicePolicySpec
@@ -23,7 +24,7 @@ from meshware.policy.document.sidecar import SidecarSpec
 from meshware.policy.document.virtual_service import VirtualServiceSpec
 from meshware.policy.file import Records
 from meshware.policy.labels import selects
-from meshware.policy.names import candidates, matches, wildcards
+from meshware.policy.names import candidates, expand, is_ip, matches, wildcards
 from meshware.policy.record_types import (
     Candidate,
     EndpointRecord,
@@ -34,6 +35,8 @@ from meshware.policy.record_types import (
     ServiceClaim,
     ServiceRecord,
     SidecarIndex,
+    Vip,
+    VipIndex,
 )
 
 __all__ = ["Client", "Common", "Found", "ServiceView", "View", "view"]
@@ -126,11 +129,48 @@ class View:
         http = pool.http if pool is not None else None
         return (http.http2_max_requests if http is not None else None) or None
 
+    @cached_property
+    def egress_proxy(self) -> tuple[str, int, str] | None:
+        """Host, port and subset that answer for hosts the mesh does not know; None: nobody does."""
+        if self.sidecar is None or self.outbound_mode != "ALLOW_ANY":
+            return None
+        policy = self.sidecar.spec.outbound_traffic_policy
+        proxy = policy.egress_proxy if policy is not None else None
+        if proxy is None or proxy.port is None or proxy.port.number is None:
+            return None
+        return (expand(proxy.host, self.sidecar.namespace), proxy.port.number, proxy.subset or "")
+
     # --- services -----------------------------------------------------------------------------
 
     def names(self, dialled: str) -> tuple[str, ...]:
-        """Return the full hosts that a dialled name may mean, in the order to try them."""
-        return tuple(candidates(dialled, self.client.namespace))
+        """Return the full hosts that a dialled name may mean, in the order to try them.
+
+        An IP address means itself, and then the services that have it among their `addresses`.
+        """
+        found = candidates(dialled, self.client.namespace)
+        if len(found) == 1 and is_ip(found[0]):
+            return (*found, *self._named_by(found[0]))
+        return found
+
+    def _named_by(self, address: str) -> tuple[str, ...]:
+        """Return the hosts that an address stands for, those of the narrowest block first."""
+        index = self._read("vips", VipIndex)
+        place = parse_address(address)
+        if index is None or place is None:
+            return ()
+        blocks = (parse_block(text) for text in index.services if "/" in text)
+        around = sorted((b for b in blocks if place in b), key=lambda b: -b.prefixlen)
+        return tuple(
+            vip.host
+            for text in (str(place), *map(str, around))
+            for vip in index.services.get(text, ())
+            if self._is_seen(vip)
+        )
+
+    def _is_seen(self, vip: Vip) -> bool:
+        """Say whether the claim that gives a host its address is the one this client sees."""
+        service = self.service(vip.host)
+        return service is not None and service.claim.namespace == vip.namespace
 
     def service(self, host: str) -> ServiceView | None:
         """Return the service that a full host means: an exact one, else the longest wildcard.

@@ -16,10 +16,10 @@ from meshware.events import Event, OutboundEvent
 from meshware.outbound.exchange import exchange
 from meshware.outbound.ledger import Ledger
 from meshware.outbound.retry import is_safe
-from meshware.policy.clusters import Cluster, ClusterKey, cluster_name
+from meshware.policy.clusters import Cluster, ClusterKey, cluster_name, placed
 from meshware.policy.places import Places
 from meshware.policy.route_actions import Fault
-from meshware.policy.routes import Route, Target
+from meshware.policy.routes import Route, RouteTable, Target
 from meshware.policy.snapshot import Snapshot
 from meshware.policy.view import View
 from meshware.runtime.explain_cluster import (
@@ -79,12 +79,12 @@ def explain_outbound(
     ledger = Ledger()
     ejections = Ejections(ledger, ejected)
     for target in _targets(route):
-        of_target = snapshot.cluster(target.key)
+        of_target = _cluster(snapshot, target.key, table, head)
         if of_target is not None:
             ejections.apply(of_target)
     event, action = _first(world, head, ledger)
     chosen = next((t.key for t in _targets(route) if cluster_name(t.key) == event.cluster), None)
-    cluster = snapshot.cluster(chosen) if chosen is not None else None
+    cluster = _cluster(snapshot, chosen, table, head)
     why = [*why_routed(view, head, table, route)]
     if route is not None and isinstance(action, Reply):
         why += why_replied(view, route, action, cluster)
@@ -149,6 +149,16 @@ def _first(
 
 
 # --- where to ---------------------------------------------------------------------------------
+
+
+def _cluster(
+    snapshot: Snapshot, key: ClusterKey | None, table: RouteTable | None, head: RequestHead
+) -> Cluster | None:
+    """Return a destination's cluster, with the endpoints that this very call may go to."""
+    cluster = snapshot.cluster(key) if key is not None else None
+    if key is None or cluster is None or table is None:
+        return None
+    return placed(cluster, key, table.service, head.host)
 
 
 def _targets(route: Route | None) -> tuple[Target, ...]:

@@ -36,7 +36,9 @@ def why_routed(
             "back to the service: end the rules with one that has no match"
         )
     reason = why_no_service(view, host, int(port))
-    if reason is not None:
+    if reason is not None and table.policy is None:
+        yield f"{reason}; the Sidecar of this client has an egress proxy for such hosts"
+    elif reason is not None:
         yield f"{reason}; a VirtualService holds for such a host on port 80 all the same"
     rules = view.virtual_service(host) if table.policy is None else None
     if rules is not None:

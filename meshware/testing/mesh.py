@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from meshware.clock import Clock
 from meshware.errors import SettingsError
 from meshware.events import Event
+from meshware.policy.dns_records import with_addresses
 from meshware.policy.document.service_entry import (
     ObjectMeta,
     WorkloadEntrySpec,
@@ -46,6 +47,7 @@ class TestMesh(Mesh):
         clock: time; the machine's when left out.
         rng: chance; seeded with 0 when left out.
         port: where the app is reached, as MESH_PORT would say; None: not known.
+        addresses: what DNS would answer, by name; a name that is not in it has no endpoint.
 
     Raises:
         PolicyError: the policies have problems; all of them are in it.
@@ -66,10 +68,12 @@ class TestMesh(Mesh):
         clock: Clock | None = None,
         rng: Random | None = None,
         port: int | None = None,
+        addresses: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         if bundles is not None:
             raise SettingsError("bundles are not supported yet: there are no identities to verify")
         self.events: list[Event] = []
+        self._addresses = addresses or {}
         super().__init__(
             client=workload_client(workload),
             clock=clock,
@@ -89,7 +93,7 @@ class TestMesh(Mesh):
         _add_workload(resources, self.client)
         previous = self.cell.current
         snapshot = build_snapshot(
-            MemoryRecords(build_records(resources)),
+            MemoryRecords(with_addresses(build_records(resources), self._addresses)),
             self.client,
             generation=previous.generation + 1 if previous else 1,
             on_refusal=_refused,

@@ -561,3 +561,47 @@ def test_people_read_the_reasons_in_sections(explain):
         "policies:",
     ]
     assert "\x1b" not in out
+
+
+# --- services without endpoints of their own --------------------------------------------------
+
+ELSEWHERE = """\
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: gate}
+spec:
+  hosts: [gate.test]
+  resolution: DNS
+  ports: [{number: 8080, name: http, protocol: HTTP, targetPort: 80}]
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: ext}
+spec:
+  hosts: ["*.ext.test"]
+  resolution: NONE
+  ports: [{number: 80, name: http, protocol: HTTP}]
+---
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: default}
+spec:
+  outboundTrafficPolicy: {mode: ALLOW_ANY, egressProxy: {host: gate.test, port: {number: 8080}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("host", "endpoint", "why"),
+    [
+        ("gate.test:8080", "gate.test:80", ""),
+        ("a.ext.test", "a.ext.test:80", ""),
+        ("other.test", "gate.test:80", "has an egress proxy for such hosts"),
+    ],
+)
+def test_names_stand_for_the_endpoints_that_they_lead_to(explain, host, endpoint, why):
+    """There is no network here: what DNS or the caller's URL will say is shown by its name."""
+    said = explain({"path": "/", "host": host}, SERVICE + ELSEWHERE)
+    assert said["picked"] == endpoint
+    assert [f"{each['address']}:{each['port']}" for each in said["endpoints"]] == [endpoint]
+    assert why in " ".join(said["why"])
+    assert bool(why) == bool(said["why"])

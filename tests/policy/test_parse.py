@@ -228,7 +228,7 @@ spec:
   location: MESH_INTERNAL
   resolution: STATIC
   ports: [{number: 9080, name: http, protocol: HTTP}]
-  endpoints: [{address: 10.0.0.1, network: there}]
+  endpoints: [{address: 10.0.0.1, netwrk: there}]
 ---
 apiVersion: networking.istio.io/v1
 kind: DestinationRule
@@ -243,7 +243,7 @@ metadata: {name: reviews}
 spec: {hosts: [reviews], http: [{route: [{destination: {host: reviews, subset: v2}}]}]}
 """)
     assert [problem.field for problem in loaded.problems] == [
-        "spec.endpoints[0].network",
+        "spec.endpoints[0].netwrk",
         "spec.subsets[0].labels[version]",
     ]
     assert [resource.kind for resource in loaded.resources] == ["VirtualService"]

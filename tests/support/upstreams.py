@@ -87,6 +87,7 @@ class Upstream:
 
     Attributes:
         script: answers in turn.
+        place: an address of the loopback, and a port or 0 for any.
         answers_early: at the head of a request, leaving its body unread.
         requests: what came, also in part.
         connections: how many were accepted.
@@ -95,6 +96,7 @@ class Upstream:
 
     script: Sequence[Answer]
     answers_early: bool = False
+    place: tuple[str, int] = ("127.0.0.1", 0)
     requests: list[Request] = field(default_factory=list)
     connections: int = 0
     seen: threading.Event = field(default_factory=threading.Event)
@@ -109,14 +111,14 @@ class Upstream:
         self._threads[0].start()
 
     def _listen(self) -> socket.socket:
-        listener = socket.create_server(("127.0.0.1", 0))
+        listener = socket.create_server(self.place)
         self.port: int = listener.getsockname()[1]
         return listener
 
     @property
     def key(self) -> str:
         """The endpoint's name in events and ledgers."""
-        return f"127.0.0.1:{self.port}"
+        return f"{self.place[0]}:{self.port}"
 
     def wait_until_left(self) -> None:
         """Wait until the client has closed every connection."""

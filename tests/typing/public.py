@@ -61,7 +61,11 @@ def root() -> None:
     """The root object, and the one of tests."""
     assert_type(Mesh.from_env(), Mesh)
     assert_type(Mesh.current(), Mesh)
-    mesh = TestMesh([Path("mesh/"), "kind: List", {"kind": "List"}], workload="default/web")
+    mesh = TestMesh(
+        [Path("mesh/"), "kind: List", {"kind": "List"}],
+        workload="default/web",
+        addresses={"db.example.com": ["10.0.0.1"]},
+    )
     mesh.apply(Path("mesh/"))
     meshware.install()
     threading.Thread(target=mesh.start).start()

@@ -12,8 +12,13 @@ __all__ = ["check_destination"]
 
 
 def check_destination(resource: Resource, path: str, target: Destination, report: Report) -> None:
-    """Report what is wrong with where calls or their copies go."""
-    wrong = bad_host(target.host, may_be_pattern=False)
+    """Report what is wrong with where calls or their copies go.
+
+    The host may be a pattern, that of a service: the only way to say something of all its hosts.
+    """
+    wrong = bad_host(target.host)
+    if target.host == "*":
+        wrong = "that is every host there is; write the host of a service"
     if wrong is not None:
         report.error(resource, f"{path}.host", f"host is {brief(target.host)!r}; {wrong}")
     if target.subset is not None and not is_name(target.subset):

@@ -10,10 +10,12 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 
+from meshware.policy.addresses import UNIX_PREFIX, parse_block
 from meshware.policy.names import is_ip
 
 __all__ = [
     "bad_address",
+    "bad_block",
     "bad_host",
     "bad_label",
     "bad_locality",
@@ -37,6 +39,7 @@ _LABEL_VALUE = re.compile(rf"(?=.{{0,63}}$)({_QUALIFIED})?")
 # RFC 9110, 5.6.2: what the names of headers are made of.
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
+_LONGEST_SOCKET = 107  # Linux, `sun_path` without its last byte
 _LOCALITY_PARTS = 3  # region/zone/subzone
 _SERVICE_ACCOUNT = re.compile(r"[A-Za-z0-9._-]{1,253}")  # it becomes a segment of a SPIFFE ID
 
@@ -115,12 +118,22 @@ def shown_labels(labels: Mapping[str, str]) -> str:
     return ", ".join(f"{name}={value}" for name, value in labels.items())
 
 
-def bad_address(address: str) -> str | None:
-    """Return what to write instead of what is no endpoint's address; None: it is one."""
+def bad_address(
+    address: str, *, may_be_name: bool = False, may_be_socket: bool = True
+) -> str | None:
+    """Return what to write instead of what is no endpoint's address; None: it is one.
+
+    Args:
+        address: an IP address, a name, or a Unix socket.
+        may_be_name: names are looked up, with the resolution of this service.
+        may_be_socket: Unix sockets are taken, with the resolution of this service.
+    """
     if "%" not in address and is_ip(address):
         return None
     if address.startswith("unix:"):
-        return "Unix sockets are not supported yet; write an IP address"
+        if not may_be_socket:
+            return "Unix sockets need resolution: STATIC; write that, or an IP address or a name"
+        return _bad_socket(address)
     name, colon, port = address.rpartition(":")
     bare = name.removeprefix("[").removesuffix("]")
     if colon and port.isdigit() and (is_ip(bare) or _is_name_or_pattern(bare)):
@@ -129,9 +142,33 @@ def bad_address(address: str) -> str | None:
         return "write it without the brackets"
     if is_ip(address):
         return "write it without its zone"
-    if _is_name_or_pattern(address):
-        return "names need resolution DNS, which is not supported yet; write an IP address"
-    return "write an IP address"
+    if not _is_name_or_pattern(address):
+        return "write an IP address or a name" if may_be_name else "write an IP address"
+    if "*" in address:
+        return "a pattern cannot be called; write an IP address or a name"
+    return None if may_be_name else "names need resolution: DNS; write that, or an IP address"
+
+
+def _bad_socket(address: str) -> str | None:
+    path = address.removeprefix(UNIX_PREFIX)
+    if path.startswith("@"):
+        return "abstract sockets are not supported yet; write unix:/// and an absolute path"
+    if path == address or not path.startswith("/"):
+        return "write unix:/// and an absolute path, as in unix:///run/reviews.sock"
+    if path.endswith("/"):
+        return "a socket is no directory; write its whole path"
+    if len(path.encode()) > _LONGEST_SOCKET or "\0" in path:
+        return f"the path of a socket has {_LONGEST_SOCKET} bytes at most; write a shorter one"
+    return None
+
+
+def bad_block(address: str) -> str | None:
+    """Return what to write instead of what is no address of a service; None: it is one."""
+    try:
+        parse_block(address)
+    except ValueError:
+        return "write an IP address, or a block such as 10.1.0.0/16"
+    return "write it without its zone" if "%" in address else None
 
 
 def bad_locality(locality: str) -> str | None:

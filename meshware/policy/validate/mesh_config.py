@@ -52,10 +52,12 @@ def check_mesh_config(resource: Resource, report: Report) -> None:
             "and underscores, 255 characters at most",
         )
     _check_root_namespace(resource, spec, report)
-    if spec.connect_timeout is not None and spec.connect_timeout < _SHORTEST_S:
-        report.error(
-            resource, "spec.connectTimeout", "connectTimeout is too short; write at least 1ms"
-        )
+    for name, seconds in (
+        ("connectTimeout", spec.connect_timeout),
+        ("dnsRefreshRate", spec.dns_refresh_rate),
+    ):
+        if seconds is not None and seconds < _SHORTEST_S:
+            report.error(resource, f"spec.{name}", f"{name} is too short; write at least 1ms")
     setting = spec.locality_lb_setting
     check_locality(resource, "spec.localityLbSetting", setting, report, ejects=True)
     for field, written in (

@@ -8,8 +8,10 @@ from meshware.policy.parse import Resource
 from meshware.policy.validate.common import Report
 from meshware.policy.validate.conflicts import check_conflicts
 from meshware.policy.validate.cors import check_cors_owners
+from meshware.policy.validate.egress_proxy import check_egress_proxies
 from meshware.policy.validate.references import check_references
 from meshware.policy.validate.registry import Registry
+from meshware.policy.validate.resolution import check_places
 from meshware.policy.validate.rules import check_rules
 from meshware.policy.validate.selectors import check_selectors
 
@@ -24,3 +26,5 @@ def check_networking(resources: Sequence[Resource], report: Report) -> None:
     check_selectors(registry, report)
     check_conflicts(registry, report)
     check_cors_owners(registry, report)
+    check_places(registry, report)
+    check_egress_proxies(registry, report)

@@ -20,7 +20,7 @@ from meshware.policy.codes import (
 from meshware.policy.decode import nearest
 from meshware.policy.document.virtual_service import Destination, HTTPMatchRequest, HTTPRoute
 from meshware.policy.mirror_rule import mirrored
-from meshware.policy.names import expand, is_wildcard
+from meshware.policy.names import expand, is_wildcard, matches
 from meshware.policy.validate.common import Report
 from meshware.policy.validate.grammar import bad_host, shown_labels
 from meshware.policy.validate.hints import Hints
@@ -173,7 +173,7 @@ class _Checker:
         ]
         leads += [(field, target) for field, target, _ in mirrored(route)]
         for field, target in leads:
-            if self._clients and bad_host(target.host, may_be_pattern=False) is None:
+            if self._clients and bad_host(target.host) is None and target.host != "*":
                 self._check_destination(f"{path}.{field}", target, dialled)
 
     def _check_destination(
@@ -194,9 +194,23 @@ class _Checker:
                 "widen exportTo of its ServiceEntry, or narrow it here",
                 UNKNOWN_REFERENCE,
             )
+        self._check_pattern(f"{path}.host", host, seen.values())
         self._check_port(path, target, host, seen.values(), dialled)
         if target.subset:
             self._check_subset(f"{path}.subset", target.subset, host, seen)
+
+    def _check_pattern(self, path: str, host: str, claims: Iterable[Claim]) -> None:
+        """Report a pattern that would lead calls to where they were dialled, outside of it."""
+        if not is_wildcard(host) or all(claim.has_endpoints for claim in claims):
+            return
+        outside = next((each for each in self._exports if not matches(host, each)), None)
+        if outside is not None:
+            self._report.error(
+                self._resource,
+                path,
+                f"{brief(host, 100)} has no endpoints, calls to it go where they were dialled, "
+                f"and {brief(outside, 100)} is not covered by it; write one host",
+            )
 
     def _unknown_host(self, path: str, written: str, host: str) -> None:
         claims = self._registry.claims_of(host)

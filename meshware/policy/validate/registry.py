@@ -25,7 +25,10 @@ from meshware.policy.parse import Resource
 from meshware.policy.records import age, default_export, exported_to, is_for_mesh, labels_of
 from meshware.policy.validate.mesh_config import root_namespace_of
 
-__all__ = ["ANYWHERE", "EVERYWHERE", "Claim", "Registry", "Routes", "Rule", "sees"]
+__all__ = ["ANYWHERE", "EVERYWHERE", "LOOKED_UP", "Claim", "Registry", "Routes", "Rule", "sees"]
+
+LOOKED_UP = ("DNS", "DNS_ROUND_ROBIN")
+"""The resolutions with which endpoints may be names."""
 
 EVERYWHERE = "*"
 ANYWHERE = ""  # stands for a client in a namespace that no resource names
@@ -56,6 +59,11 @@ class Claim:
     def ports(self) -> frozenset[int]:
         """The numbers of its ports."""
         return frozenset(port.number for port in self.spec.ports or ())
+
+    @property
+    def has_endpoints(self) -> bool:
+        """Whether endpoints are chosen for its calls; else they go where they were dialled."""
+        return self.spec.resolution in ("STATIC", *LOOKED_UP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,5 +282,7 @@ class Registry:
         """Return the labels of a service's endpoints."""
         chosen = claim.spec.workload_selector
         if chosen is None:
+            if not claim.spec.endpoints and claim.spec.resolution in LOOKED_UP:
+                return [{}]  # the host itself is looked up
             return [endpoint.labels or {} for endpoint in claim.spec.endpoints or ()]
         return [labels for _, labels in self.selected(claim.resource.namespace, chosen.labels)]

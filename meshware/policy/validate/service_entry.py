@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from meshware.policy.codes import DUPLICATE, NOT_APPLICABLE, NOT_SUPPORTED_YET, SUSPICIOUS
+from meshware.policy.codes import DUPLICATE, NOT_APPLICABLE, SUSPICIOUS
 from meshware.policy.document.service_entry import ServiceEntrySpec, ServicePort, WorkloadEntrySpec
 from meshware.policy.names import expand, is_partial_wildcard
 from meshware.policy.parse import Resource
@@ -12,6 +12,8 @@ from meshware.policy.validate.client_tls import check_alt_names
 from meshware.policy.validate.common import Report
 from meshware.policy.validate.fields import check_export_to, check_selector, check_unique
 from meshware.policy.validate.grammar import bad_host, is_name
+from meshware.policy.validate.registry import LOOKED_UP
+from meshware.policy.validate.resolution import check_addresses, check_resolution
 from meshware.policy.validate.workload_entry import check_workload
 from meshware.policy.yaml12 import brief
 
@@ -29,14 +31,8 @@ def check_service_entry(resource: Resource, report: Report) -> None:
         return
     _check_hosts(resource, spec.hosts, report)
     _check_ports(resource, spec.ports or (), report)
-    if spec.resolution is None:
-        report.error(
-            resource,
-            "spec.resolution",
-            "resolution is missing, which means NONE, and that is not supported yet; write "
-            "resolution: STATIC",
-            NOT_SUPPORTED_YET,
-        )
+    check_resolution(resource, spec, report)
+    check_addresses(resource, spec, report)
     _check_who_answers(resource, spec, report)
     check_export_to(resource, spec.export_to, report, may_be_nobody=True)
     check_alt_names(resource, "spec.subjectAltNames", spec.subject_alt_names, report)
@@ -120,7 +116,7 @@ def _check_who_answers(resource: Resource, spec: ServiceEntrySpec, report: Repor
             "spec.workloadSelector",
             "there are both endpoints and a workloadSelector; keep one of them",
         )
-    elif not spec.endpoints and spec.workload_selector is None:
+    elif spec.resolution == "STATIC" and not spec.endpoints and spec.workload_selector is None:
         report.warning(
             resource,
             "spec.endpoints",
@@ -149,7 +145,15 @@ def _check_endpoints(resource: Resource, spec: ServiceEntrySpec, report: Report)
     seen: dict[tuple[object, ...], int] = {}
     for index, endpoint in enumerate(spec.endpoints or ()):
         here = f"spec.endpoints[{index}]"
-        check_workload(resource, here, endpoint, report, ports=names)
+        check_workload(
+            resource,
+            here,
+            endpoint,
+            report,
+            ports=names,
+            may_be_name=spec.resolution in LOOKED_UP,
+            may_be_socket=spec.resolution not in LOOKED_UP,
+        )
         place = (endpoint.address, *_ports_of(endpoint, spec.ports or ()))
         if endpoint.address and seen.setdefault(place, index) != index:
             report.warning(

@@ -9,6 +9,7 @@ from meshware.policy.document.sidecar import SidecarSpec
 from meshware.policy.names import expand, is_partial_wildcard
 from meshware.policy.parse import Resource
 from meshware.policy.validate.common import Report
+from meshware.policy.validate.egress_proxy import check_egress_proxy
 from meshware.policy.validate.fields import check_selector
 from meshware.policy.validate.grammar import bad_host, is_name
 from meshware.policy.yaml12 import brief
@@ -48,7 +49,9 @@ def check_sidecar(resource: Resource, report: Report) -> None:
     if spec.egress is not None:
         _check_egress(resource, spec, report)
     policy = spec.outbound_traffic_policy
-    if policy is not None and policy.mode is None:
+    if policy is not None and policy.egress_proxy is not None:
+        check_egress_proxy(resource, policy, policy.egress_proxy, report)
+    elif policy is not None and policy.mode is None:
         report.warning(
             resource,
             "spec.outboundTrafficPolicy",

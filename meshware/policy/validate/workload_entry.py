@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from meshware.policy.addresses import UNIX_PREFIX
 from meshware.policy.codes import SUSPICIOUS
 from meshware.policy.document.service_entry import WorkloadEntrySpec, WorkloadGroupSpec
 from meshware.policy.parse import Resource
@@ -47,6 +48,8 @@ def check_workload(
     *,
     ports: Collection[str] | None = None,
     has_address: bool = True,
+    may_be_name: bool = True,
+    may_be_socket: bool = True,
 ) -> None:
     """Report what is wrong with an instance of a workload.
 
@@ -57,9 +60,21 @@ def check_workload(
         report: takes the problems.
         ports: the names of the service's ports; None: they are not known.
         has_address: an address must be written.
+        may_be_name: the address may be a name, which is looked up.
+        may_be_socket: the address may be a Unix socket.
     """
-    if has_address:
-        _check_address(resource, f"{path}.address", entry.address, report)
+    if entry.address:
+        better = bad_address(entry.address, may_be_name=may_be_name, may_be_socket=may_be_socket)
+        if better is not None:
+            report.error(
+                resource, f"{path}.address", f"address is {brief(entry.address)!r}; {better}"
+            )
+        elif entry.address.startswith(UNIX_PREFIX) and entry.ports:
+            report.error(
+                resource, f"{path}.ports", "a Unix socket has no ports; remove them, or the socket"
+            )
+    elif has_address:
+        _check_no_address(resource, path, entry, report)
     for name in entry.ports or {}:
         here = f"{path}.ports[{name}]"
         if not is_name(name):
@@ -86,13 +101,23 @@ def check_workload(
             )
 
 
-def _check_address(resource: Resource, path: str, address: str | None, report: Report) -> None:
-    if not address:
-        report.error(resource, path, "address is missing; write the IP address of this instance")
+def _check_no_address(
+    resource: Resource, path: str, entry: WorkloadEntrySpec, report: Report
+) -> None:
+    if not entry.network:
+        report.error(
+            resource,
+            f"{path}.address",
+            "address is missing; write the IP address of this instance",
+        )
         return
-    wrong = bad_address(address)
-    if wrong is not None:
-        report.error(resource, path, f"address is {brief(address)!r}; {wrong}")
+    report.warning(
+        resource,
+        f"{path}.address",
+        "without an address this instance could only be called through the gateway of its "
+        "network, and there are no gateways here: it gets no calls; write its address",
+        SUSPICIOUS,
+    )
 
 
 def _check_weight(resource: Resource, path: str, weight: int | None, report: Report) -> None:

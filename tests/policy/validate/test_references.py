@@ -250,3 +250,25 @@ spec:
         "spec.http[0].route[0].destination.subset": 7,
         "spec.http[0].route[1].destination.host": 9,
     }
+
+
+@pytest.mark.parametrize(
+    ("spec", "host", "message"),
+    [
+        ({"resolution": "NONE"}, "*.shop.test", None),
+        ({"resolution": "NONE"}, "a.shop.test", None),
+        ({"resolution": "NONE"}, "reviews", "is not covered by it; write one host"),
+        ({"resolution": "DYNAMIC_DNS"}, "a.test", "is not covered by it; write one host"),
+        ({"resolution": "STATIC", "endpoints": [{"address": "10.0.0.1"}]}, "reviews", None),
+    ],
+    ids=str,
+)
+def test_a_pattern_without_endpoints_is_for_the_hosts_that_it_covers(spec, host, message):
+    """Calls go where they were dialled, which another host would not lead to."""
+    ports = [{"number": 9080, "name": "http", "protocol": "HTTP"}]
+    pattern = resource("ServiceEntry", {"hosts": ["*.shop.test"], "ports": ports, **spec}, "any")
+    found = problems(service(), service("a.test"), pattern, routes(to("*.shop.test"), host=host))
+    assert [problem.message for problem in found if problem.severity == "error"] == (
+        [] if message is None else [found[0].message]
+    )
+    assert message is None or message in found[0].message

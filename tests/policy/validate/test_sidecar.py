@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from policy_check import brief, problems, resource, service, workload
+from policy_check import brief, problems, resource, service, subsets, workload
 
-WORLD = service() + service("api.shop.test", "shop") + workload("web") + workload("job")
+WORLD = (
+    subsets("v1") + service() + service("api.shop.test", "shop") + workload("web") + workload("job")
+)
 HOST = "reviews.default.svc.cluster.local"
 
 
@@ -19,6 +21,11 @@ def egress(*hosts):
     return [{"hosts": list(hosts)}]
 
 
+def through(proxy, mode="ALLOW_ANY"):
+    """Return what a Sidecar says of an egress proxy."""
+    return {"outboundTrafficPolicy": {"egressProxy": proxy, **({"mode": mode} if mode else {})}}
+
+
 @pytest.mark.parametrize(
     "spec",
     [
@@ -28,6 +35,8 @@ def egress(*hosts):
         {"egress": egress(f"./{HOST}", "*/api.shop.test", "shop/*.test")},
         {"egress": egress("./*"), "workloadSelector": {"labels": {"app": "web"}}},
         {"outboundTrafficPolicy": {"mode": "REGISTRY_ONLY"}},
+        through({"host": "reviews", "port": {"number": 9080}}),
+        through({"host": "reviews", "port": {"number": 9080}, "subset": "v1"}),
     ],
     ids=str,
 )
@@ -138,3 +147,32 @@ def test_a_workload_has_one_sidecar(labels, expected):
     first = sidecar("a", egress=egress("./*"), workloadSelector={"labels": {"app": "web"}})
     second = sidecar("b", egress=egress("./*"), workloadSelector={"labels": labels})
     assert brief(problems(WORLD, first, second)) == expected
+
+
+PROXY = "spec.outboundTrafficPolicy.egressProxy"
+GATE = {"host": "reviews", "port": {"number": 9080}}
+
+
+@pytest.mark.parametrize(
+    ("spec", "code", "field", "message"),
+    [
+        (through(GATE, "REGISTRY_ONLY"), "IST0106", "spec.outboundTrafficPolicy.mode", "ALLOW_ANY"),
+        (through(GATE, None), "IST0106", "spec.outboundTrafficPolicy.mode", "is missing"),
+        (through({"host": "reviews"}), "IST0106", f"{PROXY}.port", "port is missing"),
+        (through({**GATE, "host": "*.test"}), "IST0106", f"{PROXY}.host", "a pattern"),
+        (through({**GATE, "host": "rviews"}), "IST0101", f"{PROXY}.host", "did you mean reviews?"),
+        (
+            through({"host": "reviews", "port": {"number": 1}}),
+            "IST0101",
+            f"{PROXY}.port.number",
+            "it has 9080",
+        ),
+        (through({**GATE, "subset": "v9"}), "IST0101", f"{PROXY}.subset", "add it to subsets"),
+    ],
+    ids=str,
+)
+def test_an_egress_proxy_is_a_service_with_a_port(spec, code, field, message):
+    """Istio, validateSidecarOutboundTrafficPolicy; and there has to be one to call."""
+    [problem] = problems(WORLD, sidecar(**spec))
+    assert (problem.severity, problem.code, problem.field) == ("error", code, field)
+    assert message in problem.message
