@@ -43,6 +43,14 @@ _STDOUT, _STDERR = 1, 2
     metavar="HOST:PORT|off",
     help="Where to serve /healthz and /metrics; not with --once.",
 )
+@click.option(
+    "--dns",
+    "dns_servers",
+    default="",
+    envvar="MESH_DNS",
+    metavar="ADDRESS[:PORT],...",
+    help="DNS servers to ask in place of those in /etc/resolv.conf.  [env: MESH_DNS]",
+)
 @click.option("--once", is_flag=True, help="Read, publish or refuse, and end.")
 @format_option
 def command(
@@ -51,6 +59,7 @@ def command(
     run_dir: Path,
     state_dir: Path | None,
     listen: str,
+    dns_servers: str,
     once: bool,
     output: str,
 ) -> int:
@@ -63,6 +72,7 @@ def command(
     1: with --once, refused; 2: it cannot start.
     """
     from meshware.clock import SystemClock
+    from meshware.runtime.dns_lookup import parse_servers
     from meshware.syncd.announce import JsonAnnouncer, TextAnnouncer
     from meshware.syncd.daemon import run_daemon, run_once
     from meshware.syncd.listen import parse_address
@@ -72,16 +82,18 @@ def command(
     places = settle_places(sources, run_dir, state)
     announcer = JsonAnnouncer if output == "json" else TextAnnouncer
     address = parse_address(listen)
+    servers = parse_servers(dns_servers, "--dns")
     tell = line_writer(_STDERR, _ignore)
     if once:
         announce = announcer(line_writer(_STDOUT), tell)
-        return 0 if run_once(places, announce, SystemClock()).ok else 1
+        return 0 if run_once(places, announce, SystemClock(), servers).ok else 1
 
     def go_on(error: OSError) -> None:
         reason = (error.strerror or str(error)).lower()
         tell(f"standard output cannot be written: {reason}; the daemon goes on without it")
 
-    run_daemon(places, announcer(line_writer(_STDOUT, go_on), tell), SystemClock(), address)
+    announce = announcer(line_writer(_STDOUT, go_on), tell)
+    run_daemon(places, announce, SystemClock(), address, servers)
     return 0
 
 

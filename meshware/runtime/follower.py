@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 
 from meshware.errors import PolicyError, PolicyFileError
 from meshware.policy.file import Records
+from meshware.runtime.dns_lookup import Lookup, lookup_for
 from meshware.runtime.fork import renew_after_fork
 from meshware.runtime.policy_file import trusted_owners
 from meshware.runtime.readers import (
@@ -77,6 +78,7 @@ class Follower:
         poll_s: seconds between looks.
         compile_them: turns YAML into records.
         now_ns: unix time in nanoseconds, to compare with that of files.
+        make_lookup: returns the way to look up the names that YAML has for endpoints.
 
     Raises:
         SettingsError: `policy_owner` is no user.
@@ -94,6 +96,7 @@ class Follower:
         poll_s: float = POLL_S,
         compile_them: Callable[[Path], Mapping[str, bytes]] = compile_sources,
         now_ns: Callable[[], int] = time.time_ns,
+        make_lookup: Callable[[], Lookup] = lookup_for,
     ) -> None:
         self._config = config
         self._cell = cell
@@ -102,7 +105,7 @@ class Follower:
         self._on_refused = on_refused
         self._poll_s = poll_s
         self._file = PolicyFileReader(config, trusted_owners(policy_owner), now_ns)
-        self._sources = SourcesReader(config, compile_them, now_ns)
+        self._sources = SourcesReader(config, compile_them, now_ns, make_lookup)
         self._reader: PolicyFileReader | SourcesReader | None = None  # who found what is in force
         self._told: set[tuple[str, int | None]] = set()
         self._is_missed = False  # its absence was told
@@ -148,6 +151,7 @@ class Follower:
             self._stopped.set()
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout=5)
+        self._sources.stop()
 
     def poll_once(self) -> bool:
         """Look for policy once. Returns whether a new snapshot came into force."""

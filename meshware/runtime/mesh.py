@@ -151,6 +151,7 @@ class Mesh:
 
     def _follow(self, settings: Settings) -> None:
         """Make follower and reporter; nothing starts before `start()`."""
+        from meshware.runtime.dns_lookup import lookup_for
         from meshware.runtime.follower import Follower
         from meshware.runtime.reporter import Reporter
 
@@ -177,10 +178,14 @@ class Mesh:
                 previous=previous,
             )
 
+        is_told = False
+
         def applied(snapshot: Snapshot) -> None:
+            nonlocal is_told
             self.ledger.retain(snapshot.cluster_names())
             reporter.applied(snapshot.generation)
-            if snapshot.inbound is None:
+            if snapshot.inbound is None and not is_told:
+                is_told = True  # and not with each new address that DNS finds
                 _tell_about_workload(settings.client)
 
         self._reporter = reporter
@@ -191,6 +196,7 @@ class Mesh:
             settings.policy_owner,
             applied,
             on_refused=reporter.refused,
+            make_lookup=lambda: lookup_for(settings.dns_servers),
         )
 
     def _snapshot(self) -> Snapshot | None:

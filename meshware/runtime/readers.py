@@ -7,6 +7,7 @@ is not looked at again until it changes.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from typing import TYPE_CHECKING
 
 from meshware.errors import PolicyFileError
 from meshware.policy.file import Header, MemoryRecords, Records
+from meshware.runtime.addresses import AddressBook
+from meshware.runtime.dns_lookup import Lookup, lookup_for
 from meshware.runtime.policy_file import FileRecords, open_policy_file
 from meshware.runtime.sources import Sweep, signature_of, sweep
 
@@ -32,6 +35,8 @@ __all__ = [
 
 PREVIOUS_SUFFIX = ".prev"
 """What the daemon keeps beside the policy file: the one before."""
+
+_log = logging.getLogger("meshware.dns")
 
 # A change of the sources counts when it has held still from one look to the next; whoever never
 # holds still is read anyway after so many looks.
@@ -143,7 +148,8 @@ class PolicyFileReader:
 class SourcesReader:
     """Compiles a YAML file or directory when it changed: policy without a daemon.
 
-    Generations count from 1 in this process.
+    Generations count from 1 in this process. Addresses that DNS finds are filled in, here as by the
+    daemon, and new ones are new policy.
     """
 
     def __init__(
@@ -151,9 +157,11 @@ class SourcesReader:
         path: Path,
         compile_them: Callable[[Path], Mapping[str, bytes]] = compile_sources,
         now_ns: Callable[[], int] = time.time_ns,
+        make_lookup: Callable[[], Lookup] = lookup_for,
     ) -> None:
         self._path = path
         self._compile = compile_them
+        self._addresses = AddressBook(make_lookup, _tell)
         self._now_ns = now_ns
         self._seen: Sweep | None = None
         self._is_sure = True  # nothing can have changed unseen since
@@ -177,16 +185,18 @@ class SourcesReader:
         is_first = self._seen is None
         if swept == self._seen:
             if self._is_sure or swept.may_miss_a_change(looked_at_ns):
-                return None
+                return self._fresh(self._addresses.refill())
         elif not is_first and swept != self._moving and self._looks < _MOST_LOOKS:
             self._moving = swept
             self._looks += 1
-            return None
+            return self._fresh(self._addresses.refill())
         self._moving, self._looks = None, 0
         self._seen = swept
         self._is_sure = not swept.may_miss_a_change(looked_at_ns)
-        found = self._compile(self._path)
-        if found == self._in_force:
+        return self._fresh(self._addresses.fill(self._compile(self._path)))
+
+    def _fresh(self, found: Mapping[str, bytes] | None) -> Fresh | None:
+        if found is None or found == self._in_force:
             return None
         self._found = found
         return Fresh(MemoryRecords(found), self._generation + 1)
@@ -195,7 +205,15 @@ class SourcesReader:
         """Return None: nobody keeps earlier sources."""
         return None
 
+    def stop(self) -> None:
+        """Look nothing up by DNS until there is a look again."""
+        self._addresses.stop()
+
     def taken_up(self, fresh: Fresh) -> None:
         """Note what is in force from now on."""
         self._generation = fresh.generation
         self._in_force = self._found
+
+
+def _tell(sentence: str) -> None:
+    _log.warning("%s", sentence)

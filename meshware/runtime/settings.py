@@ -10,6 +10,7 @@ from pathlib import Path
 
 from meshware.errors import SettingsError
 from meshware.policy.view import Client
+from meshware.runtime.dns_lookup import Server, parse_servers
 
 __all__ = ["Settings", "workload_client"]
 
@@ -27,6 +28,7 @@ class Settings:
     address: str | None  # where this process is reached
     port: int | None
     policy_owner: str | None  # user name or id that may own the policy file besides root and us
+    dns_servers: tuple[Server, ...] = ()  # in place of the system's, for policy without a daemon
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
@@ -50,6 +52,7 @@ class Settings:
             address=_address(environ.get("MESH_ADDRESS", "")),
             port=_port(environ.get("MESH_PORT", "")),
             policy_owner=environ.get("MESH_POLICY_OWNER") or None,
+            dns_servers=parse_servers(environ.get("MESH_DNS", ""), "MESH_DNS"),
         )
 
 

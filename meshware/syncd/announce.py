@@ -41,6 +41,10 @@ class Announcer(Protocol):
         """Policy of before is served, maybe under a new generation, as told."""
         ...
 
+    def refreshed(self, generation: int) -> None:
+        """Policy was published with other addresses of names, the sources being as they were."""
+        ...
+
     def note(self, sentence: str) -> None:
         """Something else that a person wants to know."""
         ...
@@ -75,6 +79,10 @@ class TextAnnouncer:
         """Tell it in one line."""
         what = "published again as" if is_republished else "still serving"
         self._out(f"{what} generation {generation}: {why}")
+
+    def refreshed(self, generation: int) -> None:
+        """Tell it in one line."""
+        self._out(f"published generation {generation}: new addresses")
 
     def note(self, sentence: str) -> None:
         """Tell it on standard error."""
@@ -117,6 +125,10 @@ class JsonAnnouncer:
         """Write an object with the generation, and why policy of before is served."""
         event = "republished" if is_republished else "kept"
         self._write(event, generation=generation, reason=printable(why))
+
+    def refreshed(self, generation: int) -> None:
+        """Write an object with the generation."""
+        self._write("refreshed", generation=generation)
 
     def note(self, sentence: str) -> None:
         """Write an object with a sentence for people."""

@@ -8,8 +8,10 @@ One loop in the main thread does all that matters; other threads only wake it.
    cannot be used, the last good policy is served.
 2. An edit is heard of (`watch`), or seen: every file's times are looked at each half second. It
    settles (`settle`), and the sources are read whole.
-3. Each second the run directory is looked after (`keeper.heal`).
-4. SIGTERM or SIGINT: the loop ends, and the files stay as they are. Workers do not notice.
+3. Names that policy has for endpoints are looked up by threads of the address book; when their
+   addresses change, policy is published anew (`keeper.refresh`), without reading the sources.
+4. Each second the run directory is looked after (`keeper.heal`).
+5. SIGTERM or SIGINT: the loop ends, and the files stay as they are. Workers do not notice.
 
 Failures on the way (a full disk, a lost mount) are told, and tried again; only what no retry can
 mend ends the daemon: another one that took its place.
@@ -19,10 +21,12 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from meshware.clock import Clock
 from meshware.errors import MeshError, SyncError
+from meshware.runtime.addresses import AddressBook
+from meshware.runtime.dns_lookup import Server, lookup_for
 from meshware.syncd.announce import Announcer
 from meshware.syncd.directory import DirectorySource
 from meshware.syncd.keeper import Keeper, Outcome
@@ -38,13 +42,22 @@ __all__ = ["run_daemon", "run_once"]
 POLL_S = 0.5
 """Between looks at the sources: an edit that nobody tells of is published within a second."""
 
+_PATIENT_WARM_S = 6.0  # for who reads once: longer than a look-up takes, well or badly
 _MOST_SHARE = 0.05  # of a core, for looking; ten thousand files are looked at less often
 _CARE_S = 1.0  # between looks at the run directory
 _SURE_S = 2.1  # after which a second write within one tick of a file's clock would show
 
 
-def run_once(places: Places, announce: Announcer, clock: Clock) -> Outcome:
+def run_once(
+    places: Places, announce: Announcer, clock: Clock, servers: Sequence[Server] = ()
+) -> Outcome:
     """Read the sources, publish or refuse them, and end.
+
+    Args:
+        places: where everything lies.
+        announce: told of what happens.
+        clock: the machine's.
+        servers: DNS servers to ask in place of the system's.
 
     Raises:
         SyncError: it cannot start; the message says what to mend.
@@ -52,17 +65,23 @@ def run_once(places: Places, announce: Announcer, clock: Clock) -> Outcome:
     """
     source = DirectorySource(places.sources)
     source.check()
-    keeper = Keeper(places, source, announce, clock)
+    book = AddressBook(lambda: lookup_for(servers), announce.note)
+    keeper = Keeper(places, source, announce, clock, book)
     try:
-        outcome = keeper.read()
+        outcome = keeper.read(_PATIENT_WARM_S)
         keeper.write_status(is_end=True)
         return outcome
     finally:
+        book.stop()
         keeper.close()
 
 
 def run_daemon(
-    places: Places, announce: Announcer, clock: Clock, listen: Address | None = None
+    places: Places,
+    announce: Announcer,
+    clock: Clock,
+    listen: Address | None = None,
+    servers: Sequence[Server] = (),
 ) -> None:
     """Publish, watch and publish again, until SIGTERM or SIGINT. Main thread only.
 
@@ -71,6 +90,7 @@ def run_daemon(
         announce: told of what happens.
         clock: the machine's.
         listen: where to serve metrics; None: nowhere.
+        servers: DNS servers to ask in place of the system's.
 
     Raises:
         SyncError: it cannot start, or another daemon took its place.
@@ -89,10 +109,12 @@ def run_daemon(
     with contextlib.ExitStack() as stack:
         wake = stack.enter_context(Wake())
         stack.enter_context(stopped_by_signals(wake))
-        keeper = Keeper(places, source, announce, clock)
+        book = AddressBook(lambda: lookup_for(servers), announce.note, wake.wake)
+        stack.callback(book.stop)
+        keeper = Keeper(places, source, announce, clock, book)
         stack.callback(keeper.close)
         if listen is not None:
-            listener = Listener(listen, lambda: keeper.figures)
+            listener = Listener(listen, keeper.current_figures)
             stack.callback(listener.stop)
             keeper.listening = str(listener.address)
         watcher = Watcher(places.sources, wake, announce.note)
@@ -123,6 +145,7 @@ class _Loop:
         self._announce = announce
         self._monotonic = clock.monotonic
         self._settle = Settle()
+        self._addresses = Settle()  # of names: they change without the sources
         self._swept = keeper.swept  # what is known of the sources
         self._sure_at: float | None = None
         self._troubles: set[str] = set()
@@ -133,7 +156,13 @@ class _Loop:
         self._settle.published(self._monotonic())
         self._want_to_be_sure()
         while not wake.is_stopped():
-            times = (look_at, care_at, self._sure_at, self._settle.due_at())
+            times = (
+                look_at,
+                care_at,
+                self._sure_at,
+                self._settle.due_at(),
+                self._addresses.due_at(),
+            )
             is_woken = wake.wait(min(at for at in times if at is not None) - self._monotonic())
             now = self._monotonic()
             if wake.is_stopped():
@@ -146,6 +175,11 @@ class _Loop:
             if now >= care_at:
                 self._care()
                 care_at = now + _CARE_S
+            if self._keeper.has_new_addresses:
+                self._addresses.changed(now)
+            due_at = self._addresses.due_at()
+            if due_at is not None and now >= due_at:
+                self._refresh()
             due_at = self._settle.due_at()
             if due_at is not None and now >= due_at:
                 self._read()
@@ -170,9 +204,23 @@ class _Loop:
         elif self._settle.due_at() is None:
             self._settle.changed(self._monotonic() + _CARE_S)  # tried again after a while
         self._swept = self._keeper.swept
+        self._note_publish(before)
+        self._tried(self._keeper.write_status)
+
+    def _refresh(self) -> None:
+        """Publish what DNS has found anew."""
+        self._addresses.take()
+        before = self._keeper.publishes
+        if not self._tried(self._keeper.refresh):
+            self._addresses.changed(self._monotonic() + _CARE_S)  # tried again after a while
+        self._note_publish(before)
+        self._tried(self._keeper.write_status)
+
+    def _note_publish(self, before: int) -> None:
+        """Keep the next publish at its distance, if there was one since there were `before`."""
         if self._keeper.publishes != before:
             self._settle.published(self._monotonic())
-        self._tried(self._keeper.write_status)
+            self._addresses.published(self._monotonic())
 
     def _care(self) -> None:
         """Look after the run directory."""

@@ -6,7 +6,8 @@ The daemon's loop says when; this says what. It starts no thread and waits for n
 2. `restore`: where they are refused at the start, the last good policy is served.
 3. `heal`: a policy file that was deleted or altered is written again under a later generation, and
    so is one that workers cannot take up because they have met a later.
-4. `write_status`: `status.json` says what came of it.
+4. `refresh`: what DNS finds anew is published, the sources being as they were.
+5. `write_status`: `status.json` says what came of it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from meshware.errors import MeshError, PolicyError
 from meshware.policy.problems import Problem, Severity
 from meshware.policy.record_types import MeshRecord
 from meshware.policy.records import build_records
+from meshware.runtime.addresses import AddressBook
 from meshware.runtime.files import printable, remove_leftovers
+from meshware.runtime.resolver import WARM_S
 from meshware.runtime.sources import Sweep
 from meshware.syncd.announce import Announcer
 from meshware.syncd.directory import DirectorySource
@@ -55,6 +58,7 @@ class Keeper:
         source: where policy comes from.
         announce: told of what happens.
         clock: the machine's.
+        book: the addresses of names that policy has for endpoints.
 
     Attributes:
         figures: what was done, for `/metrics`; replaced whole, so any thread may read it.
@@ -68,12 +72,19 @@ class Keeper:
     """
 
     def __init__(
-        self, places: Places, source: DirectorySource, announce: Announcer, clock: Clock
+        self,
+        places: Places,
+        source: DirectorySource,
+        announce: Announcer,
+        clock: Clock,
+        book: AddressBook,
     ) -> None:
         self._places = places
         self._source = source
         self._announce = announce
         self._clock = clock
+        self._book = book
+        self._unwritten: Mapping[str, bytes] | None = None  # new addresses
         self._started_at = clock.now().isoformat(timespec="seconds")
         self.figures = Figures()
         self.listening: str | None = None
@@ -91,6 +102,7 @@ class Keeper:
             self._hold_place()
             remove_leftovers(places.status_file)
             self._publisher = Publisher(places, clock)
+            self._book.seed(self._publisher.last_records())
             self.read_reports()
         except BaseException:
             self._lock.release()
@@ -107,8 +119,11 @@ class Keeper:
 
     # --- reading, publishing, refusing --------------------------------------------------------
 
-    def read(self) -> Outcome:
+    def read(self, warm_s: float = WARM_S) -> Outcome:
         """Read the sources, and publish or refuse them.
+
+        Args:
+            warm_s: how long to wait for names that nobody has looked up yet.
 
         Raises:
             TakenError: another daemon took this one's place.
@@ -116,13 +131,15 @@ class Keeper:
             OSError: the policy cannot be written; the old one stays.
         """
         self.swept = self._source.sweep()  # before reading: what changes meanwhile shows later
+        before = self._book.records
         try:
             loaded = self._source.load()
             if not loaded.ok:
                 count = sum(problem.severity is Severity.ERROR for problem in loaded.problems)
                 return self._refuse("1 error" if count == 1 else f"{count} errors", loaded.problems)
-            is_new = self._publish(build_records(loaded.resources))
+            is_new = self._publish(self._book.fill(build_records(loaded.resources), warm_s))
         except PolicyError as error:
+            self._book.fill(before, 0.0)  # the names of what stays in force are kept fresh
             return self._refuse(str(error), ())
         except (OSError, MeshError):
             raise
@@ -131,6 +148,7 @@ class Keeper:
             # good policy stays, and another edit may be read without it.
             self._announce.note("".join(traceback.format_exception(error)).rstrip())
             return self._refuse(f"meshware failed: {type(error).__name__}: {error}", ())
+        self._unwritten = None
         header = self._publisher.current
         assert header is not None
         is_news = self._resources is None or self._refused is not None
@@ -152,6 +170,7 @@ class Keeper:
         """
         restored = self._publisher.restore(self._survey.generations)
         if restored is not None:
+            self._book.fill(self._publisher.wanted_records)  # its names are kept fresh, too
             if restored.is_republished:
                 self._count_publish()
             self._announce.kept(
@@ -159,6 +178,33 @@ class Keeper:
                 "the sources cannot be used",
                 is_republished=restored.is_republished,
             )
+
+    @property
+    def has_new_addresses(self) -> bool:
+        """Whether `refresh` may have something to do."""
+        return self._book.has_news
+
+    def refresh(self) -> None:
+        """Publish the addresses that DNS has found anew.
+
+        Raises:
+            TakenError: another daemon took this one's place.
+            SyncError: a place cannot be made.
+            OSError: the policy cannot be written; the next call tries again.
+        """
+        records = self._unwritten = self._book.refill() or self._unwritten
+        if records is None:
+            return
+        is_new = self._publish(records)
+        self._unwritten = None
+        if is_new:
+            header = self._publisher.current
+            assert header is not None
+            self._announce.refreshed(header.generation)
+
+    def current_figures(self) -> Figures:
+        """Return what was done so far, for `/metrics`. From any thread."""
+        return replace(self.figures, dns=self._book.figures())
 
     def _publish(self, records: Mapping[str, bytes]) -> bool:
         mesh = msgspec.json.decode(records["mesh"], type=MeshRecord)

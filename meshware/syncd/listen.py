@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socket import AF_INET, AF_INET6
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from meshware.errors import SyncError
+from meshware.runtime.dns_schedule import DnsFigures
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -47,6 +48,7 @@ class Figures:
     workers_behind: int = 0  # live, and on another generation than the published one
     is_refused: bool = False  # the sources cannot be used now
     published_at_s: float = 0.0  # unix time
+    dns: DnsFigures = field(default_factory=DnsFigures)
 
 
 def parse_address(written: str) -> Address | None:
@@ -188,6 +190,9 @@ class _Collector:
                 "When policy was published last, unix time.",
                 now.published_at_s,
             ),
+            ("dns_names", "Names that policy has for endpoints.", now.dns.names),
+            ("dns_names_failing", "Those whose last look-up was bad.", now.dns.failing),
+            ("dns_names_unresolved", "Those that never had an address.", now.dns.unresolved),
         ):
             yield GaugeMetricFamily(f"meshware_sync_{name}", text, value=value)
         yield CounterMetricFamily(
@@ -196,3 +201,11 @@ class _Collector:
         yield CounterMetricFamily(
             "meshware_sync_refusals", "Times the sources were refused.", value=now.refusals
         )
+        lookups = CounterMetricFamily(
+            "meshware_sync_dns_lookups",
+            "Look-ups of names: `ok`, or why their answer was bad.",
+            labels=("outcome",),
+        )
+        for outcome, count in sorted(now.dns.lookups.items()):
+            lookups.add_metric((outcome,), count)
+        yield lookups

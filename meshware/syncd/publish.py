@@ -91,6 +91,17 @@ class Publisher:
         """The header of the file in the run directory; None when there is none that is whole."""
         return self._in_place
 
+    @property
+    def wanted_records(self) -> Mapping[str, bytes]:
+        """What the file shall say; empty before anything was published or restored."""
+        return {} if self._wanted is None else self._wanted.records
+
+    def last_records(self) -> Mapping[str, bytes]:
+        """Return what the newest policy file of any daemon says; empty where there is none."""
+        found = [content for content in map(_read, (self._file, self._last)) if content is not None]
+        newest = max(found, key=lambda content: content.header.generation, default=None)
+        return {} if newest is None else newest.records
+
     def publish(
         self,
         records: Mapping[str, bytes],

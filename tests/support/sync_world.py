@@ -82,6 +82,9 @@ class Recorded:
     def kept(self, generation, why, *, is_republished):
         self.events.append(("republished" if is_republished else "kept", generation))
 
+    def refreshed(self, generation):
+        self.events.append(("refreshed", generation))
+
     def note(self, sentence):
         self.notes.append(sentence)
 
