@@ -44,6 +44,7 @@ class _Body:
         self._lent: Lent[Any] | None = lent
         self._iterator: Any = None
         self._received_bytes = 0
+        self._is_shut = False
 
     def _end(self, failure: FailureKind | None) -> None:
         exchange, self._exchange = self._exchange, None
@@ -81,7 +82,10 @@ class SyncBody(_Body):
                 self._iterator = iter(self._stream)
             chunk: bytes = next(self._iterator)
         except StopIteration:
-            self._end(None)
+            try:
+                self._shut()  # first, so that who waits for a connection finds this one
+            finally:
+                self._end(None)
             raise
         except Exception as error:
             own = self._fail(error)
@@ -98,12 +102,17 @@ class SyncBody(_Body):
 
     def close(self) -> None:
         """Close the connection, or keep it when the body was whole."""
-        refuse_leftovers(self._stream)
         try:
-            self._stream.close()
+            self._shut()
         finally:
             self._abandon()
             self._give_back()
+
+    def _shut(self) -> None:
+        if not self._is_shut:  # once: the connection may be another call's by now
+            self._is_shut = True
+            refuse_leftovers(self._stream)
+            self._stream.close()
 
 
 class AsyncBody(_Body):
@@ -121,7 +130,10 @@ class AsyncBody(_Body):
                 None if until is None else until - time.monotonic(), anext(self._iterator)
             )
         except StopAsyncIteration:
-            self._end(None)
+            try:
+                await self._shut()  # first, so that who waits for a connection finds this one
+            finally:
+                self._end(None)
             raise
         except TimeoutError as error:
             self._end(FailureKind.TIMEOUT)
@@ -141,14 +153,19 @@ class AsyncBody(_Body):
 
     async def aclose(self) -> None:
         """Close the connection, or keep it when the body was whole."""
-        refuse_leftovers(self._stream)
         try:
-            if hasattr(self._iterator, "aclose"):
-                await self._iterator.aclose()
-            await self._stream.aclose()
+            await self._shut()
         finally:
             self._abandon()
             self._give_back()
+
+    async def _shut(self) -> None:
+        if not self._is_shut:  # once: the connection may be another call's by now
+            self._is_shut = True
+            refuse_leftovers(self._stream)
+            if hasattr(self._iterator, "aclose"):
+                await self._iterator.aclose()
+            await self._stream.aclose()
 
 
 def body_classes(module: Any) -> tuple[type[SyncBody], type[AsyncBody]]:
