@@ -129,6 +129,7 @@ class Send:
     target: str | None = None  # path and query in place of the caller's; None: they stay
     cluster: str = ""  # for whom: a cluster uses one pool at a time, its last one
     server_name: str | None = None  # of TLS, to send and to verify; None: no TLS of policy's
+    is_fresh: bool = False  # over a connection that nobody has used before
 
 
 @dataclass(slots=True)
@@ -251,6 +252,9 @@ class Failure:
     kind: FailureKind
     sent: bool  # True unless it is certain that no byte of the request was sent
     detail: str = ""
+    # Lost without a byte of an answer, over a connection that had carried another request before:
+    # the other end may have closed it as idle, just as this request was on its way.
+    is_stale: bool = False
 
 
 @dataclass(slots=True)

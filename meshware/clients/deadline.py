@@ -11,7 +11,9 @@ threads, greenlets and tasks each have theirs. When time is up a socket raises `
 it does for a time-out of its own, and every library maps that to its own time-out exception.
 
 An attempt also notes what happened on the wire, which the libraries' exceptions do not tell: was
-anything sent, was anything received, did the other end close.
+anything sent, was anything received, did the other end close, had the connection been used before.
+And it may ask for a connection that nobody has used: pools look at the current attempt, and then
+take those that they keep to the same endpoint for closed.
 """
 
 from __future__ import annotations
@@ -44,10 +46,12 @@ SocketOption = tuple[int, int, int | bytes]
 class Attempt:
     """Until when one attempt and its body may take, and what it did on the wire."""
 
-    __slots__ = ("ended", "received", "sent", "until")
+    __slots__ = ("ended", "fresh_to", "is_reused", "received", "sent", "until")
 
-    def __init__(self, until: float | None) -> None:
+    def __init__(self, until: float | None, fresh_to: tuple[str, int] | None = None) -> None:
         self.until = until  # time.monotonic() seconds; None: no limit
+        self.fresh_to = fresh_to  # the endpoint to which the connection has to be a new one
+        self.is_reused = False  # the request went over a connection that had been used before
         self.sent = False  # something of the request was handed to a socket
         self.received = False  # something was received
         self.ended = False  # the other end closed its side
@@ -55,6 +59,11 @@ class Attempt:
     def allow(self, seconds: float | None) -> None:
         """Set what may still be used up, counted from now; None: no limit."""
         self.until = None if seconds is None else time.monotonic() + seconds
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether it may have been lost because the connection had been idle for too long."""
+        return self.is_reused and not self.received
 
     def is_over(self) -> bool:
         """Return whether the time has run out."""

@@ -74,8 +74,10 @@ class _Call:
             IdentityError: it needs TLS that cannot be had.
         """
         self._error = None
-        attempt = self._attempt = Attempt(None)
-        self._passes_through = action.address is None
+        address = action.address
+        fresh_to = (address, action.port) if address is not None and action.is_fresh else None
+        attempt = self._attempt = Attempt(None, fresh_to)
+        self._passes_through = address is None
         if self._passes_through:
             self._timeouts = None
         else:
@@ -110,6 +112,10 @@ class _Call:
             if not self._replayable and self._stream.is_begun:
                 failure.sent = True
         return failure
+
+    def _own(self, error: Exception) -> Exception:
+        """Return the library's exception for one of its core's that is no attempt's failure."""
+        return error if self._body_has_failed() else self._library.own(error, self._request)
 
     def _body_has_failed(self) -> bool:
         return not self._replayable and self._stream.has_failed
@@ -214,7 +220,10 @@ class SyncCall(_Call):
         except Exception as error:
             failure = self._failed(error)
             if failure is None:
-                raise
+                own = self._own(error)
+                if own is error:
+                    raise
+                raise own from error
             return failure
         except BaseException:
             self._let_go()
@@ -297,7 +306,10 @@ class AsyncCall(_Call):
         except Exception as error:
             failure = self._failed(error)
             if failure is None:
-                raise
+                own = self._own(error)
+                if own is error:
+                    raise
+                raise own from error
             return failure
         except BaseException:
             self._let_go()

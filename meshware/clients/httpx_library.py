@@ -134,7 +134,8 @@ class Library:
             # Closed before the first byte? Otherwise a part of a head came: a broken answer.
             is_closed = attempt.ended or detail.startswith("Server disconnected")
             kind = FailureKind.TERMINATED if is_closed else kind
-        return Failure(kind, sent or attempt.sent, detail)
+        is_stale = attempt.is_stale and kind in (FailureKind.RESET, FailureKind.TERMINATED)
+        return Failure(kind, sent or attempt.sent, detail, is_stale)
 
     def body_failure(self, error: Exception) -> FailureKind:
         """Say how a body failed."""

@@ -19,7 +19,13 @@ from typing import Any
 from meshware.clients import connections
 from meshware.clients.addresses import from_host, unix_path
 from meshware.clients.connections import Life
-from meshware.clients.deadline import SocketOption, connect, current_attempt, time_left_s
+from meshware.clients.deadline import (
+    Attempt,
+    SocketOption,
+    connect,
+    current_attempt,
+    time_left_s,
+)
 from meshware.clients.tasks import sleep, trio_of_this_task
 from meshware.clients.tls import Origination
 from meshware.policy.pool_rule import PoolRule
@@ -64,7 +70,7 @@ class Network:
             raise core.ConnectTimeout(str(error)) from error
         except OSError as error:
             raise core.ConnectError(str(error)) from error
-        stream = _Stream(core, sock, Life(self._rule))
+        stream = _Stream(core, sock, Life(self._rule), (from_host(host), port))
         if tls is None:
             return stream
         return stream.start_tls(tls.context, tls.server_name, _left_s(until))
@@ -74,14 +80,40 @@ class Network:
         time.sleep(seconds)
 
 
-class _Stream:
+class _Use:
+    """What threads' and tasks' streams note of who uses them."""
+
+    def __init__(self, core: Any, life: Life, endpoint: tuple[str, int]) -> None:
+        self._core = core
+        self._life = life
+        self._endpoint = endpoint
+        self._user: Attempt | None = None
+        self.has_leftovers = False
+
+    def _note_sending(self) -> None:
+        attempt = current_attempt()
+        if attempt is not None:
+            attempt.sent = True
+            if self._user is not attempt:
+                attempt.is_reused = self._user is not None
+                self._user = attempt
+                self._life.begin()
+
+    def _is_unwanted(self) -> bool:
+        """Say whether the pool has to take this connection, which is idle, for closed."""
+        attempt = current_attempt()
+        wants_another = attempt is not None and attempt.fresh_to == self._endpoint
+        return wants_another or self.has_leftovers or self._life.is_over()
+
+
+class _Stream(_Use):
     """A network stream of httpcore over one socket, plain or TLS."""
 
-    def __init__(self, core: Any, sock: socket.socket, life: Life) -> None:
-        self._core = core
+    def __init__(
+        self, core: Any, sock: socket.socket, life: Life, endpoint: tuple[str, int]
+    ) -> None:
+        super().__init__(core, life, endpoint)
         self._sock = sock
-        self._life = life
-        self.has_leftovers = False
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         try:
@@ -100,13 +132,10 @@ class _Stream:
         return data
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        attempt = current_attempt()
         try:
             while buffer:
                 self._sock.settimeout(time_left_s(timeout))
-                if attempt is not None and not attempt.sent:
-                    attempt.sent = True
-                    self._life.begin()
+                self._note_sending()
                 buffer = buffer[self._sock.send(buffer) :]
         except TimeoutError as error:
             raise self._core.WriteTimeout(str(error)) from error
@@ -133,7 +162,7 @@ class _Stream:
             if isinstance(error, OSError):
                 raise core.ConnectError(str(error)) from error
             raise
-        return _Stream(core, wrapped, self._life)
+        return _Stream(core, wrapped, self._life, self._endpoint)
 
     def get_extra_info(self, info: str) -> Any:
         sock = self._sock
@@ -146,7 +175,7 @@ class _Stream:
         if info == "socket":
             return sock
         if info == "is_readable":
-            return self.has_leftovers or self._life.is_over() or _is_readable(sock)
+            return self._is_unwanted() or _is_readable(sock)
         return None
 
 
@@ -221,7 +250,7 @@ class AsyncNetwork:
                 local_address=local_address,
                 socket_options=(*(socket_options or ()), *self._options),
             )
-        stream = _AsyncStream(core, connected, Life(self._rule))
+        stream = _AsyncStream(core, connected, Life(self._rule), (address, port))
         if tls is None:
             return stream
         return await stream.start_tls(tls.context, tls.server_name, _left_s(until))
@@ -231,18 +260,16 @@ class AsyncNetwork:
         await sleep(seconds)
 
 
-class _AsyncStream:
+class _AsyncStream(_Use):
     """An async network stream of httpcore that notes what happens for the current attempt."""
 
-    def __init__(self, core: Any, stream: Any, life: Life) -> None:
-        self._core = core
+    def __init__(self, core: Any, stream: Any, life: Life, endpoint: tuple[str, int]) -> None:
+        super().__init__(core, life, endpoint)
         self._stream = stream
-        self._life = life
         self.aclose = stream.aclose
-        self.has_leftovers = False
 
     def get_extra_info(self, info: str) -> Any:
-        if info == "is_readable" and (self.has_leftovers or self._life.is_over()):
+        if info == "is_readable" and self._is_unwanted():
             return True
         return self._stream.get_extra_info(info)
 
@@ -260,10 +287,8 @@ class _AsyncStream:
         return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        attempt = current_attempt()
-        if attempt is not None and buffer and not attempt.sent:
-            attempt.sent = True
-            self._life.begin()
+        if buffer:
+            self._note_sending()
         try:
             await self._stream.write(buffer, timeout)
         except ssl.SSLError as error:
@@ -276,4 +301,4 @@ class _AsyncStream:
         timeout: float | None = None,
     ) -> _AsyncStream:
         wrapped = await self._stream.start_tls(ssl_context, server_hostname, timeout)
-        return _AsyncStream(self._core, wrapped, self._life)
+        return _AsyncStream(self._core, wrapped, self._life, self._endpoint)

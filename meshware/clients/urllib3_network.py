@@ -1,4 +1,4 @@
-"""The network below requests: urllib3's connections and pools over sockets that obey deadlines.
+"""The network below requests and urllib3: connections and pools over sockets that obey deadlines.
 
 http.client, below urllib3, is lenient where the other clients are not: it reads what is no head and
 no chunk (see `meshware.clients.http1_lines`), and takes a length or an encoding that it cannot read
@@ -26,6 +26,7 @@ from meshware.clients.deadline import (
     DeadlineSocket,
     DeadlineSSLSocket,
     connect,
+    current_attempt,
     time_left_s,
 )
 from meshware.clients.http1_lines import ChunkLines, HeadLines
@@ -119,9 +120,11 @@ class _Deadlines:
     rule: PoolRule  # set by the pool
     tls: Origination | None
     life: Life | None = None  # of the socket
+    _is_used = False  # it has carried a request
     _may_switch = False
 
     def _new_conn(self: Any) -> socket.socket:
+        self._is_used = False
         limit_s: float | None = self.timeout
         until = None if limit_s is None else time.monotonic() + limit_s
         try:
@@ -171,6 +174,9 @@ class _Deadlines:
 
     def putrequest(self: Any, *args: Any, **kwargs: Any) -> None:
         self._may_switch = False
+        attempt = current_attempt()
+        if attempt is not None:
+            attempt.is_reused = self.sock is not None and self._is_used
         super().putrequest(*args, **kwargs)  # type: ignore[misc]
 
     def putheader(self: Any, header: Any, *values: Any) -> None:
@@ -182,14 +188,18 @@ class _Deadlines:
         response = super().getresponse()  # type: ignore[misc]
         if response.status == 101 and not self._may_switch:
             raise http.client.HTTPException("the response switches protocols, which nobody asked")
+        self._is_used = True
         self.life.begin()  # here, since it is made no earlier than its first request is sent
         return response
 
     @property
     def is_connected(self) -> bool:
         """Whether the connection can be used again."""
-        if self.life is not None and self.life.is_over():
-            return False
+        if self.life is not None:
+            attempt = current_attempt()  # of the same endpoint, as the whole pool
+            wants_another = attempt is not None and attempt.fresh_to is not None
+            if (wants_another and self._is_used) or self.life.is_over():
+                return False
         return super().is_connected  # type: ignore[misc,no-any-return]
 
 

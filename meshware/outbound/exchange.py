@@ -25,7 +25,9 @@ endpoint -> send -> classify -> again? -> deliver -> outcome recorded when the b
 not happen:
 
 1. Something is sent after the total time-out, or while an earlier attempt still runs.
-2. A request that is not safe to repeat is sent twice, unless no byte of the first was sent.
+2. A request that is not safe to repeat is sent twice, unless no byte of the first was sent. That
+   holds for a connection that went stale in the pool too, which is no failure of the endpoint: the
+   same attempt goes over a fresh connection, once, whatever policy says about retries.
 3. The weighted choice is drawn again: a retry stays in the cluster first chosen.
 4. A call mixes two versions of policy: the snapshot is read once, by whoever starts the exchange.
 """
@@ -313,7 +315,8 @@ def exchange(
                 tried.append(endpoint.key)
                 event.attempts += 1
                 event.endpoint = endpoint.key
-                outcome = yield Send(
+                sent_at = monotonic()
+                send = Send(
                     endpoint.address,
                     endpoint.port,
                     cluster.pool,
@@ -326,6 +329,15 @@ def exchange(
                     cluster.name,
                     server_name,
                 )
+                outcome = yield send
+                if (
+                    isinstance(outcome, Failure)
+                    and outcome.is_stale
+                    and may_repeat(head, rule.is_safe, outcome)
+                ):
+                    left_s = None if timeout_s is None else timeout_s - (monotonic() - sent_at)
+                    if left_s is None or left_s > 0:
+                        outcome = yield replace(send, timeout_s=left_s, is_fresh=True)
                 if not isinstance(outcome, Answer | Failure):
                     raise TypeError(f"a Send is followed by an Answer or a Failure, not {outcome}")
                 answer = outcome

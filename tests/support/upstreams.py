@@ -131,6 +131,13 @@ class Upstream:
         """Wait until the head of a request has come."""
         assert self.seen.wait(PATIENCE_S), "no request came"
 
+    def wait_until_requests(self, count: int) -> None:
+        """Wait until so many requests have come."""
+        until = time.monotonic() + PATIENCE_S
+        while len(self.requests) < count:
+            assert time.monotonic() < until, "there are fewer requests"
+            time.sleep(0.005)
+
     def close_idle(self) -> None:
         """Close every connection from this side, as a server does with idle ones."""
         for connection in list(self._live.values()):
