@@ -137,8 +137,7 @@ def test_a_body_that_was_cut_is_the_librarys_exception(driver, answer):
 def test_a_call_that_reads_at_once_fails_the_same_way(driver):
     """As most apps call: no streaming, the body is there when the call returns."""
     with staged(driver, scripts=[[OK, [CUT, CLOSE], [chunked(b"a", end=b""), CLOSE]]]) as it:
-        response = it.client.get("http://orders/")
-        assert (response.status_code, response.content) == (200, b"ok")
+        assert it.client.get("http://orders/") == (200, b"ok")
         for _ in range(2):
             with pytest.raises(driver.error):
                 it.client.get("http://orders/")
@@ -174,6 +173,7 @@ def test_an_answer_without_a_body_is_complete(driver, method, answer):
         assert it.upstream.connections == 1
 
 
+@pytest.mark.filterwarnings("ignore:Sending a large body")  # aiohttp's, to whom sends one
 def test_an_early_answer_to_a_long_request_is_the_answer(driver):
     """A server that refuses a body before it has it all is understood, not taken for broken."""
     refusal = [http(413, b"too long", "Connection: close"), CLOSE]

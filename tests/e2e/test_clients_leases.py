@@ -7,7 +7,7 @@ import threading
 
 import pytest
 from client_world import every_driver, staged, wait_until
-from upstreams import HANG, OK, PATIENCE_S
+from upstreams import HANG, OK, PATIENCE_S, Wait
 
 BEGUN = [b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nbegun", HANG]
 
@@ -15,12 +15,29 @@ BEGUN = [b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nbegun", HANG]
 @every_driver
 def test_a_call_is_in_flight_until_its_body_ends(driver):
     """Not at its headers: who chooses among endpoints has to know."""
-    with staged(driver, scripts=[[OK]]) as it:
+    go = Wait()
+    with staged(driver, scripts=[[[BEGUN[0], go, b"x" * 95]]]) as it:
         response = it.client.open("GET", "http://orders/")
         name = "outbound|80||orders.default.svc.cluster.local"
         assert it.world.ledger.in_flight() == {name: {it.upstream.key: 1}}
-        response.read()
+        go.event.set()
+        assert response.read() == b"begun" + b"x" * 95
         assert it.world.nothing_in_flight()
+
+
+@every_driver
+def test_a_body_that_nobody_reads_is_in_flight_or_has_ended(driver):
+    """Where the library reads ahead the upstream has done with it."""
+    with staged(driver, scripts=[[OK]]) as it:
+        response = it.client.open("GET", "http://orders/")
+        if driver.can("keeps the lease until the body has been read"):
+            assert not it.world.nothing_in_flight()
+        else:
+            wait_until(it.world.nothing_in_flight)
+        response.close()
+        assert it.world.last.complete is not driver.can(
+            "keeps the lease until the body has been read"
+        )
 
 
 @every_driver

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 from client_world import every_driver, route, staged
-from upstreams import CLOSE, HANG, chunked, http
+from upstreams import CLOSE, HANG, Wait, chunked, http
 
 pytestmark = every_driver
 
@@ -41,11 +41,20 @@ BAD_HEADS = {
 }
 
 
+LENIENT = {
+    "an empty line first": "refuses an empty line before the status line",
+    "a first line that continues another": "refuses a first header that begins with a blank",
+}
+
+
 @pytest.mark.parametrize("name", BAD_HEADS)
 def test_what_is_no_head_is_502_upe(driver, name):
     """Envoy's answer to a protocol error; the connection is not used again."""
     with staged(driver, scripts=[[[BAD_HEADS[name], HANG]]]) as it:
         response, body = it.client.call("GET", "http://orders/")
+        if name in LENIENT and not driver.can(LENIENT[name]):
+            assert (response.status, body) == (200, b"ok")
+            return
         assert (response.status, response.info.flags) == (502, "UPE")
         assert body.endswith(b"reset reason: protocol error")
         it.upstream.wait_until_left()
@@ -66,7 +75,9 @@ def test_early_hints_alone_are_no_answer(driver):
         driver, scripts=[[[b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n", CLOSE]]]
     ) as it:
         response, _ = it.client.call("GET", "http://orders/")
-        assert (response.status, response.info.flags) == (502, "UPE")
+        is_told = driver.can("takes a connection lost after early hints for a broken answer")
+        expected = (502, "UPE") if is_told else (503, "UC")
+        assert (response.status, response.info.flags) == expected
 
 
 BAD_CHUNKS = {
@@ -88,8 +99,11 @@ BAD_CHUNKS = {
 @pytest.mark.parametrize("name", BAD_CHUNKS)
 def test_a_broken_chunk_is_the_librarys_exception(driver, name):
     """The headers have been given; the call is told as broken, and its connection closed."""
-    with staged(driver, route("timeout: 5s"), scripts=[[[CHUNKED + BAD_CHUNKS[name], HANG]]]) as it:
+    go = Wait()
+    answer = [CHUNKED, go, BAD_CHUNKS[name], HANG]
+    with staged(driver, route("timeout: 5s"), scripts=[[answer]]) as it:
         response = it.client.open("GET", "http://orders/")
+        go.event.set()
         with pytest.raises(driver.error):
             response.read()
         assert (it.world.last.status, it.world.last.flags) == (200, "UPE")
@@ -120,11 +134,21 @@ GOOD = {
 }
 
 
+STRICT = {
+    "a length and chunks": "takes a length beside chunks",
+    "one length twice": "takes one length said twice",
+    "one length twice in a line": "takes one length said twice",
+}
+
+
 @pytest.mark.parametrize("name", GOOD)
 def test_what_may_be_sent_is_understood(driver, name):
     """And the connection is where the next answer begins: none is taken for another's."""
     with staged(driver, scripts=[[[GOOD[name]], [http(201, b"next")]]]) as it:
         response, body = it.client.call("GET", "http://orders/")
+        if name in STRICT and not driver.can(STRICT[name]):
+            assert (response.status, response.info.flags) == (502, "UPE")
+            return
         assert (response.status, body, response.info.flags) == (200, b"hello", "-")
         assert it.world.last.complete
         response, body = it.client.call("GET", "http://orders/")

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 
+import anyio
 import pytest
 from client_calls import Once
 from client_drivers import DRIVERS
@@ -57,7 +58,7 @@ def test_what_comes_byte_by_byte_is_cut_at_the_timeout(driver):
                 assert response.read() == b"upstream request timeout"
             else:
                 assert response.status == 200
-                with pytest.raises(driver.own("ReadTimeout", "ConnectionError")):
+                with pytest.raises(driver.errors.body_timed_out):
                     response.read()
 
     with ExitStack() as stack:
@@ -76,6 +77,7 @@ def test_what_comes_byte_by_byte_is_cut_at_the_timeout(driver):
 
 
 @every_driver
+@pytest.mark.filterwarnings("ignore:Sending a large body")  # aiohttp's, to whom sends one
 def test_a_request_that_the_upstream_does_not_take_is_cut_at_the_timeout(driver):
     """It stops reading, so that the system's buffers fill up."""
     with staged(driver, route("timeout: 300ms"), scripts=[[[HANG]]]) as it:
@@ -127,9 +129,10 @@ def test_the_callers_timeout_bounds_the_whole_wait_for_headers(driver, answer):
     """All attempts together, as it would with a sidecar; it raises the library's own exception."""
     rule = route("timeout: 10s, retries: {attempts: 9, perTryTimeout: 150ms, retryOn: 5xx}")
     with staged(driver, rule, scripts=[[answer]]) as it:
-        with lasting(0.25), pytest.raises(driver.own("ReadTimeout", "ReadTimeout")) as caught:
+        with lasting(0.25), pytest.raises(driver.errors.headers_timed_out) as caught:
             it.client.open("GET", "http://orders/", timeout_s=0.25)
-        assert caught.value.request.url == "http://orders/"
+        if hasattr(caught.value, "request"):
+            assert caught.value.request.url == "http://orders/"
         assert (it.world.last.flags, it.world.last.status) == ("DC", 0)
         assert it.requests == it.world.last.attempts == 2
         it.upstream.wait_until_left()
@@ -153,7 +156,7 @@ def test_the_callers_timeout_is_for_single_reads_of_a_body(driver):
         with lasting(12 * 0.03):
             _, body = it.client.call("GET", "http://orders/", timeout_s=0.2)
         assert body == b"hello worlds"
-        with lasting(0.2), pytest.raises(driver.own("ReadTimeout", "ConnectionError")):
+        with lasting(0.2), pytest.raises(driver.errors.body_timed_out):
             it.client.call("GET", "http://orders/", timeout_s=0.2)
         assert [event.flags for event in it.world.told] == ["-", "UT"]
 
@@ -176,10 +179,15 @@ def test_a_slow_body_of_the_callers_own_counts(driver):
                 time.sleep(0.1)
                 yield chunk
 
+        async def __aiter__(self):
+            for chunk in super().__iter__():
+                await anyio.sleep(0.1)
+                yield chunk
+
     with staged(driver, route("timeout: 150ms"), scripts=[[OK]]) as it:
         response, _ = it.client.call("PUT", "http://orders/", body=Slow(*[b"x"] * 4))
         assert (response.status, response.info.flags) == (504, "UT")
-        assert not it.upstream.requests[0].is_whole
+        assert not any(request.is_whole for request in it.upstream.requests)
 
 
 @every_driver

@@ -11,8 +11,10 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import aiohttp
 import pytest
 import requests
+import urllib3
 from certificates import Authority, Issued
 from client_calls import Client
 from client_world import World, every_driver, route, service, wait_until
@@ -338,6 +340,11 @@ def test_an_https_call_keeps_the_tls_of_its_library(
         if driver.module is requests:
             it.client.raw.mount("https://", it.client.raw.get_adapter("http://"))
             monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(trusted))
+        elif driver.module is urllib3:
+            it.client.raw.connection_pool_kw["ca_certs"] = str(trusted)
+        elif driver.module is aiohttp:
+            context = ssl.create_default_context(cafile=str(trusted))
+            monkeypatch.setattr(it.client.raw.connector, "_ssl", context)
         else:
             library = library_of(driver.module.Request("GET", "http://orders/"))
             context = ssl.create_default_context(cafile=str(trusted))

@@ -18,6 +18,22 @@ from meshware.outbound.exchange import Exchange
 pytestmark = every_driver
 
 
+@pytest.fixture(autouse=True)
+def dials(driver, request, tmp_path):
+    """Only where it can be; elsewhere it is answered, and nothing is dialled."""
+    if driver.can("dials Unix sockets") or "too_long" in request.node.name:
+        return
+    with (
+        closing(UnixUpstream([OK], path=str(tmp_path / "there"))) as upstream,
+        moved(driver, str(tmp_path / "there")) as client,
+    ):
+        response, body = client.call("GET", "http://orders/")
+        assert (response.status, response.info.flags) == (503, "UF")
+        assert b"dial no Unix sockets" in body
+        assert upstream.connections == 0
+    pytest.skip("it cannot, and says so")
+
+
 class Moved(World):
     """A mesh whose endpoints are all at one Unix socket, whatever policy says."""
 

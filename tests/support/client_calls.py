@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import requests
-
 from meshware.call import ExchangeInfo
 
 if TYPE_CHECKING:
@@ -49,17 +47,17 @@ class Response:
 
     def __init__(self, client: Client, response: Any) -> None:
         self.raw = response
-        self.status: int = response.status_code
-        self.headers: Mapping[str, str] = response.headers
+        self.status: int = getattr(response, "status_code", None) or response.status
+        self.headers: Mapping[str, str] = joined(response.headers)
         self._client = client
         self._chunks: Any = None
 
     @property
     def info(self) -> ExchangeInfo:
         """What the mesh did."""
-        if isinstance(self.raw, requests.Response):
-            return self.raw.meshware  # type: ignore[attr-defined,no-any-return]
-        return self.raw.extensions["meshware"]  # type: ignore[no-any-return]
+        if hasattr(self.raw, "extensions"):
+            return self.raw.extensions["meshware"]  # type: ignore[no-any-return]
+        return self.raw.meshware  # type: ignore[no-any-return]
 
     def read(self) -> bytes:
         """Read the whole body, and what is left of one that was begun."""
@@ -78,6 +76,14 @@ class Response:
     def close(self) -> None:
         """Close it, read or not."""
         self._client.close_response(self.raw, self._chunks)
+
+
+def joined(headers: Any) -> Mapping[str, str]:
+    """Headers by their names in lower case, those of several lines joined."""
+    every = getattr(headers, "getall", None)
+    return {
+        name.lower(): headers[name] if every is None else ", ".join(every(name)) for name in headers
+    }
 
 
 class Client:
@@ -120,9 +126,10 @@ class Client:
         finally:
             response.close()
 
-    def get(self, url: str) -> Any:
+    def get(self, url: str) -> tuple[int, bytes]:
         """Call in the library's own shortest way, which reads the body at once."""
-        return self.run(self.raw.get, url)
+        response = self.run(self.raw.get, url)
+        return response.status_code, response.content
 
     def cancel_when(self, event: threading.Event, work: Callable[[], object]) -> None:
         """Do work of this client, and cancel it when something has happened meanwhile."""

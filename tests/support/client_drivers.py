@@ -14,13 +14,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType
+from typing import NamedTuple
 
+import aiohttp
 import requests
+import urllib3
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from client_calls import PATIENCE_S, Cancelled, Client, Once
+from client_table import TABLE
 
+from meshware.clients.aiohttp import MeshClientMiddleware
 from meshware.clients.httpx import AsyncMeshTransport, MeshTransport
 from meshware.clients.requests import MeshAdapter
+from meshware.clients.urllib3 import MeshPoolManager
 from meshware.outbound.drive import ExchangeSource
 
 
@@ -107,12 +113,43 @@ class HttpxClient(ThreadClient):
         self.raw.close()
 
 
-class AsyncHttpxClient(Client):
-    def __init__(self, driver, mesh, portal: BlockingPortal):
+class Urllib3Client(ThreadClient):
+    def __init__(self, driver, mesh):
+        super().__init__(driver)
+        self.raw = urllib3.PoolManager() if mesh is None else MeshPoolManager(mesh)
+
+    def send(self, method, url, body, *, headers, timeout_s, follow):
+        return self.raw.request(
+            method,
+            url,
+            body=iter(body) if isinstance(body, Once) else body,
+            headers=headers,
+            timeout=timeout_s,
+            preload_content=False,
+            redirect=follow,
+            retries=urllib3.Retry(connect=0, read=0, redirect=3) if follow else False,
+        )
+
+    def get(self, url):
+        response = self.raw.request("GET", url, retries=False)
+        return response.status, response.data
+
+    def chunks(self, response):
+        return response.stream(None if response.chunked else 1)
+
+    def close_response(self, response, chunks):
+        response.close()
+
+    def close(self):
+        self.raw.clear()
+
+
+class TaskClient(Client):
+    """A client of a library for tasks, in a loop of its own."""
+
+    def __init__(self, driver, portal: BlockingPortal):
         super().__init__(driver)
         self.portal = portal
-        options = {"verify": False} if mesh is None else {"transport": AsyncMeshTransport(mesh)}
-        self.raw = portal.call(lambda: driver.module.AsyncClient(**options))
         self._cancel: threading.Event | None = None
 
     def run(self, function, *arguments):
@@ -142,6 +179,16 @@ class AsyncHttpxClient(Client):
             self._cancel = None
         raise AssertionError("it was not cancelled")
 
+    async def next(self, chunks):
+        return await anext(chunks, None)
+
+
+class AsyncHttpxClient(TaskClient):
+    def __init__(self, driver, mesh, portal: BlockingPortal):
+        super().__init__(driver, portal)
+        options = {"verify": False} if mesh is None else {"transport": AsyncMeshTransport(mesh)}
+        self.raw = portal.call(lambda: driver.module.AsyncClient(**options))
+
     async def send(self, method, url, body, *, headers, timeout_s, follow):
         content = aiter(body) if isinstance(body, Once) else body
         request = self.raw.build_request(
@@ -151,9 +198,6 @@ class AsyncHttpxClient(Client):
 
     def chunks(self, response):
         return response.aiter_bytes()
-
-    async def next(self, chunks):
-        return await anext(chunks, None)
 
     def close_response(self, response, chunks):
         async def close() -> None:
@@ -165,6 +209,72 @@ class AsyncHttpxClient(Client):
 
     def close(self):
         self.run(self.raw.aclose)
+
+
+class AiohttpClient(TaskClient):
+    def __init__(self, driver, mesh, portal: BlockingPortal):
+        super().__init__(driver, portal)
+        self.raw = portal.call(self._session, mesh)
+
+    async def _session(self, mesh):
+        return aiohttp.ClientSession(
+            middlewares=() if mesh is None else (MeshClientMiddleware(mesh),),
+            trust_env=True,  # proxies
+            cookie_jar=aiohttp.CookieJar(unsafe=True),  # cookies of addresses too
+            timeout=aiohttp.ClientTimeout(total=None),
+        )
+
+    async def send(self, method, url, body, *, headers, timeout_s, follow):
+        return await self.raw.request(
+            method,
+            url,
+            data=aiter(body) if isinstance(body, Once) else body,
+            headers=headers,
+            timeout=aiohttp.ClientTimeout(total=None, sock_read=timeout_s),
+            allow_redirects=follow,
+        )
+
+    def get(self, url):
+        async def get():
+            async with self.raw.get(url) as response:
+                return response.status, await response.read()
+
+        return self.run(get)
+
+    def chunks(self, response):
+        return response.content.iter_any()
+
+    def close_response(self, response, chunks):
+        async def close() -> None:
+            response.release()
+
+        self.run(close)
+
+    def close(self):
+        self.run(self.raw.close)
+
+
+class Errors(NamedTuple):
+    """A library's exceptions."""
+
+    every: type[Exception]  # the root
+    headers_timed_out: type[Exception]
+    body_timed_out: type[Exception]
+    refused: type[Exception]
+
+
+def _errors(module: ModuleType) -> Errors:
+    if module is requests:
+        broken = requests.ConnectionError
+        return Errors(requests.RequestException, requests.ReadTimeout, broken, broken)
+    if module is urllib3:
+        found = urllib3.exceptions
+        late = found.ReadTimeoutError
+        return Errors(found.HTTPError, late, late, found.NewConnectionError)
+    if module is aiohttp:
+        late = aiohttp.SocketTimeoutError
+        return Errors(aiohttp.ClientError, late, late, aiohttp.ClientConnectorError)
+    return Errors(module.HTTPError, module.ReadTimeout, module.ReadTimeout, module.ConnectError)
 
 
 @dataclass(frozen=True)
@@ -181,32 +291,42 @@ class Driver:
     backend: str | None = None
 
     @property
+    def column(self) -> str:
+        """Where `docs/reference/clients.md` tells what it can and cannot do."""
+        if self.module in _KINDS:
+            return self.name
+        return "httpx, httpx2" if self.backend is None else "httpx, httpx2, async"
+
+    def can(self, words: str) -> bool:
+        """Whether it does what a row of that table says."""
+        return TABLE[words][self.column]
+
+    @property
+    def errors(self) -> Errors:
+        """The library's exceptions."""
+        return _errors(self.module)
+
+    @property
     def error(self) -> type[Exception]:
         """What every exception of the library is."""
-        return self.own("HTTPError", "RequestException")
-
-    def own(self, httpx_name: str, requests_name: str) -> type[Exception]:
-        """An exception of the library."""
-        found: type[Exception] = getattr(
-            self.module, requests_name if self.module is requests else httpx_name
-        )
-        return found
+        return self.errors.every
 
     @contextmanager
     def client(self, mesh: ExchangeSource | None) -> Iterator[Client]:
         """A client through a mesh; None: one as without the mesh. Closed at the end."""
-        if self.backend is not None:
-            with (
-                start_blocking_portal(self.backend) as portal,
-                closing(AsyncHttpxClient(self, mesh, portal)) as client,
-            ):
-                yield client
-        elif self.module is requests:
-            with closing(RequestsClient(self, mesh)) as client:
+        kind = _KINDS.get(self.module, HttpxClient if self.backend is None else AsyncHttpxClient)
+        if self.backend is None:
+            with closing(kind(self, mesh)) as client:
                 yield client
         else:
-            with closing(HttpxClient(self, mesh)) as client:
+            with (
+                start_blocking_portal(self.backend) as portal,
+                closing(kind(self, mesh, portal)) as client,
+            ):
                 yield client
+
+
+_KINDS = {requests: RequestsClient, urllib3: Urllib3Client, aiohttp: AiohttpClient}
 
 
 @contextmanager
@@ -219,12 +339,13 @@ def closing(client: Client) -> Iterator[Client]:
 
 
 def _drivers() -> Sequence[Driver]:
-    found = [Driver("requests", requests)]
+    found = [Driver("requests", requests), Driver("urllib3", urllib3)]
     for name in ("httpx", "httpx2"):
         module = importlib.import_module(name)
         found.append(Driver(name, module))
         found.append(Driver(f"{name} async", module, "asyncio"))
     found.append(Driver("httpx2 trio", importlib.import_module("httpx2"), "trio"))
+    found.append(Driver("aiohttp", aiohttp, "asyncio"))
     return found
 
 

@@ -7,17 +7,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, assert_type
 
+import aiohttp
 import httpx
 import httpx2
 import requests
+import urllib3
 from fastapi import FastAPI
 from flask import Flask
 
 import meshware
 from meshware import Call, Mesh, Peer, current_call
 from meshware.asgi import MeshMiddleware as AsgiMiddleware
+from meshware.clients.aiohttp import MeshClientMiddleware
 from meshware.clients.httpx import AsyncMeshTransport, MeshTransport
 from meshware.clients.requests import MeshAdapter
+from meshware.clients.urllib3 import MeshPoolManager
 from meshware.errors import MeshError, PolicyError
 from meshware.policy.problems import Problem
 from meshware.testing import TestMesh
@@ -35,12 +39,16 @@ def apps(mesh: Mesh) -> None:
 
 
 def clients(mesh: Mesh) -> None:
-    """A transport is one of both libraries', an adapter one of requests'."""
+    """A transport is one of both libraries', an adapter one of requests', and so on."""
     httpx.Client(transport=MeshTransport())
     httpx.AsyncClient(transport=AsyncMeshTransport(mesh))
     httpx2.Client(transport=MeshTransport(mesh, inner=httpx2.HTTPTransport()))
     httpx2.AsyncClient(transport=AsyncMeshTransport())
     requests.Session().mount("http://", MeshAdapter(mesh=mesh))
+    manager: urllib3.PoolManager = MeshPoolManager(mesh, ca_certs="roots.pem")
+    assert_type(manager.request("GET", "http://orders/"), urllib3.BaseHTTPResponse)
+    MeshPoolManager(mesh=mesh, num_pools=5, headers={"accept": "text/plain"})
+    aiohttp.ClientSession(middlewares=(MeshClientMiddleware(), MeshClientMiddleware(mesh=mesh)))
 
 
 def call() -> None:

@@ -1,7 +1,7 @@
-"""Response bodies of requests that keep the exchange open until they end.
+"""Response bodies of urllib3 that keep the exchange open until they end.
 
-What `response.raw` is stays urllib3's response, of a subclass that watches every read: people hand
-it to other libraries as a file.
+What a caller has (of requests: as `response.raw`) stays urllib3's response, of a subclass that
+watches every read: people hand it to other libraries as a file.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from urllib3.response import HTTPResponse
 
 from meshware.call import Ended, FailureKind
 from meshware.clients.deadline import Attempt, enter, leave
-from meshware.clients.requests_failures import body_failure
+from meshware.clients.urllib3_failures import body_failure
 from meshware.outbound.drive import finish
 
 if TYPE_CHECKING:

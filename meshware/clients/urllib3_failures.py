@@ -1,4 +1,4 @@
-"""What the exceptions of requests, urllib3 and http.client say about an attempt or a body.
+"""What the exceptions of urllib3 and http.client, and requests' around them, say about a call.
 
 They come nested (requests' around urllib3's around the system's); the outermost that says
 something definite counts.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import ssl
 from http.client import HTTPException, RemoteDisconnected
 
-from requests.exceptions import RequestException
 from urllib3.exceptions import (
     ConnectTimeoutError,
     InvalidHeader,
@@ -63,7 +62,8 @@ def failure_of(error: Exception, attempt: Attempt, handled: BaseException | None
     elif kind in (FailureKind.CONNECT_TIMEOUT, FailureKind.TIMEOUT) and not attempt.sent:
         # urllib3 has one exception for a handshake and for an answer that takes too long.
         kind = FailureKind.TIMEOUT if attempt.is_over() else FailureKind.CONNECT_TIMEOUT
-    return Failure(kind, attempt.sent, detail)
+    is_stale = attempt.is_stale and kind in (FailureKind.RESET, FailureKind.TERMINATED)
+    return Failure(kind, attempt.sent, detail, is_stale)
 
 
 def body_failure(error: Exception) -> FailureKind:
@@ -75,7 +75,7 @@ def body_failure(error: Exception) -> FailureKind:
 def _kind(error: Exception, handled: BaseException | None = None) -> FailureKind | None:
     is_broken = False
     for cause in causes(error, handled):
-        if isinstance(cause, RequestException):  # which are OSErrors, and only wrap what happened
+        if type(cause).__module__.startswith("requests."):  # OSErrors that wrap what happened
             continue
         for cls, kind in _KINDS:
             if isinstance(cause, cls):
