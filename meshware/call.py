@@ -96,7 +96,8 @@ class RequestHead:
     authority: str  # the Host header as the caller wrote it, port included
     target: str  # path and query, still percent-encoded: "/reviews/1?x=2"
     headers: HeaderLookup
-    replayable: bool  # the driver can send the same body again (or there is none)
+    replayable: bool  # the driver can send the same body again (or there is none), as of now
+    is_kept: bool = False  # of a body that can be read only once the driver has all by now
     wait_s: float | None = None  # the caller's own time-out on the wait for headers
     call: Call | None = None  # the inbound call on whose behalf this one is made
 
@@ -130,6 +131,7 @@ class Send:
     cluster: str = ""  # for whom: a cluster uses one pool at a time, its last one
     server_name: str | None = None  # of TLS, to send and to verify; None: no TLS of policy's
     is_fresh: bool = False  # over a connection that nobody has used before
+    replay_bytes: int = 0  # how much to keep of a body that can be read only once
 
 
 @dataclass(slots=True)

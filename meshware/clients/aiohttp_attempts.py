@@ -19,15 +19,16 @@ from aiohttp.payload import BytesPayload
 from multidict import CIMultiDict
 from yarl import URL
 
-from meshware.call import Send
+from meshware.call import RequestHead, Send
 from meshware.clients.aiohttp_lives import Lives, Used
 from meshware.clients.aiohttp_responses import response_class
 from meshware.clients.aiohttp_watch import give_up
 from meshware.clients.connections import socket_options
+from meshware.clients.replay import Kept
 from meshware.clients.tls import Origination, origination
 from meshware.policy.pool_rule import PoolRule
 
-__all__ = ["OnceBody", "Unwanted", "Wire", "attempt_request", "is_bytes"]
+__all__ = ["OnceBody", "Unwanted", "Wire", "attempt_request", "is_bytes", "with_body"]
 
 
 class Unwanted(Exception):
@@ -247,21 +248,28 @@ def _headers(original: ClientRequest, action: Send) -> CIMultiDict[str]:
     return headers
 
 
+def with_body(original: ClientRequest, content: bytes) -> ClientRequest:
+    """Return a copy of a request whose body is these bytes."""
+    request: Any = copy.copy(original)
+    request._body = BytesPayload(content)
+    return request  # type: ignore[no-any-return]
+
+
 def is_bytes(body: Any) -> bool:
     """Return whether a request's body can be sent again: bytes, or none at all."""
     return not body or isinstance(body, BytesPayload)
 
 
 class OnceBody(Payload):
-    """A body that can be sent only once, and says how it failed by itself.
+    """A body that can be read only once, of which something may be kept.
 
     Attributes:
-        error: what the caller's own body raised.
+        kept: what it has written. A body that was interrupted cannot be gone on with.
     """
 
     def __init__(self, body: Any) -> None:
         self._whole = body
-        self.error: BaseException | None = None
+        self.kept = Kept()
 
     async def write(self, writer: Any) -> None:
         """Write the body."""
@@ -269,13 +277,27 @@ class OnceBody(Payload):
 
     async def write_with_length(self, writer: Any, content_length: int | None) -> None:
         """Write the body, or so much of it."""
-        watched = _Writer(writer)
+        kept = self.kept
+        if kept.is_begun:
+            content = kept.content
+            if content is None:
+                raise RuntimeError("the body of the request has been sent before")
+            await writer.write(content[:content_length])
+            return
+        kept.is_begun = True
+        watched = _Writer(writer, kept)
         try:
             await self._whole.write_with_length(watched, content_length)
         except Exception as error:
             if not watched.has_failed:
-                self.error = error
+                kept.error = error
             raise
+        kept.is_whole = True
+
+    def tell(self, head: RequestHead) -> None:
+        """Tell the exchange what can be done with the body now."""
+        self.kept.tell(head)
+        head.replayable = head.is_kept or not self.kept.is_begun
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
         """Return the body as text, as far as it allows that."""
@@ -284,18 +306,20 @@ class OnceBody(Payload):
 
 
 class _Writer:
-    """A writer that remembers whether it was the writing that failed."""
+    """A writer that keeps what is written, and remembers whether it was the writing that failed."""
 
-    def __init__(self, writer: Any) -> None:
+    def __init__(self, writer: Any, kept: Kept) -> None:
         self._writer = writer
+        self._kept = kept
         self.has_failed = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._writer, name)
 
-    async def write(self, *args: Any, **kwargs: Any) -> None:
+    async def write(self, chunk: Any, *args: Any, **kwargs: Any) -> None:
+        self._kept.keep(chunk)
         try:
-            await self._writer.write(*args, **kwargs)
+            await self._writer.write(chunk, *args, **kwargs)
         except BaseException:
             self.has_failed = True
             raise

@@ -40,6 +40,7 @@ from meshware.clients.aiohttp_attempts import (
     Wire,
     attempt_request,
     is_bytes,
+    with_body,
 )
 from meshware.clients.aiohttp_failures import failure_of
 from meshware.clients.aiohttp_lives import Lives
@@ -77,6 +78,7 @@ class Call:
         "_request",
         "_response",
         "_started",
+        "_told",
         "_wire",
     )
 
@@ -132,7 +134,7 @@ class Call:
     def _head(self) -> RequestHead:
         request = self._request
         url, headers = request.url, request.headers
-        return RequestHead(
+        self._told = RequestHead(
             method=request.method,
             scheme=_SCHEMES.get(url.scheme, url.scheme),
             host=(url.raw_host or "").rstrip("."),
@@ -143,6 +145,7 @@ class Call:
             replayable=self._body is None,
             call=current_call(),
         )
+        return self._told
 
     async def _drive(self, exchange: Exchange) -> Deliver | Reply | Raise:
         return await drive_async(
@@ -155,10 +158,14 @@ class Call:
         )
 
     def _mirror(self, action: Mirror) -> None:
+        request = self._request
         if self._body is not None:
-            action.exchange.close()
-            return
-        copy = Call(self._request, self._handler, lives=self._lives, mirrors=self._mirrors)
+            content = self._body.kept.content
+            if content is None:
+                action.exchange.close()
+                return
+            request = with_body(request, content)
+        copy = Call(request, self._handler, lives=self._lives, mirrors=self._mirrors)
         if not self._mirrors.submit(lambda: copy.run_mirror(action.exchange)):
             action.exchange.close()
 
@@ -175,6 +182,15 @@ class Call:
         self._error = None
         if action.address is None:
             return await self._send_past_the_mesh()
+        if self._body is not None:
+            self._body.kept.limit = action.replay_bytes
+        outcome = await self._attempt(action)
+        if self._body is not None:
+            self._body.tell(self._told)
+        return outcome
+
+    async def _attempt(self, action: Send) -> Answer | Failure:
+        assert action.address is not None
         now = self._loop.time()
         until = None if action.timeout_s is None else now + action.timeout_s
         connect_at = None if action.connect_timeout_s is None else now + action.connect_timeout_s
@@ -247,7 +263,7 @@ class Call:
     def _failed(self, error: Exception) -> Failure:
         """Say how the attempt failed, or raise what is the caller's to see."""
         self._wire.give_up()
-        own = None if self._body is None else self._body.error
+        own = None if self._body is None else self._body.kept.error
         if own is not None and isinstance(error, ClientOSError):
             # Which the session would take for a lost connection, and send what is left of the body.
             raise own

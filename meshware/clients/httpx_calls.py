@@ -14,12 +14,24 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from meshware.call import Answer, Deliver, Ended, Failure, FailureKind, Mirror, Raise, Reply, Send
+from meshware.call import (
+    Answer,
+    Deliver,
+    Ended,
+    Failure,
+    FailureKind,
+    Mirror,
+    Raise,
+    Reply,
+    RequestHead,
+    Send,
+)
 from meshware.clients import tasks, threads
 from meshware.clients.deadline import Attempt, enter, leave
 from meshware.clients.httpx_engines import Timeouts, edited_raw
 from meshware.clients.httpx_library import Library, header_lookup, library_of
 from meshware.clients.pools import Lent
+from meshware.clients.replay import Kept
 from meshware.errors import IdentityError
 from meshware.outbound.drive import ExchangeSource, drive, drive_async, finish
 
@@ -39,24 +51,31 @@ class _Call:
         "_attempt",
         "_engine_for",
         "_error",
+        "_head",
+        "_kept",
         "_lent",
         "_library",
         "_mirrors",
         "_passes_through",
-        "_replayable",
         "_request",
         "_response",
         "_stream",
         "_timeouts",
     )
 
-    def __init__(self, request: Any, engine_for: EngineFor, mirrors: Any) -> None:
+    def __init__(
+        self, request: Any, engine_for: EngineFor, mirrors: Any, stream: Any = None
+    ) -> None:
         self._request = request
         self._engine_for = engine_for
         self._mirrors = mirrors  # `MirrorThreads` or `MirrorTasks`
         self._library = library = library_of(request)
-        self._replayable = library.is_replayable(request)
-        self._stream = request.stream if self._replayable else library.once_class(request.stream)
+        self._stream = stream or request.stream
+        self._kept: Kept | None = None  # None: the body can be sent as often as need be
+        if stream is None and not library.is_replayable(request):
+            self._stream = library.once_class(request.stream)
+            self._kept = self._stream.kept
+        self._head: RequestHead | None = None
         self._passes_through = False
         self._attempt = Attempt(None)
         self._timeouts: Timeouts | None = None
@@ -65,7 +84,8 @@ class _Call:
         self._error: Exception | None = None
 
     def _open(self, mesh: ExchangeSource) -> Exchange:
-        return mesh.exchange(self._library.head(self._request, replayable=self._replayable))
+        self._head = self._library.head(self._request, replayable=self._kept is None)
+        return mesh.exchange(self._head)
 
     def _begin(self, action: Send) -> Any:
         """Get ready for an attempt and return the engine that makes it.
@@ -74,6 +94,8 @@ class _Call:
             IdentityError: it needs TLS that cannot be had.
         """
         self._error = None
+        if self._kept is not None:
+            self._kept.limit = action.replay_bytes
         address = action.address
         fresh_to = (address, action.port) if address is not None and action.is_fresh else None
         attempt = self._attempt = Attempt(None, fresh_to)
@@ -99,6 +121,7 @@ class _Call:
 
     def _answered(self, response: Any) -> Answer:
         self._response = response
+        self._tell_of_body()
         return Answer(response.status_code, header_lookup(response.headers))
 
     def _failed(self, error: Exception) -> Failure | None:
@@ -109,16 +132,28 @@ class _Call:
         failure = self._library.failure(error, self._attempt)
         if failure is not None:
             self._error = error
-            if not self._replayable and self._stream.is_begun:
+            if self._kept is not None and self._kept.is_begun:
                 failure.sent = True
+            self._tell_of_body()
         return failure
+
+    def _tell_of_body(self) -> None:
+        if self._kept is not None and self._head is not None:
+            self._kept.tell(self._head)
 
     def _own(self, error: Exception) -> Exception:
         """Return the library's exception for one of its core's that is no attempt's failure."""
         return error if self._body_has_failed() else self._library.own(error, self._request)
 
+    def _copied_body(self) -> Any:
+        """Return the body for a copy of the request; None: it is not here as a whole."""
+        if self._kept is None:
+            return self._stream
+        content = self._kept.content
+        return None if content is None else self._library.module.ByteStream(content)
+
     def _body_has_failed(self) -> bool:
-        return not self._replayable and self._stream.has_failed
+        return self._kept is not None and self._kept.error is not None
 
     def _let_go(self) -> None:
         lent, self._lent = self._lent, None
@@ -188,10 +223,11 @@ class SyncCall(_Call):
         )
 
     def _mirror(self, action: Mirror) -> None:
-        if not self._replayable:
+        stream = self._copied_body()
+        if stream is None:
             action.exchange.close()
             return
-        copy = SyncCall(self._request, self._engine_for, self._mirrors)
+        copy = SyncCall(self._request, self._engine_for, self._mirrors, stream)
         if not self._mirrors.submit(lambda: copy.run_mirror(action.exchange)):
             action.exchange.close()
 
@@ -266,10 +302,11 @@ class AsyncCall(_Call):
         )
 
     def _mirror(self, action: Mirror) -> None:
-        if not self._replayable:
+        stream = self._copied_body()
+        if stream is None:
             action.exchange.close()
             return
-        copy = AsyncCall(self._request, self._engine_for, self._mirrors)
+        copy = AsyncCall(self._request, self._engine_for, self._mirrors, stream)
         if not self._mirrors.submit(lambda: copy.run_mirror(action.exchange)):
             action.exchange.close()
 
@@ -302,6 +339,7 @@ class AsyncCall(_Call):
             if self._body_has_failed():
                 raise
             self._error = error
+            self._tell_of_body()
             return Failure(FailureKind.TIMEOUT, self._attempt.sent or not engine.notes_sending)
         except Exception as error:
             failure = self._failed(error)

@@ -16,6 +16,7 @@ from meshware.call import Failure, FailureKind, HeaderLookup, Reply, RequestHead
 from meshware.clients.deadline import Attempt
 from meshware.clients.failures import connect_detail, tls_detail
 from meshware.clients.httpx_bodies import body_classes
+from meshware.clients.replay import Kept
 
 __all__ = ["Library", "header_lookup", "library_of"]
 
@@ -108,7 +109,7 @@ class Library:
         return self.module.Response(
             reply.status,
             headers=[("content-length", str(len(body))), *reply.headers],
-            content=b"" if request.method == "HEAD" else body,
+            stream=self._byte_stream(b"" if request.method == "HEAD" else body),
             extensions={"http_version": b"HTTP/1.1", "meshware": reply.info},
         )
 
@@ -259,46 +260,24 @@ def _attempt_request_class(request_class: Any) -> Any:
 
 
 def _once_class(module: Any) -> Any:
-    """Make the class of a body that can be sent only once, and says whether it was begun."""
+    """Make the class of a body that can be read only once, of which something may be kept."""
 
     class Once(module.SyncByteStream, module.AsyncByteStream):  # type: ignore[misc]
         def __init__(self, stream: Any) -> None:
             self.stream = stream
-            self.is_begun = False
-            self.has_failed = False  # the caller's own iterator, whatever its exception looks like
-            self._chunks: Any = None
+            self.kept = Kept()
 
         def __iter__(self) -> Any:
-            self._chunks = iter(self._begin())
-            return self
-
-        def __next__(self) -> Any:
-            try:
-                return next(self._chunks)
-            except StopIteration:
-                raise
-            except Exception:
-                self.has_failed = True
-                raise
+            self._begin()
+            return self.kept.read(self.stream)
 
         def __aiter__(self) -> Any:
-            self._chunks = aiter(self._begin())
-            return self
+            self._begin()
+            return self.kept.read_async(self.stream)
 
-        async def __anext__(self) -> Any:
-            try:
-                return await anext(self._chunks)
-            except StopAsyncIteration:
-                raise
-            except Exception:
-                self.has_failed = True
-                raise
-
-        def _begin(self) -> Any:
-            if self.is_begun:  # never a second time with what the first has left over
+        def _begin(self) -> None:
+            if not self.kept.can_be_sent:  # never a second time with what the first has left over
                 raise module.StreamConsumed()
-            self.is_begun = True
-            return self.stream
 
         def close(self) -> None:
             self.stream.close()

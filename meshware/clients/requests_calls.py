@@ -100,8 +100,8 @@ class Call(Urllib3Call):
             return response
         return self._refuse(end)
 
-    def _copy(self) -> Self:
-        return type(self)(
+    def _copy(self, body: Any) -> Self:
+        copy = type(self)(
             self._adapter,
             self._request,
             self._options,
@@ -109,6 +109,8 @@ class Call(Urllib3Call):
             self._pass_through,
             mirrors=self._mirrors,
         )
+        copy._body = body
+        return copy
 
     def _past_the_mesh(self) -> Answer:
         options = self._options

@@ -38,6 +38,7 @@ from meshware.call import (
 from meshware.clients.deadline import Attempt, enter, leave
 from meshware.clients.mirrors import MirrorThreads
 from meshware.clients.pools import Lent
+from meshware.clients.replay import Kept
 from meshware.clients.threads import until_woken
 from meshware.clients.tls import origination
 from meshware.clients.urllib3_bodies import watch
@@ -80,6 +81,7 @@ class Urllib3Call(ABC):
         "_read_s",
         "_take",
         "_target",
+        "_told",
         "_url",
     )
 
@@ -111,8 +113,8 @@ class Urllib3Call(ABC):
         self._error: Exception | None = None
 
     @abstractmethod
-    def _copy(self) -> Self:
-        """Return the same call, to be made by a thread of its own."""
+    def _copy(self, body: Any) -> Self:
+        """Return the same call with this body, to be made by a thread of its own."""
 
     @abstractmethod
     def _connections(self, manager: PoolManager, action: Send) -> Any:
@@ -141,7 +143,7 @@ class Urllib3Call(ABC):
             return lines.get(name, [])
 
         own = values("host")
-        return RequestHead(
+        self._told = RequestHead(
             method=self._method,
             scheme=url.scheme,
             host=(url.hostname or "").rstrip("."),
@@ -153,6 +155,7 @@ class Urllib3Call(ABC):
             wait_s=self._read_s,
             call=current_call(),
         )
+        return self._told
 
     def _drive(self, exchange: Exchange) -> Deliver | Reply | Raise:
         return drive(
@@ -165,10 +168,11 @@ class Urllib3Call(ABC):
         )
 
     def _mirror(self, action: Mirror) -> None:
-        if isinstance(self._body, Once):
+        content = self._body.kept.content if isinstance(self._body, Once) else self._body
+        if content is None and self._body is not None:
             action.exchange.close()
             return
-        copy = self._copy()
+        copy = self._copy(content)
         if not self._mirrors.submit(lambda: copy.run_mirror(action.exchange)):
             action.exchange.close()
 
@@ -196,6 +200,8 @@ class Urllib3Call(ABC):
         if address is None:
             return self._send_past_the_mesh()
         self._attempt.allow(action.timeout_s)
+        if isinstance(self._body, Once):
+            self._body.kept.limit = action.replay_bytes
         handled = sys.exception()
         try:
             lent = self._lend(action)
@@ -227,6 +233,8 @@ class Urllib3Call(ABC):
                 leave(token)
         finally:
             lent.give_back()
+        if isinstance(self._body, Once):
+            self._body.kept.tell(self._told)
         return Answer(self._raw.status, self._raw.headers.getlist)
 
     def _lend(self, action: Send) -> Lent[PoolManager]:
@@ -276,16 +284,17 @@ class Urllib3Call(ABC):
     def _failed(self, error: Exception, handled: BaseException | None) -> Failure:
         """Say how the attempt failed, or raise what is the caller's to see."""
         body = self._body
-        if isinstance(body, Once) and body.error is not None:
-            raise body.error
+        if isinstance(body, Once) and body.kept.error is not None:
+            raise body.kept.error
         failure = failure_of(error, self._attempt, handled)
         if failure is None:
             own = self._own(error)
             if own is error:
                 raise error
             raise own from error
-        if isinstance(body, Once) and body.is_begun:
-            failure.sent = True
+        if isinstance(body, Once):
+            failure.sent = failure.sent or body.kept.is_begun
+            body.kept.tell(self._told)
         self._error = error
         return failure
 
@@ -323,7 +332,7 @@ class Urllib3Call(ABC):
 
 
 class Once:
-    """A body that can be sent only once, and says whether it was begun and how it failed.
+    """A body that can be read only once, of which something may be kept.
 
     Attributes:
         whole: the body, as the caller has it.
@@ -331,19 +340,17 @@ class Once:
 
     def __init__(self, body: Any) -> None:
         self.whole = body
-        self.is_begun = False
-        self.error: Exception | None = None
+        self.kept = Kept()
 
     def __iter__(self) -> Iterator[bytes]:
-        if self.is_begun:  # never a second time with what the first has left over
+        if not self.kept.can_be_sent:  # never a second time with what the first has left over
             raise RuntimeError("the body of the request has been sent before")
-        self.is_begun = True
-        try:
-            for chunk in _blocks(self.whole):
-                yield chunk.encode() if isinstance(chunk, str) else chunk
-        except Exception as error:
-            self.error = error
-            raise
+        return self.kept.read(_encoded(self.whole))
+
+
+def _encoded(body: Any) -> Iterator[bytes]:
+    for chunk in _blocks(body):
+        yield chunk.encode() if isinstance(chunk, str) else chunk
 
 
 def _blocks(body: Any) -> Iterator[Any]:

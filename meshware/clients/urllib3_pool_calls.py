@@ -112,7 +112,7 @@ class Call(Urllib3Call):
             response.read(cache_content=True)
         return response  # type: ignore[no-any-return]
 
-    def _copy(self) -> Self:
+    def _copy(self, body: Any) -> Self:
         return type(self)(
             self._pool,
             self._strangers,
@@ -121,7 +121,7 @@ class Call(Urllib3Call):
             url=self._own_url,
             target=self._target,
             headers=self._headers,
-            body=self._body,
+            body=body,
             options=self._options,
             take=self._take,
             mirrors=self._mirrors,

@@ -11,7 +11,8 @@ the caller:
    that its `finally` gives back what it holds, and the exception goes on.
 
 At most one answer is held: the last one. It is discarded before the next attempt or wait, and at
-every end but `Deliver`. `drive` and `drive_async` differ in `await` only; keep them so.
+every end but `Deliver`; a mirror leaves it alone. `drive` and `drive_async` differ in `await` only;
+keep them so.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def drive(
     try:
         action = next(exchange)
         while not isinstance(action, Deliver):
-            if held:
+            if held and not isinstance(action, Mirror):
                 held = False
                 discard()
             if isinstance(action, Send):
@@ -119,7 +120,7 @@ async def drive_async(
     try:
         action = next(exchange)
         while not isinstance(action, Deliver):
-            if held:
+            if held and not isinstance(action, Mirror):
                 held = False
                 await discard()
             if isinstance(action, Send):

@@ -34,7 +34,7 @@ not happen:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator
+from collections.abc import Callable, Collection, Generator, Iterator
 from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING
@@ -246,22 +246,30 @@ def exchange(
         tried: list[str] = []
         may_send = True
 
-        # Copies, on their way before the first attempt so that they wait for nothing.
-        for mirrored in route.mirrors:
-            other = snapshot.cluster(mirrored.key)
-            if other is not None and happens(mirrored.per_million, rng):
-                yield Mirror(
-                    shadow(
-                        replace(event, cluster=other.name),
-                        shadow_of(message),
-                        placed(other, mirrored.key, table.service, head.host),
-                        ledger.cluster(other.name),
-                        timeout_s=route.timeout_s,
-                        monotonic=monotonic,
-                        rng=rng,
-                        sink=sink,
+        # Copies, on their way before the first attempt so that they wait for nothing; behind it
+        # where their body has to be kept first.
+        mirrors = [each for each in route.mirrors if happens(each.per_million, rng)]
+
+        def copies() -> Iterator[Mirror]:
+            while mirrors:
+                mirror = mirrors.pop(0)
+                other = snapshot.cluster(mirror.key)
+                if other is not None:
+                    yield Mirror(
+                        shadow(
+                            replace(event, cluster=other.name),
+                            shadow_of(message),
+                            placed(other, mirror.key, table.service, head.host),
+                            ledger.cluster(other.name),
+                            timeout_s=route.timeout_s,
+                            monotonic=monotonic,
+                            rng=rng,
+                            sink=sink,
+                        )
                     )
-                )
+
+        if mirrors and head.replayable:
+            yield from copies()
 
         while True:
             # How long this attempt may take, and whose limit that is.
@@ -328,6 +336,7 @@ def exchange(
                     message.target,
                     cluster.name,
                     server_name,
+                    replay_bytes=rule.replay_bytes,
                 )
                 outcome = yield send
                 if (
@@ -341,6 +350,8 @@ def exchange(
                 if not isinstance(outcome, Answer | Failure):
                     raise TypeError(f"a Send is followed by an Answer or a Failure, not {outcome}")
                 answer = outcome
+                if mirrors and head.is_kept:
+                    yield from copies()
                 if isinstance(answer, Answer):
                     if cluster.outlier is not None:
                         status = status_of(answer)

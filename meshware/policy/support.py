@@ -313,7 +313,9 @@ SUPPORT: Mapping[str, Support] = MappingProxyType(
         "MeshConfig.spec.defaultVirtualServiceExportTo": _done(),
         "MeshConfig.spec.defaultDestinationRuleExportTo": _done(),
         "ServicePolicy.spec": _done(),
-        "ServicePolicy.spec.http[].replayBufferBytes": _later(),
+        "ServicePolicy.spec.http[].replayBufferBytes": _done(
+            "64 KiB where nothing is said; bytes in memory can be sent again whatever their size"
+        ),
         "ServicePolicy.spec.http[].retryBudget": _done(
             "of each process; in place of what a DestinationRule says of retries"
         ),

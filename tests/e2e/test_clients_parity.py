@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import pytest
 from client_calls import Once
-from client_world import RETRY_5XX, Said, Stage, every_driver, route, staged, wait_until
+from client_world import RETRY_5XX, Said, Stage, every_driver, kept, route, staged, wait_until
 from upstreams import CLOSE, FAILS, HANG, OK, RESET, Answer, chunked, http, refusing
 
 SEND = ("send", 1)
@@ -229,7 +229,7 @@ CASES = {
 def test_every_client_does_the_same(driver, name):
     """Actions, outcomes, event and ledger; cancellation and early close included."""
     case = CASES[name]
-    with staged(driver, route(case.rule), scripts=[case.script]) as it:
+    with staged(driver, route(case.rule), kept(0), scripts=[case.script]) as it:
         case.do(it)
         said = list(case.said)
         if said[-1] == CALLERS_TIME and not driver.can(

@@ -7,7 +7,7 @@ import io
 import pytest
 from client_calls import Once
 from client_drivers import DRIVERS
-from client_world import RETRY_5XX, declared_safe, every_driver, route, staged
+from client_world import RETRY_5XX, declared_safe, every_driver, kept, route, staged
 from upstreams import CLOSE, FAILS, OK, RESET, refusing
 from urllib3.exceptions import ReadTimeoutError
 
@@ -82,20 +82,42 @@ def test_a_body_in_memory_is_sent_whole_each_time(driver):
 
 
 @every_one_shot_body
+def test_a_body_that_can_be_read_once_is_kept_and_sent_again(driver, kind):
+    """Up to 64 KiB of it, unless policy says otherwise."""
+    with staged(driver, route(RETRY_5XX), scripts=[[FAILS, FAILS, OK]]) as it:
+        response, _ = it.client.call("PUT", "http://orders/", body=ONE_SHOT[kind]())
+        assert (response.status, response.info.attempts) == (200, 3)
+        assert [request.body for request in it.upstream.requests] == [b"abcd"] * 3
+
+
+@every_one_shot_body
 def test_a_body_that_is_gone_is_not_sent_again(driver, kind):
     """Whatever policy and method allow: what is left of it would be another request."""
-    policies = [route(RETRY_5XX), declared_safe("PUT")]
-    with staged(driver, *policies, scripts=[[FAILS, OK]]) as it:
+    with staged(driver, route(RETRY_5XX), kept(3), scripts=[[FAILS, OK]]) as it:
         response, _ = it.client.call("PUT", "http://orders/", body=ONE_SHOT[kind]())
         assert (response.status, response.info.attempts) == (500, 1)
         assert [request.body for request in it.upstream.requests] == [b"abcd"]
+
+
+@every_driver
+@pytest.mark.parametrize(("size", "attempts"), [(65_536, 2), (65_537, 1)])
+def test_what_is_kept_is_bounded(driver, size, attempts):
+    """To the byte; a longer body is sent whole, and once."""
+    body = [b"x" * 16_384] * 4 + [b"x"] * (size - 65_536)
+    with staged(driver, route(RETRY_5XX), scripts=[[FAILS, OK]]) as it:
+        response, _ = it.client.call("PUT", "http://orders/", body=Once(*body))
+        assert (response.status, response.info.attempts) == (
+            200 if attempts == 2 else 500,
+            attempts,
+        )
+        assert [len(request.body) for request in it.upstream.requests] == [size] * attempts
 
 
 @every_one_shot_body
 @pytest.mark.parametrize("end", [CLOSE, RESET], ids=["closed", "reset"])
 def test_a_body_that_is_gone_is_not_sent_again_after_a_lost_connection(driver, kind, end):
     """The upstream may have acted on it."""
-    with staged(driver, route(RETRY_5XX), scripts=[[[end], OK]]) as it:
+    with staged(driver, route(RETRY_5XX), kept(0), scripts=[[[end], OK]]) as it:
         response, body = it.client.call("PUT", "http://orders/", body=ONE_SHOT[kind]())
         assert (response.status, response.info.flags, it.requests) == (503, "UC", 1)
         assert body.startswith(b"upstream connect error or disconnect/reset before headers.")

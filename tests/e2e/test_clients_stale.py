@@ -15,7 +15,7 @@ from contextlib import ExitStack
 import pytest
 from client_calls import Client, Once
 from client_drivers import DRIVERS
-from client_world import World, declared_safe, every_driver, route, service, staged
+from client_world import World, declared_safe, every_driver, kept, route, service, staged
 from inbound_servers import PolicyFile, serving
 from inbound_world import policy, to
 from upstreams import CLOSE, OK, RESET, Wait, http
@@ -73,7 +73,7 @@ def test_the_owners_word_counts(driver, is_safe):
 @every_driver
 def test_a_body_that_is_gone_is_not_sent_again(driver):
     """What is left of it would be another request."""
-    with staged(driver, NO_RETRIES, scripts=[[OK, [CLOSE], OK]]) as it:
+    with staged(driver, NO_RETRIES, kept(0), scripts=[[OK, [CLOSE], OK]]) as it:
         it.client.call("GET", "http://orders/")
         response, _ = it.client.call("PUT", "http://orders/", body=Once(b"ab", b"cd"))
         assert (response.status, response.info.flags, it.requests) == (503, "UC", 2)

@@ -97,6 +97,18 @@ spec:
 """
 
 
+def kept(most: int, name: str = "orders") -> str:
+    """How much of a body that can be read only once is kept, to be sent again."""
+    return f"""
+apiVersion: meshware.dev/v1alpha1
+kind: ServicePolicy
+metadata: {{name: {name}}}
+spec:
+  hosts: [{name}]
+  http: [{{replayBufferBytes: {most}}}]
+"""
+
+
 REGISTRY_ONLY = """
 apiVersion: meshware.dev/v1alpha1
 kind: MeshConfig

@@ -19,6 +19,7 @@ def found(*rules: dict) -> list[tuple[str, str, str]]:
         {"safeToRepeat": True},
         {"retryBudget": {"percent": 10, "minRetryConcurrency": 0}},
         {"deadline": "1ms"},
+        {"replayBufferBytes": 0},
         {"match": [{"method": {"exact": "POST"}}], "safeToRepeat": False, "deadline": "30s"},
     ],
     ids=str,
@@ -33,6 +34,8 @@ def test_what_a_rule_may_say(rule):
     [
         ({}, "spec.http[0]", "this rule says nothing"),
         ({"match": [{"port": 80}]}, "spec.http[0]", "this rule says nothing"),
+        ({"replayBufferBytes": -1}, "spec.http[0].replayBufferBytes", "from 0"),
+        ({"replayBufferBytes": 2**25}, "spec.http[0].replayBufferBytes", "hold in memory"),
         ({"deadline": "0s"}, "spec.http[0].deadline", "too short"),
         (
             {"retryBudget": {"minRetryConcurrency": -1}},
