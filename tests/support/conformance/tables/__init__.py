@@ -1,0 +1,39 @@
+"""The cases, by subject: each module has them in `CASES`."""
+
+from __future__ import annotations
+
+from conformance.run import World
+from conformance.tables import (
+    answers,
+    balancing,
+    destinations,
+    failures,
+    faults,
+    headers,
+    later,
+    matching,
+    outliers,
+    retries,
+    rewrites,
+    visibility,
+)
+
+TABLES = (
+    matching,
+    destinations,
+    headers,
+    rewrites,
+    answers,
+    faults,
+    failures,
+    retries,
+    balancing,
+    outliers,
+    visibility,
+    later,
+)
+CASES = [case for table in TABLES for case in table.CASES]
+WORLDS: dict[str, World] = {
+    **visibility.WORLDS,
+    **later.WORLDS,
+}
