@@ -103,9 +103,10 @@ def _endpoints(view: View, behind: Behind) -> list[EndpointRecord]:
 
 def _groups(view: View, behind: Behind, around: Surroundings) -> list[Group]:
     written = behind.policy.load_balancer
+    own = written.locality_lb_setting if written is not None else None
     return groups(
         _endpoints(view, behind),
-        written.locality_lb_setting if written is not None else None,
+        own or view.mesh.locality_lb_setting,
         around.locality,
         view.client.labels,
         fails_over=behind.policy.outlier_detection is not None,

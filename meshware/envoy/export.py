@@ -69,7 +69,7 @@ class Settings:
     address: str = "127.0.0.1"
     port: int = 15001
     admin_port: int | None = 15000  # None: no administration
-    locality: str = ""  # region/zone/subzone of the client
+    locality: str = ""  # region/zone/subzone of the client; "": as policy has it
     ca_file: str = CA_FILE
     endpoints: Endpoints = "auto"
 
@@ -91,10 +91,12 @@ def export_files(records: Records, client: Client, settings: Settings) -> Export
     def say(resource: str, text: str) -> None:
         warnings[f"{resource}: {text}"] = None
 
-    view = View(records, _with_labels(records, client, say))
-    routes = Routes(view, say)
+    view = View(records, _as_policy_has_it(records, client, say))
+    routes = Routes(view)
     hosts = virtual_hosts(view, records, routes, say)
-    around = Surroundings(locality=settings.locality, ca_file=settings.ca_file)
+    around = Surroundings(
+        locality=settings.locality or view.client.locality or "", ca_file=settings.ca_file
+    )
     passes_through = view.outbound_mode == "ALLOW_ANY"
 
     clusters: list[Json] = []
@@ -131,14 +133,14 @@ def export_files(records: Records, client: Client, settings: Settings) -> Export
     )
 
 
-def _with_labels(records: Records, client: Client, say: Say) -> Client:
-    """Return a client with the labels that policy gives its workload."""
+def _as_policy_has_it(records: Records, client: Client, say: Say) -> Client:
+    """Return a client with the labels and locality that policy gives its workload."""
     data = records.get(f"workload/{client.namespace}/{client.name}")
     if data is None:
         say(f"workload {client.namespace}/{client.name}", "policy names none, so it has no labels")
         return client
-    labels = msgspec.json.decode(data, type=WorkloadRecord).labels
-    return replace(client, labels={**labels, **client.labels})
+    workload = msgspec.json.decode(data, type=WorkloadRecord)
+    return replace(client, labels=workload.labels, locality=workload.locality)
 
 
 def _endpoints_file(key: ClusterKey) -> str:

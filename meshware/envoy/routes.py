@@ -12,7 +12,7 @@ from meshware.envoy.headers import host_of, operations
 from meshware.envoy.matches import is_catch_all, is_for, route_match
 from meshware.envoy.policies import behind
 from meshware.envoy.retries import retry_policy
-from meshware.envoy.values import ClusterKey, Json, Say, cluster_name, duration, fraction
+from meshware.envoy.values import ClusterKey, Json, cluster_name, duration, fraction
 from meshware.policy.document.virtual_service import (
     Destination,
     HTTPRoute,
@@ -35,9 +35,8 @@ class Routes:
         clusters: every destination met so far.
     """
 
-    def __init__(self, view: View, say: Say) -> None:
+    def __init__(self, view: View) -> None:
         self._view = view
-        self._say = say
         self.clusters: set[ClusterKey] = set()
 
     def default(self, host: str, port: int) -> Json:
@@ -64,9 +63,6 @@ class Routes:
         return routes
 
     def _action(self, rule: HTTPRoute, found: Found[VirtualServiceSpec], port: int) -> Json:
-        if rule.delegate is not None:
-            self._warn(found, "a delegate is not exported: its rule answers 404")
-            return {"direct_response": {"status": 404}}
         filters = {
             name: config
             for name, config in ((FAULT, fault(rule.fault)), (CORS, cors(rule.cors_policy)))
@@ -187,6 +183,3 @@ class Routes:
     def _met(self, key: ClusterKey) -> str:
         self.clusters.add(key)
         return cluster_name(key)
-
-    def _warn(self, found: Found[VirtualServiceSpec], text: str) -> None:
-        self._say(f"VirtualService {found.namespace}/{found.name}", text)

@@ -67,7 +67,7 @@ from meshware.outbound.outlier import status_of
 from meshware.outbound.queue import LATE, Place, turn
 from meshware.outbound.redirect import location
 from meshware.outbound.replies import BODY_FLAG, OVERFLOWED, failure_reply, for_protocol
-from meshware.outbound.retry import backoff_s, may_repeat, wants_retry
+from meshware.outbound.retry import UNCONNECTED, backoff_s, may_repeat, wants_retry
 from meshware.outbound.shadow import shadow
 from meshware.outbound.stickiness import hash_of
 from meshware.policy.clusters import placed
@@ -347,7 +347,10 @@ def exchange(
                         state.answered(cluster, endpoint.key, status, monotonic())
                 elif answer.kind is not FailureKind.TIMEOUT or limit in ("try", "total"):
                     # A time-out of the caller's own says nothing about the endpoint.
-                    state.failed(cluster, endpoint.key, monotonic())
+                    at = monotonic()
+                    state.failed(
+                        cluster, endpoint.key, at, is_connected=answer.kind not in UNCONNECTED
+                    )
 
             # Classify: has the call's time run out, and does policy want another try?
             timed_out = isinstance(answer, Failure) and answer.kind is FailureKind.TIMEOUT

@@ -66,7 +66,7 @@ def message_for(goal: Target, head: RequestHead, rng: Random) -> Message:
             headers += (("x-envoy-original-path", head.target),)
         if goal.rewrite.authority is not None:
             authority = goal.rewrite.authority
-            headers += (("host", authority),)
+            headers += (("host", authority), ("x-envoy-original-host", head.authority))
     return Message(headers, edit, target, authority, authority or head.host)
 
 

@@ -16,7 +16,9 @@ status below 500         back to 0  back to 0      back to 0
 500, 501, 505 ...        +1         back to 0      back to 0
 502, 503, 504            +1         +1             back to 0
 no answer, or a time-out +1         +1             -
-the same, split          -          -              +1
+the same, split:
+  no connection          -          -              +1
+  a connection, no more  -          -              1
 =======================  =========  =============  ===========================
 
 Source: Envoy, "Outlier detection", `outlier_detection_impl.cc`; Istio OutlierDetection.
@@ -110,11 +112,28 @@ class OutlierState:
         record.failures += 1
         self._judge(record, endpoints, rule, now)
 
-    def failed(self, key: str, endpoints: Collection[str], rule: OutlierRule, now: float) -> None:
-        """Count an attempt that brought no answer, or a body that broke off."""
+    def failed(
+        self,
+        key: str,
+        endpoints: Collection[str],
+        rule: OutlierRule,
+        now: float,
+        *,
+        is_connected: bool = False,
+    ) -> None:
+        """Count an attempt that brought no answer, or a body that broke off.
+
+        Args:
+            key: the endpoint's.
+            endpoints: keys of all endpoints of the cluster.
+            rule: when to eject.
+            now: monotonic seconds.
+            is_connected: there was a connection, which Envoy counts as a success of local origin
+                before it counts what came of it.
+        """
         record = self._records.setdefault(key, _Record())
         if rule.splits_local:
-            record.local += 1
+            record.local = 1 if is_connected else record.local + 1
         else:
             record.gateway += 1
             record.failures += 1

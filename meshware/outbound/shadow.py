@@ -20,6 +20,7 @@ from meshware.outbound.message import Message
 from meshware.outbound.outlier import status_of
 from meshware.outbound.queue import LATE, Place, turn
 from meshware.outbound.replies import BODY_FLAG
+from meshware.outbound.retry import UNCONNECTED
 
 if TYPE_CHECKING:
     from meshware.outbound.exchange import Exchange
@@ -91,7 +92,8 @@ def shadow(
             message.server_name(cluster.pool.tls),
         )
         if isinstance(outcome, Failure):
-            state.failed(cluster, endpoint.key, monotonic())
+            at = monotonic()
+            state.failed(cluster, endpoint.key, at, is_connected=outcome.kind not in UNCONNECTED)
             flags.append(BODY_FLAG[outcome.kind])
             event.status, is_over = 503, True
             yield Raise(timed_out=False)

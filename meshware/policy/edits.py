@@ -57,13 +57,26 @@ class HeaderEdit:
 
     drop: frozenset[str]
     append: tuple[tuple[str, HeaderValue], ...]
+    depends: tuple[tuple[str, HeaderValue], ...] = ()  # of `drop`: kept where the value is empty
 
     def values(self, head: RequestHead) -> tuple[tuple[str, str], ...]:
-        """Return what to append for a call."""
+        """Return what to append for a call. Envoy: a value that is empty changes nothing."""
         return tuple(
-            (name, value if isinstance(value, str) else _rendered(value, head))
+            pair
             for name, value in self.append
+            if (pair := (name, value if isinstance(value, str) else _rendered(value, head)))[1]
         )
+
+    def dropped(self, head: RequestHead) -> frozenset[str]:
+        """Return what to take out for a call."""
+        if not self.depends:
+            return self.drop
+        kept = [
+            name
+            for name, value in self.depends
+            if not isinstance(value, str) and not _rendered(value, head)
+        ]
+        return self.drop.difference(kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,35 +157,51 @@ _PSEUDO = {
 }
 
 
-def compile_edit(levels: Sequence[HeaderOperations | None]) -> HeaderEdit | None:
-    """Put the operations of several levels together, in their order; None: nothing changes."""
+def compile_edit(
+    levels: Sequence[HeaderOperations | None], *, together: bool = False
+) -> HeaderEdit | None:
+    """Put the operations of several levels together; None: nothing changes.
+
+    Args:
+        levels: in their order.
+        together: they are one level to Envoy: all that is removed goes first, what is added comes
+            last. Else each level is done with before the next.
+    """
     drop: set[str] = set()
+    removed: set[str] = set()
     append: dict[str, list[HeaderValue]] = {}
-    for level in levels:
-        if level is None:
-            continue
-        for written in level.remove or ():
-            name = written.lower()
+    for step in [levels] if together else [[level] for level in levels]:
+        written = [level for level in step if level is not None]
+        for name in (name.lower() for level in written for name in level.remove or ()):
             if name not in _HOST and not name.startswith(":"):
                 drop.add(name)
+                removed.add(name)
                 append.pop(name, None)
-        for name, value in _sorted(level.set):
+        for name, value in (pair for level in written for pair in _sorted(level.set)):
             drop.add(name)
             append[name] = [parse_value(value)]
-        for name, value in _sorted(level.add):
+        for name, value in (pair for level in written for pair in _sorted(level.add)):
             append.setdefault(name, []).append(parse_value(value))
     if not drop and not append:
         return None
+    depends = tuple(
+        (name, append[name][0]) for name in sorted(drop - removed) if _is_computed(append[name][0])
+    )
     return HeaderEdit(
         frozenset(drop),
         tuple((name, value) for name, values in append.items() for value in values),
+        depends,
     )
+
+
+def _is_computed(value: HeaderValue) -> bool:
+    return not isinstance(value, str)
 
 
 def _sorted(operations: dict[str, str] | None) -> Iterator[tuple[str, str]]:
     for written, value in sorted((operations or {}).items()):
         name = written.lower()
-        if name not in _HOST:
+        if name not in _HOST and value:  # Envoy: what is empty changes nothing
             yield name, value
 
 
