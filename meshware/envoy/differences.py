@@ -28,13 +28,17 @@ DIFFERENCES: Mapping[str, Difference] = MappingProxyType(
             what="A request whose method is not idempotent is sent once, unless a ServicePolicy "
             "says that it is safe to repeat; Envoy repeats it when `retryOn` matches.",
             why="`retryOn: 5xx` must not repeat payments.",
-            aspects=("status", "body", "flags", "attempts", "upstream", "response-headers"),
-        ),
-        "tries-another-endpoint": Difference(
-            what="A retry goes to an endpoint that was not tried while there is one; Envoy draws "
-            "up to five times, and may meet the same.",
-            why="In process the endpoints are at hand, and drawing again is no cheaper.",
-            aspects=("attempts", "upstream", "status", "body", "flags", "response-headers"),
+            aspects=(
+                "status",
+                "body",
+                "flags",
+                "attempts",
+                "upstream",
+                "method",
+                "target",
+                "request-body",
+                "response-headers",
+            ),
         ),
         "operations-on-failures": Difference(
             what="Operations on response headers leave the mesh's own answers for failures alone.",
@@ -45,6 +49,42 @@ DIFFERENCES: Mapping[str, Difference] = MappingProxyType(
             what="`x-envoy-retry-on` and its like go to the upstream as the app wrote them; Envoy "
             "takes some of them out.",
             why="Policy is never taken from requests, so there is nothing to consume.",
+            aspects=("request-headers",),
+        ),
+        "grpc-timeout": Difference(
+            what="A gRPC request goes out without `grpc-timeout`, and one of the app's own is "
+            "not looked at; Envoy tells the upstream what `timeout` leaves, and takes the "
+            "shorter.",
+            why="Deadlines are to go from call to call with those of HTTP; they come later.",
+            aspects=("request-headers", "status", "flags", "body", "response-headers"),
+        ),
+        "transport-failure-reason": Difference(
+            what="The body of a 503 for a failed connection names the system's reason; Envoy 1.40 "
+            "writes it into its log only.",
+            why="In process it tells the app nothing that it could not know.",
+            aspects=("body", "response-headers"),
+        ),
+        "reset-in-body": Difference(
+            what="A connection that is reset in the middle of a body has the flag UC, as one that "
+            "is closed before its headers; Envoy says UPE.",
+            why="A reset is no mistake of protocol.",
+            aspects=("flags",),
+        ),
+        "created-without-location": Difference(
+            what="A direct response of 201 has no `location`; Envoy names the request's own URL.",
+            why="Policy did not ask for it.",
+            aspects=("response-headers",),
+        ),
+        "content-type-removed": Difference(
+            what="`headers.response.remove` may take the `content-type` of a direct response out; "
+            "Envoy writes it behind the operations.",
+            why="What policy removes is gone.",
+            aspects=("response-headers",),
+        ),
+        "shadow-address": Difference(
+            what="A mirrored request has no `x-forwarded-for` but the app's own; Envoy adds the "
+            "address of its machine.",
+            why="The copy is sent as the original is.",
             aspects=("request-headers",),
         ),
     }

@@ -66,7 +66,7 @@ from meshware.outbound.message import message_for, shadow_of
 from meshware.outbound.outlier import status_of
 from meshware.outbound.queue import LATE, Place, turn
 from meshware.outbound.redirect import location
-from meshware.outbound.replies import BODY_FLAG, OVERFLOWED, failure_reply, for_protocol
+from meshware.outbound.replies import BODY_FLAG, OVERFLOWED, failure_reply, for_protocol, is_grpc
 from meshware.outbound.retry import UNCONNECTED, backoff_s, may_repeat, wants_retry
 from meshware.outbound.shadow import shadow
 from meshware.outbound.stickiness import hash_of
@@ -343,7 +343,7 @@ def exchange(
                 answer = outcome
                 if isinstance(answer, Answer):
                     if cluster.outlier is not None:
-                        status = status_of(answer)
+                        status = status_of(answer, to_grpc=is_grpc(head))
                         state.answered(cluster, endpoint.key, status, monotonic())
                 elif answer.kind is not FailureKind.TIMEOUT or limit in ("try", "total"):
                     # A time-out of the caller's own says nothing about the endpoint.

@@ -59,9 +59,14 @@ _OF_GRPC = {
 }  # fmt: skip
 
 
-def status_of(answer: Answer) -> int:
-    """Return the status that an answer counts with: gRPC's own, where its headers have one."""
-    if answer.status == 200:
+def status_of(answer: Answer, *, to_grpc: bool) -> int:
+    """Return the status that an answer counts with: gRPC's own, where its headers have one.
+
+    Args:
+        answer: the upstream's.
+        to_grpc: the request was gRPC's; of others only HTTP's status counts.
+    """
+    if answer.status == 200 and to_grpc:
         kind = answer.headers("content-type")
         if kind and kind[0].startswith("application/grpc"):
             found = answer.headers("grpc-status")

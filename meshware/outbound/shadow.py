@@ -101,7 +101,8 @@ def shadow(
         if not isinstance(outcome, Answer):
             raise TypeError(f"a Send is followed by an Answer or a Failure, not {outcome}")
         event.status = outcome.status
-        state.answered(cluster, endpoint.key, status_of(outcome), monotonic())
+        status = status_of(outcome, to_grpc=True)  # what the answer says of itself is enough
+        state.answered(cluster, endpoint.key, status, monotonic())
         left_s = None if until is None else max(0.0, until - monotonic())
         info = ExchangeInfo("-", 1, endpoint.key, event.route)
         ended = yield Deliver(info, left_s)

@@ -324,8 +324,11 @@ def test_ejections_outlive_a_change_of_policy():
 def test_an_answer_of_grpc_counts_by_its_own_status():
     """HTTP says 200 of them all."""
     grpc = {"content_type": "application/grpc+proto"}
-    assert status_of(answered(200, **grpc, grpc_status="14")) == 503
-    assert status_of(answered(200, **grpc, grpc_status="0")) == 200
-    assert status_of(answered(200, **grpc)) == 200
-    assert status_of(answered(200, content_type="text/plain", grpc_status="14")) == 200
-    assert status_of(answered(502, **grpc, grpc_status="0")) == 502
+    assert status_of(answered(200, **grpc, grpc_status="14"), to_grpc=True) == 503
+    assert status_of(answered(200, **grpc, grpc_status="0"), to_grpc=True) == 200
+    assert status_of(answered(200, **grpc), to_grpc=True) == 200
+    assert (
+        status_of(answered(200, content_type="text/plain", grpc_status="14"), to_grpc=True) == 200
+    )
+    assert status_of(answered(200, **grpc, grpc_status="14"), to_grpc=False) == 200
+    assert status_of(answered(502, **grpc, grpc_status="0"), to_grpc=True) == 502

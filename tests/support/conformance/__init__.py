@@ -1,1 +1,1 @@
-"""What the conformance tests are made of: cases, scripted upstreams, the two sides, and comparing."""
+"""The conformance tests' parts: cases, scripted upstreams, the two sides, and comparing."""

@@ -38,14 +38,10 @@ class Envoy:
         client: who calls.
     """
 
-    def __init__(
-        self, program: Path, directory: Path, records: Records, client: Client, locality: str = ""
-    ) -> None:
+    def __init__(self, program: Path, directory: Path, records: Records, client: Client) -> None:
         self._program = program
         self._directory = directory
-        settings = Settings(
-            directory=str(directory), port=1, admin_port=1, locality=locality, endpoints="inline"
-        )
+        settings = Settings(directory=str(directory), port=1, admin_port=1, endpoints="inline")
         self.export = export_files(records, client, settings)
         write_export(self.export, directory)
         self._change("bootstrap.json", _any_admin_port)

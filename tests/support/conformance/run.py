@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+
 from conformance.cases import Call, Case, filled
 from conformance.compare import IGNORED_RESPONSE_HEADERS, Played, Seen, by_name
 from conformance.envoy import Envoy
 from conformance.upstreams import CASE, Upstreams
-
 from meshware.clients.httpx import AsyncMeshTransport
 from meshware.events import OutboundEvent
 from meshware.policy.codes import NOT_SUPPORTED_YET
@@ -31,15 +31,14 @@ from meshware.testing import TestMesh
 
 AT_ONCE = 40  # cases
 
-APP = """
+_APP = """
 apiVersion: networking.istio.io/v1
 kind: WorkloadGroup
 metadata: {name: app, namespace: default}
 spec:
   metadata: {labels: {app: web, tier: front}}
-  template: {serviceAccount: web}
+  template: {serviceAccount: web, locality: $locality}
 """
-"""The client of every case."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +52,15 @@ class Outcome:
 
 @dataclass(frozen=True)
 class World:
-    """Mesh-wide policy that some cases share."""
+    """Mesh-wide policy that some cases share, and where their client is."""
 
     policy: str = ""
-    locality: str = ""
+    locality: str = "eu"
+
+    @property
+    def text(self) -> str:
+        """YAML, with the client of every case."""
+        return "\n---\n".join([_APP.replace("$locality", self.locality), self.policy])
 
 
 async def play(
@@ -73,7 +77,7 @@ async def play(
             namespace = f"c{number}"
             text = "\n---\n".join(filled(p, namespace, upstreams.ports) for p in case.policies)
             world = (worlds or {}).get(case.world, World())
-            loaded = load_text("\n---\n".join([APP, world.policy, text]))
+            loaded = load_text("\n---\n".join([world.text, text]))
             later = [p for p in loaded.problems if p.code == NOT_SUPPORTED_YET]
             if later:
                 found[case.name] = Outcome(awaits=str(later[0]))
@@ -86,10 +90,10 @@ async def play(
                 _play_world(
                     program,
                     directory / f"world-{name}",
-                    (worlds or {}).get(name, World()),
-                    members,
-                    upstreams,
-                    found,
+                    world=(worlds or {}).get(name, World()),
+                    members=members,
+                    upstreams=upstreams,
+                    found=found,
                 )
                 for name, members in by_world.items()
             )
@@ -97,22 +101,32 @@ async def play(
     return found
 
 
+@dataclass(frozen=True)
+class _Side:
+    """Who makes the calls of a case: `envoy` or `mesh`."""
+
+    name: str
+    client: httpx.AsyncClient
+    base: str  # where all calls go; "": where their URLs say
+    mesh: TestMesh
+
+
 async def _play_world(
     program: Path,
     directory: Path,
+    *,
     world: World,
     members: Sequence[tuple[Case, str, str]],
     upstreams: Upstreams,
     found: dict[str, Outcome],
 ) -> None:
-    directory.mkdir()
-    text = "\n---\n".join([APP, world.policy, *(text for _, _, text in members)])
+    text = "\n---\n".join([world.text, *(text for _, _, text in members)])
     records = MemoryRecords(build_records(load_text(text).resources))
     mesh = TestMesh(text, workload="default/app")
     caller = Client(namespace="default", name="app")
     played: dict[str, dict[str, Any]] = {"envoy": {}, "mesh": {}}
     at_once = asyncio.Semaphore(AT_ONCE)
-    async with Envoy(program, directory, records, caller, world.locality) as envoy:
+    async with Envoy(program, directory, records, caller) as envoy:
         base = f"http://127.0.0.1:{envoy.port}"
         async with (
             httpx.AsyncClient(trust_env=False, timeout=None, limits=_limits()) as plain,
@@ -124,8 +138,8 @@ async def _play_world(
             async def both(case: Case, namespace: str) -> None:
                 async with at_once:
                     played["envoy"][case.name], played["mesh"][case.name] = await asyncio.gather(
-                        _play_case("envoy", plain, base, case, namespace, mesh),
-                        _play_case("mesh", meshed, "", case, namespace, mesh),
+                        _play_case(_Side("envoy", plain, base, mesh), case, namespace),
+                        _play_case(_Side("mesh", meshed, "", mesh), case, namespace),
                     )
 
             await asyncio.gather(*(both(case, namespace) for case, namespace, _ in members))
@@ -134,7 +148,7 @@ async def _play_world(
     await asyncio.sleep(0.2)  # for copies of calls that nobody waits for
     for case, _, _ in members:
         sides = {
-            side: _gathered(side, case, *played[side][case.name], upstreams, log)
+            side: _gathered(side, case, played[side][case.name], _About(upstreams, log))
             for side in ("envoy", "mesh")
         }
         found[case.name] = Outcome(envoy=sides["envoy"], mesh=sides["mesh"])
@@ -144,33 +158,29 @@ def _limits() -> httpx.Limits:
     return httpx.Limits(max_connections=AT_ONCE * 2)
 
 
-async def _play_case(
-    side: str, client: httpx.AsyncClient, base: str, case: Case, namespace: str, mesh: TestMesh
-) -> tuple[list[dict[str, Any]], float]:
+async def _play_case(side: _Side, case: Case, namespace: str) -> tuple[list[dict[str, Any]], float]:
     started = time.monotonic()
     answers = []
     for number, call in enumerate(case.calls):
         if number and case.pause_s:
             await asyncio.sleep(case.pause_s)
-        name = f"{side}.{case.name}.{number}"
-        answers.append(await _call(client, base, call, namespace, name, mesh))
+        name = f"{side.name}.{case.name}.{number}"
+        answers.append(await _call(side, call, namespace, name))
     return answers, time.monotonic() - started
 
 
-async def _call(
-    client: httpx.AsyncClient, base: str, call: Call, namespace: str, name: str, mesh: TestMesh
-) -> dict[str, Any]:
+async def _call(side: _Side, call: Call, namespace: str, name: str) -> dict[str, Any]:
     host = filled(call.host, namespace, {})
     authority = host if call.port == 80 else f"{host}:{call.port}"
-    headers = [(CASE, name), *((key, filled(v, namespace, {})) for key, v in call.headers)]
-    url = f"http://{authority}{call.path}"
-    if base:
-        headers.append(("host", authority))
-        url = f"{base}{call.path}"
-    request = client.build_request(call.method, url, headers=headers, content=call.body or None)
+    headers = [("host", authority), (CASE, name)]  # an URL's host would be lower case
+    headers += [(key, filled(value, namespace, {})) for key, value in call.headers]
+    url = f"{side.base or f'http://{authority}'}{call.path}"
+    request = side.client.build_request(
+        call.method, url, headers=headers, content=call.body or None
+    )
     seen: dict[str, Any] = {"status": 0, "body": b"", "headers": (), "broken": False, "raised": ""}
     try:
-        response = await client.send(request, stream=True)
+        response = await side.client.send(request, stream=True)
     except httpx.HTTPError as error:
         seen["raised"] = type(error).__name__
         return seen
@@ -185,9 +195,17 @@ async def _call(
     finally:
         await response.aclose()
     if info is not None and seen["broken"]:
-        told = [e for e in mesh.events if isinstance(e, OutboundEvent) and host in e.service]
+        told = [e for e in side.mesh.events if isinstance(e, OutboundEvent) and host in e.service]
         seen["flags"] = told[-1].flags if told else info.flags
     return seen
+
+
+@dataclass(frozen=True)
+class _About:
+    """Where the rest is told of: what came to the upstreams, and Envoy's access log."""
+
+    upstreams: Upstreams
+    log: dict[str, dict[str, Any]]
 
 
 def _attempts(line: dict[str, Any]) -> int:
@@ -198,36 +216,26 @@ def _attempts(line: dict[str, Any]) -> int:
 
 
 def _gathered(
-    side: str,
-    case: Case,
-    answers: list[dict[str, Any]],
-    took_s: float,
-    upstreams: Upstreams,
-    log: dict[str, dict[str, Any]],
+    side: str, case: Case, told: tuple[list[dict[str, Any]], float], about: _About
 ) -> Played:
+    answers, took_s = told
     calls = []
     for number, seen in enumerate(answers):
         name = f"{side}.{case.name}.{number}"
-        arrivals = tuple(upstreams.arrivals[name])
-        about = seen
         details = ""
         if side == "envoy":
-            line = log[name]
+            line = about.log[name]
             details = str(line["details"])
-            about = {
-                "flags": line["flags"],
-                "attempts": _attempts(line),
-                "route": line["route"],
-            }
+            seen.update(flags=line["flags"], attempts=_attempts(line), route=line["route"])
         calls.append(
             Seen(
                 status=seen["status"],
                 body=seen["body"],
                 headers=by_name(seen["headers"], IGNORED_RESPONSE_HEADERS),
-                flags=about.get("flags") or "-",
-                attempts=about.get("attempts") or 0,
-                route=about.get("route") or "",
-                arrivals=arrivals,
+                flags=seen.get("flags") or "-",
+                attempts=seen.get("attempts") or 0,
+                route=seen.get("route") or "",
+                arrivals=tuple(about.upstreams.arrivals[name]),
                 broken=seen["broken"],
                 raised=seen["raised"],
                 details=details,

@@ -49,7 +49,7 @@ CASES = [
     case("host-upper", f"- {V1}", get(host="ORDERS.$ns")),
     case("host-short-of-another-namespace", f"- {V1}", get(host="orders-$ns"), world="registry"),
     case("host-port-in-authority", f"- {V1}", get(port=9080), service=TWO_PORTS),
-    case("port-dialled", None, get(port=9080), service=TWO_PORTS, unordered=True),
+    case("port-dialled", None, get(port=9080), get(port=9080), service=TWO_PORTS, unordered=True),
     case(
         "port-of-destination",
         "- route: [{destination: {host: orders, subset: v1, port: {number: 9080}}}]",
@@ -68,8 +68,8 @@ CASES = [
     case(
         "port-match-all-filtered",
         f"- {{match: [{{port: 9080}}], {V1}}}",
-        get(port=9080),
-        get(),
+        *[get(port=9080)] * 2,
+        *[get()] * 2,
         service=TWO_PORTS,
         unordered=True,
     ),

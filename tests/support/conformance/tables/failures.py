@@ -17,15 +17,34 @@ def _raw(name, *parts, **more):
 
 
 CASES = [
-    case("refused", ONCE, get(), post(), service=REFUSED),
-    case("refused-retried", f"- {V1}", get(), post(), service=REFUSED),
-    case("refused-grpc", ONCE, get(**GRPC), service=REFUSED),
-    case("refused-head", ONCE, Call("/", "HEAD"), service=REFUSED),
+    case("refused", ONCE, get(), post(), service=REFUSED, differs=("transport-failure-reason",)),
+    case(
+        "refused-retried",
+        f"- {V1}",
+        get(),
+        post(),
+        service=REFUSED,
+        differs=("transport-failure-reason",),
+    ),
+    case("refused-grpc", ONCE, get(**GRPC), service=REFUSED, differs=("transport-failure-reason",)),
+    case(
+        "refused-head",
+        ONCE,
+        Call("/", "HEAD"),
+        service=REFUSED,
+        differs=("transport-failure-reason",),
+    ),
     _raw("closes", CLOSE),
     _raw("resets", RESET),
     _raw("closes-in-head", HEAD, CLOSE),
     _raw("closes-in-body", HEAD + b"content-length: 10\r\n\r\nabc", CLOSE),
-    _raw("resets-in-body", HEAD + b"content-length: 10\r\n\r\nabc", 0.1, RESET),
+    _raw(
+        "resets-in-body",
+        HEAD + b"content-length: 10\r\n\r\nabc",
+        0.1,
+        RESET,
+        differs=("reset-in-body",),
+    ),
     _raw("closes-in-chunk", HEAD + b"transfer-encoding: chunked\r\n\r\n5\r\nab", CLOSE),
     _raw("garbage", b"what?\r\n\r\n", CLOSE),
     _raw("garbage-head", HEAD + b"no colon\r\n\r\n", CLOSE),
@@ -63,7 +82,14 @@ CASES = [
     case(
         "timeout-default-retries", f"- {{{V1}, timeout: 0.5s}}", get(), script=SLOW, at_least_s=0.5
     ),
-    case("timeout-grpc", f"- {{{V1}, timeout: 0.5s}}", get(**GRPC), script=SLOW, at_least_s=0.5),
+    case(
+        "timeout-grpc",
+        f"- {{{V1}, timeout: 0.5s}}",
+        get(**GRPC),
+        script=SLOW,
+        at_least_s=0.5,
+        differs=("grpc-timeout",),
+    ),
     case("timeout-head", f"- {{{V1}, timeout: 0.5s}}", Call("/", "HEAD"), script=SLOW),
     case("timeout-not-met", f"- {{{V1}, timeout: 20s}}", get(), script={"a": [[0.2, *answer()]]}),
     case("timeout-zero", f"- {{{V1}, timeout: 0s}}", get(), script={"a": [[0.2, *answer()]]}),

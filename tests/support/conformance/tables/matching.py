@@ -174,7 +174,11 @@ CASES = [
     ),
     case("no-rule-matches", f"- {{match: [{{uri: {{exact: /a}}}}], {V1}}}", get("/b"), post("/a/")),
     case(
-        "all-for-others", f"- {{match: [{{sourceNamespace: other}}], {V1}}}", get(), unordered=True
+        "all-for-others",
+        f"- {{match: [{{sourceNamespace: other}}], {V1}}}",
+        get(),
+        get(),
+        unordered=True,
     ),
     case("catch-all-first", f"- {V1}\n- {{match: [{{uri: {{exact: /a}}}}], {V2}}}", get("/a")),
     case("no-virtual-service", None, get("/x"), post("/y"), unordered=True),

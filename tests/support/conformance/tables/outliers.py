@@ -1,19 +1,18 @@
-"""DestinationRule `outlierDetection`: when an endpoint is taken out, and what the caller is told."""
+"""DestinationRule `outlierDetection`: when an endpoint is taken out, and what callers get."""
 
 from __future__ import annotations
 
 from conformance.cases import SERVICE, V1, case, get
 from conformance.upstreams import RESET, answer
 
-ONE = SERVICE.partition("  - {address: 127.0.0.1, ports: {http: $b}")[0]
 BAD = {"a": [answer(503)]}
 OFTEN = [get()] * 6
+UNAVAILABLE = answer(200, b"", "content-type: application/grpc", "grpc-status: 14")
+ONCE = f"- {{{V1}, retries: {{attempts: 0}}}}"
 
 
-def _ejected(
-    name, fields, *calls, script=None, http=f"- {{{V1}, retries: {{attempts: 0}}}}", **more
-):
-    rule = f"trafficPolicy: {{outlierDetection: {{baseEjectionTime: 300s, {fields}}}}}"
+def _ejected(name, fields, *calls, script=None, http=ONCE, base="300s", **more):
+    rule = f"trafficPolicy: {{outlierDetection: {{baseEjectionTime: {base}, {fields}}}}}"
     return case(f"outlier-{name}", http, *(calls or OFTEN), rule=rule, script=script or BAD, **more)
 
 
@@ -42,7 +41,10 @@ CASES = [
     _ejected("404", f"consecutive5xxErrors: 2, {ALL}", script={"a": [answer(404)]}),
     _ejected("reset", f"consecutive5xxErrors: 2, {ALL}", script={"a": [[RESET]]}),
     _ejected(
-        "refused", f"consecutive5xxErrors: 2, {ALL}", service=SERVICE.replace("$a", "$refused")
+        "refused",
+        f"consecutive5xxErrors: 2, {ALL}",
+        service=SERVICE.replace("$a", "$refused"),
+        differs=("transport-failure-reason",),
     ),
     _ejected(
         "gateway-reset",
@@ -58,6 +60,7 @@ CASES = [
         "split-refused",
         f"splitExternalLocalOriginErrors: true, consecutiveLocalOriginFailures: 2, {ALL}",
         service=SERVICE.replace("$a", "$refused"),
+        differs=("transport-failure-reason",),
     ),
     _ejected(
         "split-503",
@@ -66,8 +69,10 @@ CASES = [
     _ejected(
         "grpc",
         f"consecutive5xxErrors: 2, {ALL}",
-        script={"a": [answer(200, b"", "content-type: application/grpc", "grpc-status: 14")]},
+        *[get(content_type="application/grpc")] * 4,
+        script={"a": [UNAVAILABLE]},
     ),
+    _ejected("grpc-unasked", f"consecutive5xxErrors: 2, {ALL}", script={"a": [UNAVAILABLE]}),
     _ejected(
         "time-out",
         f"consecutive5xxErrors: 2, {ALL}",
@@ -89,8 +94,10 @@ CASES = [
     ),
     _ejected(
         "back-again",
-        f"consecutive5xxErrors: 1, interval: 1s, {ALL}".replace("baseEjectionTime: 300s, ", ""),
+        f"consecutive5xxErrors: 1, interval: 1s, {ALL}",
         get(),
         get(),
+        base="1s",
+        pause_s=4.0,
     ),
 ]

@@ -94,6 +94,8 @@ CASES = [
         "virtual-service-for-gateways",
         None,
         get(),
+        get(),
+        unordered=True,
         more=virtual_service(CAUGHT).replace("  http:", "  gateways: [ingress]\n  http:"),
     ),
     case(
