@@ -59,10 +59,10 @@ from meshware.call import (
     flags_text,
 )
 from meshware.events import EventSink, OutboundEvent
-from meshware.outbound.edits import edited, for_call
+from meshware.outbound.edits import edited, response_edit
 from meshware.outbound.fault import ABORTED, happens
 from meshware.outbound.ledger import OVERFLOW, Lease, Ledger, Taken
-from meshware.outbound.message import message_for, shadow_of
+from meshware.outbound.message import message_for, sent, shadow_of
 from meshware.outbound.outlier import status_of
 from meshware.outbound.queue import LATE, Place, turn
 from meshware.outbound.redirect import location
@@ -394,7 +394,9 @@ def exchange(
             # Deliver; the lease is held until the body has ended.
             event.status = answer.status
             body_s = None if deadline_at is None else max(0.0, deadline_at - monotonic())
-            changed = for_call(goal.response, head) if goal.response is not None else None
+            changed = None
+            if goal.response is not None:
+                changed = response_edit(goal.response, sent(message, head))
             if cookie is not None:
                 changed = changed or MessageEdit(frozenset(), ())
                 changed.append += (("set-cookie", cookie),)

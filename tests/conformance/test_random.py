@@ -13,7 +13,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 from conformance.cases import Case, filled
-from conformance.compare import compare
+from conformance.compare import Played, Seen, compare
 from conformance.random_cases import CALLS, cases
 from conformance.run import play
 from conformance.upstreams import NAMES
@@ -52,6 +52,23 @@ def collected(number: int) -> list[Case]:
     return found
 
 
+def _as_told(envoy: Played, mesh: Played) -> tuple[Played, Played]:
+    """Two sides without what is meant to differ, or is chance.
+
+    Headers of the mesh's answers for failures (`operations-on-failures` in
+    `meshware.envoy.differences`), and calls of the default route, whose endpoint is anyone.
+    """
+    calls: list[tuple[Seen, Seen]] = []
+    for theirs, ours in zip(envoy.calls, mesh.calls, strict=True):
+        if theirs.route == ours.route == "default":
+            continue
+        if ours.flags in ("-", "URX", "DI"):
+            calls.append((theirs, ours))
+        else:
+            calls.append((replace(theirs, headers={}), replace(ours, headers={})))
+    return Played([a for a, _ in calls], 0.0), Played([b for _, b in calls], 0.0)
+
+
 @pytest.mark.parametrize("batch", range(BATCHES))
 def test_no_random_call_goes_another_way_than_through_envoy(engine, tmp_path, batch):
     """In no aspect: destination, path, headers, status, body, flags, attempts."""
@@ -62,7 +79,8 @@ def test_no_random_call_goes_another_way_than_through_envoy(engine, tmp_path, ba
     wrong = []
     for case in played:
         outcome = outcomes[case.name]
-        found = compare(outcome.envoy, outcome.mesh, unordered=False)
+        sides = _as_told(outcome.envoy, outcome.mesh)
+        found = compare(*sides, unordered=False)
         if found.found:
             wrong.append(f"{found}\n{case.policies[-1]}\n{case.calls}\n{case.script}")
     assert not wrong, f"{len(wrong)} cases differ; one of them:\n{min(wrong, key=len)}"
