@@ -12,6 +12,7 @@ from meshware.cli.options import PLACE, format_option
 from meshware.cli.records import records_at
 from meshware.envoy import CA_FILE, ENDPOINTS, Endpoints, Export, Settings, export_files
 from meshware.errors import SettingsError
+from meshware.policy.names import is_ip
 from meshware.runtime.files import replace_file
 from meshware.runtime.settings import workload_client
 
@@ -92,7 +93,9 @@ def envoy(
     policy is not in it, and a warning says which.
     """
     if locality and not _LOCALITY.fullmatch(locality):
-        raise SettingsError(f"--locality {locality}: write region, region/zone or r/z/subzone")
+        raise SettingsError(f"--locality {locality}: write region/zone/subzone, or their beginning")
+    if not is_ip(address):
+        raise SettingsError(f"--address {address}: write an IP address, without a port")
     records = records_at(policy)
     client = workload_client(workload, "--workload (MESH_WORKLOAD)")
     settings = Settings(

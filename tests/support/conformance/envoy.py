@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from meshware.cli.export import write_export
-from meshware.envoy import Settings, export_files
+from meshware.envoy import Endpoints, Settings, export_files
 from meshware.policy.file import Records
 from meshware.policy.view import Client
 
@@ -38,20 +38,33 @@ class Envoy:
         client: who calls.
     """
 
-    def __init__(self, program: Path, directory: Path, records: Records, client: Client) -> None:
+    def __init__(
+        self,
+        program: Path,
+        directory: Path,
+        records: Records,
+        client: Client,
+        *,
+        endpoints: Endpoints = "inline",
+    ) -> None:
         self._program = program
         self._directory = directory
-        settings = Settings(directory=str(directory), port=1, admin_port=1, endpoints="inline")
-        self.export = export_files(records, client, settings)
-        write_export(self.export, directory)
-        self._change("bootstrap.json", _any_admin_port)
-        self._change("lds.json", self._any_port_and_a_log)
+        self._client = client
+        self._settings = Settings(
+            directory=str(directory), port=1, admin_port=1, endpoints=endpoints
+        )
+        self.replace(records)
 
-    def _change(self, name: str, change: Any) -> None:
-        path = self._directory / name
-        content = json.loads(path.read_text())
-        change(content)
-        path.write_text(json.dumps(content))
+    def replace(self, records: Records) -> None:
+        """Put other policy in its place, as the command would."""
+        export = export_files(records, self._client, self._settings)
+        content = json.loads(export.files["bootstrap.json"])
+        content["admin"]["address"]["socket_address"]["port_value"] = 0
+        export.files["bootstrap.json"] = json.dumps(content).encode()
+        content = json.loads(export.files["lds.json"])
+        self._any_port_and_a_log(content)
+        export.files["lds.json"] = json.dumps(content).encode()
+        write_export(export, self._directory)
 
     def _any_port_and_a_log(self, content: Any) -> None:
         [listener] = content["resources"]
@@ -137,7 +150,3 @@ class Envoy:
                 return found
             assert time.monotonic() < until, f"no line in Envoy's access log for {sorted(missing)}"
             await asyncio.sleep(0.05)
-
-
-def _any_admin_port(content: Any) -> None:
-    content["admin"]["address"]["socket_address"]["port_value"] = 0
