@@ -51,6 +51,27 @@ DIFFERENCES: Mapping[str, Difference] = MappingProxyType(
             why="Policy is never taken from requests, so there is nothing to consume.",
             aspects=("request-headers",),
         ),
+        "cors-by-the-callee": Difference(
+            what="`corsPolicy` is carried out by the workload that is called; Envoy does it on "
+            "the caller's side.",
+            why="A browser has no proxy of the mesh: it is the callee that it asks.",
+            aspects=(
+                "status",
+                "body",
+                "attempts",
+                "upstream",
+                "method",
+                "target",
+                "request-body",
+                "response-headers",
+            ),
+        ),
+        "headers-of-one-line": Difference(
+            what="`headers.request.add` adds a second line to any header; Envoy writes some, such "
+            "as `user-agent`, into one line with a comma.",
+            why="The two mean the same (RFC 9110, 5.3).",
+            aspects=("request-headers",),
+        ),
         "grpc-timeout": Difference(
             what="A gRPC request goes out without `grpc-timeout`, and one of the app's own is "
             "not looked at; Envoy tells the upstream what `timeout` leaves, and takes the "
@@ -73,6 +94,12 @@ DIFFERENCES: Mapping[str, Difference] = MappingProxyType(
         "created-without-location": Difference(
             what="A direct response of 201 has no `location`; Envoy names the request's own URL.",
             why="Policy did not ask for it.",
+            aspects=("response-headers",),
+        ),
+        "no-content": Difference(
+            what="A direct response of 204 or 304 has no body, whatever policy says, and nothing "
+            "that describes one; Envoy gives the length of the body that it does not send.",
+            why="RFC 9110, 8.6.",
             aspects=("response-headers",),
         ),
         "content-type-removed": Difference(

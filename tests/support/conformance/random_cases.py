@@ -144,9 +144,12 @@ _REDIRECT = _without_none(
     port=_maybe(st.sampled_from((80, 443, 8080)), 3),
     redirectCode=_maybe(st.sampled_from((301, 302, 303, 307, 308)), 2),
 ).filter(bool)
-_DIRECT = st.fixed_dictionaries(
-    {"status": st.sampled_from((200, 204, 404, 503))},
-    optional={"body": st.just({"string": "said here"})},
+_DIRECT = st.one_of(
+    st.just({"status": 204}),
+    st.fixed_dictionaries(
+        {"status": st.sampled_from((200, 404, 503))},
+        optional={"body": st.just({"string": "said here"})},
+    ),
 )
 
 

@@ -59,6 +59,7 @@ CASES = [
         get("/a"),
     ),
     _direct("status", "{status: 204}", get()),
+    _direct("no-content-body", "{status: 204, body: {string: a}}", get(), differs=("no-content",)),
     _direct("body", "{status: 503, body: {string: 'not now'}}", get(), Call("/", "HEAD")),
     _direct("bytes", "{status: 200, body: {bytes: aGVsbG8=}}", get()),
     _direct("empty", "{status: 404}", get()),

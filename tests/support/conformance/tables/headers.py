@@ -174,4 +174,43 @@ CASES = [
         get(),
         script={"a": [answer(500, b"no")]},
     ),
+    case(
+        "headers-response-req-rewritten",
+        f"- {{{V1}, rewrite: {{uri: /r/, authority: other.example}}, headers: {{response: {{set: {{x-p: '%REQ(:path)% %REQ(:authority)% %REQ(x-envoy-original-path)%'}}}}}}}}",
+        get("/a?x=1"),
+    ),
+    case(
+        "headers-response-req-changed",
+        _route(
+            "{request: {set: {x-a: new}, remove: [x-b]}, response: {set: {x-c: '%REQ(x-a)%', x-d: '%REQ(x-b)%'}}}"
+        ),
+        get(x_a="old", x_b="b"),
+        script=SAID,
+    ),
+    case(
+        "headers-request-req-removed",
+        _route("{request: {remove: [x-b], set: {x-a: '%REQ(x-b)%'}}}"),
+        get(x_b="b", x_a="a"),
+    ),
+    case(
+        "headers-request-req-swapped",
+        _route("{request: {set: {x-a: '%REQ(x-b)%', x-b: '%REQ(x-a)%'}}}"),
+        get(x_a="a", x_b="b"),
+    ),
+    case(
+        "headers-request-req-repeated",
+        _route("{request: {set: {x-c: '%REQ(x-a)%'}}}"),
+        Call(headers=(("x-a", "1"), ("x-a", "2"))),
+    ),
+    case(
+        "headers-request-req-weighted",
+        "- {route: [{destination: {host: orders, subset: v1}, weight: 1, headers: {request: {set: {x-a: d}}}}, {destination: {host: orders, subset: v2}, weight: 0}], headers: {request: {set: {x-c: '%REQ(x-a)%'}}}}",
+        get(x_a="1"),
+    ),
+    case(
+        "headers-request-add-user-agent",
+        _route("{request: {add: {user-agent: more}}}"),
+        get(),
+        differs=("headers-of-one-line",),
+    ),
 ]
