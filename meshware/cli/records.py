@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from meshware.cli.check import refuse_unreadable
@@ -10,7 +12,7 @@ from meshware.policy.file import MemoryRecords, Records
 from meshware.runtime.policy_file import open_policy_file, trusted_owners
 from meshware.runtime.readers import compile_sources, is_source
 
-__all__ = ["records_at"]
+__all__ = ["naming", "records_at"]
 
 _REMEDY = "--policy names what `meshware sync` wrote, or YAML: a directory, .yaml, .yml or .json"
 
@@ -22,11 +24,22 @@ def records_at(policy: Path) -> Records:
         SettingsError: the place cannot be read, or holds no policy file.
         PolicyError: the YAML has problems; all of them are in it.
     """
-    try:
+    with naming(policy):
         policy.stat()
         if is_source(policy):
             return MemoryRecords(compile_sources(policy))
         return open_policy_file(policy, trusted_owners(None))
+
+
+@contextmanager
+def naming(policy: Path) -> Iterator[None]:
+    """Make what is wrong with a place one sentence that names it, with the remedy.
+
+    Raises:
+        SettingsError: the place cannot be read, or holds no policy file.
+    """
+    try:
+        yield
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise SettingsError(f"{policy}: {reason}; {_REMEDY}") from error

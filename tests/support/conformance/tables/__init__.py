@@ -11,6 +11,7 @@ from conformance.tables import (
     faults,
     headers,
     later,
+    localities,
     matching,
     outliers,
     retries,
@@ -30,10 +31,11 @@ TABLES = (
     balancing,
     outliers,
     visibility,
+    localities,
     later,
 )
 CASES = [case for table in TABLES for case in table.CASES]
 WORLDS: dict[str, World] = {
     **visibility.WORLDS,
-    **later.WORLDS,
+    **localities.WORLDS,
 }

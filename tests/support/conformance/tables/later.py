@@ -3,15 +3,7 @@
 from __future__ import annotations
 
 from conformance.cases import SERVICE, V1, Call, case, get, virtual_service
-from conformance.run import World
 
-WORLDS: dict[str, World] = {
-    "near": World(locality="eu/one/a"),
-}
-
-LOCAL = SERVICE.replace("{version: v1}}", "{version: v1}, locality: eu/one/a}").replace(
-    "{version: v2}}", "{version: v2}, locality: us/two/b}"
-)
 ORIGIN = {"origin": "https://shop.example"}
 ASKS = (*ORIGIN.items(), ("access-control-request-method", "PUT"))
 PREFLIGHT = Call("/", "OPTIONS", headers=ASKS)
@@ -114,22 +106,6 @@ CASES = [
         )
         + "---"
         + virtual_service(f"- {V1}", name="inner").replace("  hosts: [orders]\n", ""),
-    ),
-    case(
-        "locality-near",
-        None,
-        *[get()] * 6,
-        service=LOCAL,
-        rule="trafficPolicy: {loadBalancer: {simple: ROUND_ROBIN}, outlierDetection: {}}",
-        world="near",
-    ),
-    case(
-        "locality-distribute",
-        None,
-        *[get()] * 6,
-        service=LOCAL,
-        rule="trafficPolicy: {loadBalancer: {localityLbSetting: {distribute: [{from: 'eu/*', to: {'us/*': 100}}]}}}",
-        world="near",
     ),
     case(
         "warmup",
