@@ -66,6 +66,12 @@ DIFFERENCES: Mapping[str, Difference] = MappingProxyType(
                 "response-headers",
             ),
         ),
+        "a-path-begins-with-a-slash": Difference(
+            what="A rewrite by regular expression that leaves no slash in front gets one; Envoy "
+            "sends the path as it is.",
+            why="Without one it is no path (RFC 9110, 4.2.3), and servers answer 400.",
+            aspects=("target",),
+        ),
         "headers-of-one-line": Difference(
             what="`headers.request.add` adds a second line to any header; Envoy writes some, such "
             "as `user-agent`, into one line with a comma.",

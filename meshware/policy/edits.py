@@ -87,6 +87,8 @@ class Rewrite:
         path, mark, query = target.partition("?")
         if self.regex is not None:
             path = self.regex.replace(path)
+            if not path:
+                return None  # Envoy: a rewrite to nothing is none
             slash = "" if path.startswith("/") else "/"  # without one it is no path
             return f"{slash}{path}{mark}{query}"
         if self.uri is None:

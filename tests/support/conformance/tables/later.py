@@ -13,9 +13,9 @@ def _cors(name, fields, *calls, **more):
     return case(f"cors-{name}", f"- {{{V1}, corsPolicy: {{{fields}}}}}", *calls, **more)
 
 
-def _path(name, pattern, rewrite, *calls):
+def _path(name, pattern, rewrite, *calls, **more):
     fields = f"{{uriRegexRewrite: {{match: '{pattern}', rewrite: '{rewrite}'}}}}"
-    return case(f"regex-rewrite-{name}", f"- {{{V1}, rewrite: {fields}}}", *calls)
+    return case(f"regex-rewrite-{name}", f"- {{{V1}, rewrite: {fields}}}", *calls, **more)
 
 
 EXACT = "allowOrigins: [{exact: 'https://shop.example'}]"
@@ -58,6 +58,8 @@ CASES = [
     _path("group", "/a/([^/]+)(.*)", "/b/\\1\\2", get("/a/x/y?q=1"), get("/c")),
     _path("all", "o", "0", get("/foo/boo?o=o")),
     _path("nothing", "/zzz", "/b", get("/a")),
+    _path("no-slash", "/a", "b", get("/a/c"), differs=("a-path-begins-with-a-slash",)),
+    _path("to-nothing", ".*", "", get("/a?q=1")),
     _cors(
         "preflight",
         f"{EXACT}, allowMethods: [GET, PUT], allowHeaders: [x-a, x-b], maxAge: 24h, allowCredentials: true",
