@@ -10,9 +10,9 @@ from conformance.tables import (
     failures,
     faults,
     headers,
-    later,
     localities,
     matching,
+    others,
     outliers,
     retries,
     rewrites,
@@ -32,7 +32,7 @@ TABLES = (
     outliers,
     visibility,
     localities,
-    later,
+    others,
 )
 CASES = [case for table in TABLES for case in table.CASES]
 WORLDS: dict[str, World] = {

@@ -1,4 +1,7 @@
-"""Fields that the mesh is still to carry out: each case waits until `meshware check` takes it."""
+"""Mirrors, CORS, delegates, rewrites by pattern, warm-up, connections, names.
+
+Some wait until `meshware check` takes their policy, and are picked up by then.
+"""
 
 from __future__ import annotations
 
