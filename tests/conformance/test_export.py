@@ -13,7 +13,7 @@ import pytest
 from conformance.cases import SERVICE, SUBSETS, destination_rule, filled, service_entry
 from conformance.cases import virtual_service as rules
 from conformance.envoy import Envoy
-from conformance.upstreams import NAMES, Upstreams
+from conformance.upstreams import NAMES, Upstreams, certificate
 
 from meshware.cli.export import write_export
 from meshware.envoy import Settings, export_files
@@ -127,7 +127,7 @@ def test_envoy_takes_every_field_that_is_exported(engine, tmp_path, monkeypatch,
     monkeypatch.setattr(decode, "LATER_WORDS", {})
     records = records_of(LOCAL, FIELDS[subject])
     ca_file = tmp_path / "ca.crt"
-    ca_file.write_bytes(_authority())
+    ca_file.write_bytes(certificate("ca.example"))
     settings = Settings(directory=str(tmp_path), locality="eu/one/a", ca_file=str(ca_file))
     export = export_files(records, CLIENT, settings)
     write_export(export, tmp_path)
@@ -144,26 +144,9 @@ def test_envoy_takes_every_field_that_is_exported(engine, tmp_path, monkeypatch,
     assert len(told) == len(expected)
 
 
-def _authority() -> bytes:
-    """A certificate of an authority, as PEM."""
-    import datetime
-
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
-    now = datetime.datetime.now(datetime.UTC)
-    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-    builder = builder.not_valid_before(now).not_valid_after(now + datetime.timedelta(days=1))
-    made = builder.add_extension(x509.BasicConstraints(True, None), True).sign(key, hashes.SHA256())
-    return made.public_bytes(serialization.Encoding.PEM)
-
-
 @asynccontextmanager
 async def _running(program: Path, directory: Path) -> AsyncIterator[tuple[Envoy, Upstreams]]:
-    async with Upstreams() as upstreams:
+    async with Upstreams(directory) as upstreams:
         first = records_of(SERVICE, destination_rule("", subsets=SUBSETS), ports=upstreams.ports)
         async with Envoy(program, directory, first, CLIENT, endpoints="files") as envoy:
             yield envoy, upstreams

@@ -1,12 +1,13 @@
 """One case: policy about the service `orders` of a namespace of its own, and calls to it.
 
 In texts `$ns` stands for the namespace, `$a` to `$e` for the ports of the upstreams, `$refused` for
-one at which nobody listens, and `$$` for a dollar sign.
+one at which nobody listens, `$tls` for `a` behind TLS, whose roots are the file `$ca` (`$other_ca`
+is nobody's), and `$$` for a dollar sign.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from string import Template
 
@@ -181,6 +182,6 @@ def case(
     )
 
 
-def filled(text: str, namespace: str, ports: dict[str, int]) -> str:
-    """Put namespace and ports into a text."""
-    return Template(text).substitute(ns=namespace, **ports)
+def filled(text: str, namespace: str, more: Mapping[str, object]) -> str:
+    """Put namespace, ports and files into a text."""
+    return Template(text).substitute(more, ns=namespace)

@@ -71,11 +71,13 @@ async def play(
 ) -> dict[str, Outcome]:
     """Play cases, and return what came of each, by its name."""
     found: dict[str, Outcome] = {}
-    async with Upstreams() as upstreams:
+    async with Upstreams(directory) as upstreams:
         by_world: dict[str, list[tuple[Case, str, str]]] = {}
         for number, case in enumerate(cases):
             namespace = f"c{number}"
-            text = "\n---\n".join(filled(p, namespace, upstreams.ports) for p in case.policies)
+            text = "\n---\n".join(
+                filled(p, namespace, upstreams.ports | upstreams.files) for p in case.policies
+            )
             world = (worlds or {}).get(case.world, World())
             loaded = load_text("\n---\n".join([world.text, text]))
             later = [p for p in loaded.problems if p.code == NOT_SUPPORTED_YET]

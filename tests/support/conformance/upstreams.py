@@ -7,15 +7,23 @@ answers of a case are those of its own script, counted for each side and upstrea
 from __future__ import annotations
 
 import asyncio
+import datetime
 import socket
+import ssl
 import struct
 import time
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 NAMES = ("a", "b", "c", "d", "e")
+TLS_NAME = "api.example"
 CASE = "x-case"
 
 CLOSE = object()
@@ -62,13 +70,16 @@ class Upstreams:
     """The upstreams of a run, one for each of `NAMES`, and ports at which nobody answers.
 
     Attributes:
-        ports: by name; `refused` refuses every connection.
+        ports: by name; `refused` refuses every connection, `tls` is `a` behind TLS.
+        files: `ca`, the roots of `tls`, and `other_ca`, those of nobody.
         scripts: by case.
         arrivals: by call, `<side>.<case>.<number>`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, directory: Path) -> None:
         self.ports: dict[str, int] = {}
+        self.files: dict[str, str] = {}
+        self._directory = directory
         self.scripts: dict[str, Script] = {}
         self.arrivals: dict[str, list[Arrival]] = defaultdict(list)
         self._counts: dict[tuple[str, str], int] = defaultdict(int)
@@ -86,11 +97,30 @@ class Upstreams:
             server = await asyncio.start_server(serve, "127.0.0.1", 0)
             self._servers.append(server)
             self.ports[name] = server.sockets[0].getsockname()[1]
+        await self._start_tls()
         taken = socket.socket()
         taken.bind(("127.0.0.1", 0))  # bound and not listening: refused, and nobody else gets it
         self._taken.append(taken)
         self.ports["refused"] = taken.getsockname()[1]
         return self
+
+    async def _start_tls(self) -> None:
+        directory = self._directory / "tls"
+        directory.mkdir(parents=True)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        for name in ("ca", "other_ca"):
+            made = certificate(TLS_NAME)
+            (directory / f"{name}.pem").write_bytes(made)
+            if name == "ca":
+                context.load_cert_chain(directory / "ca.pem")
+            self.files[name] = str(directory / f"{name}.pem")
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await self._serve("a", reader, writer)
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+        self._servers.append(server)
+        self.ports["tls"] = server.sockets[0].getsockname()[1]
 
     async def __aexit__(self, *_: object) -> None:
         for server in self._servers:
@@ -151,3 +181,27 @@ async def _read(name: str, reader: asyncio.StreamReader) -> Arrival:
     elif length := int(lower.get("content-length", 0)):
         body = await reader.readexactly(length)
     return Arrival(name, method, target, tuple(headers), body, time.monotonic())
+
+
+def certificate(name: str) -> bytes:
+    """A key and a certificate of a name that signs itself, as PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    now = datetime.datetime.now(datetime.UTC)
+    builder = x509.CertificateBuilder(
+        subject,
+        subject,
+        key.public_key(),
+        x509.random_serial_number(),
+        now - datetime.timedelta(hours=1),
+        now + datetime.timedelta(days=1),
+    )
+    names = x509.SubjectAlternativeName([x509.DNSName(name)])
+    builder = builder.add_extension(names, critical=False)
+    builder = builder.add_extension(x509.BasicConstraints(True, None), critical=True)
+    made = builder.sign(key, hashes.SHA256())
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    ) + made.public_bytes(serialization.Encoding.PEM)

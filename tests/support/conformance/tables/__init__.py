@@ -16,6 +16,7 @@ from conformance.tables import (
     outliers,
     retries,
     rewrites,
+    tls,
     visibility,
 )
 
@@ -32,6 +33,7 @@ TABLES = (
     outliers,
     visibility,
     localities,
+    tls,
     others,
 )
 CASES = [case for table in TABLES for case in table.CASES]
