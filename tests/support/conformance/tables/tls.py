@@ -10,7 +10,7 @@ NAMED = f"- {{{V1}, retries: {{attempts: 0}}, rewrite: {{authority: api.example}
 REASON = ("transport-failure-reason",)
 
 
-def _tls(name, fields, http=ONCE, service=BEHIND_TLS, pool="{}", **more):
+def _tls(name, fields, http=ONCE, service=BEHIND_TLS, pool="{tcp: {connectTimeout: 10s}}", **more):
     rule = f"trafficPolicy: {{tls: {{{fields}}}, connectionPool: {pool}}}"
     return case(f"tls-{name}", http, get("/x"), rule=rule, service=service, **more)
 
