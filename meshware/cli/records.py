@@ -8,6 +8,7 @@ from pathlib import Path
 
 from meshware.cli.check import refuse_unreadable
 from meshware.errors import PolicyError, PolicyFileError, SettingsError
+from meshware.policy.dns_records import with_names
 from meshware.policy.file import MemoryRecords, Records
 from meshware.runtime.policy_file import open_policy_file, trusted_owners
 from meshware.runtime.readers import compile_sources, is_source
@@ -27,7 +28,7 @@ def records_at(policy: Path) -> Records:
     with naming(policy):
         policy.stat()
         if is_source(policy):
-            return MemoryRecords(compile_sources(policy))
+            return MemoryRecords(with_names(compile_sources(policy)))
         return open_policy_file(policy, trusted_owners(None))
 
 

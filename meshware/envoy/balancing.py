@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from meshware.envoy.values import Json, Say, duration
+from meshware.envoy.values import Json, duration
 from meshware.policy.document.destination_rule import (
     ConsistentHash,
     HTTPCookie,
@@ -19,13 +19,11 @@ _SLOW_START_OF = {
 }
 
 
-def balancer(written: LoadBalancerSettings | None, origin: str, say: Say) -> Json:
+def balancer(written: LoadBalancerSettings | None) -> Json:
     """Return the fields of a cluster that choose an endpoint.
 
     Args:
         written: the policy's; None: least request.
-        origin: the resource to name in a warning.
-        say: takes warnings.
     """
     if written is None:
         return {"lb_policy": "LEAST_REQUEST"}
@@ -39,8 +37,6 @@ def balancer(written: LoadBalancerSettings | None, origin: str, say: Say) -> Jso
         size = (ring.minimum_ring_size if ring else None) or hashing.minimum_ring_size
         least = {"minimum_ring_size": str(size or _RING_SIZE)}
         return {"lb_policy": "RING_HASH", "ring_hash_lb_config": least}
-    if written.simple == "PASSTHROUGH":
-        say(origin, "PASSTHROUGH needs the address that was dialled, which a proxy by Host has not")
     chosen = _SIMPLE.get(written.simple or "", "LEAST_REQUEST")
     return {"lb_policy": chosen, **_slow_start(written, chosen)}
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import msgspec
+
 from meshware.envoy.balancing import balancer
 from meshware.envoy.limits import (
     circuit_breakers,
@@ -11,6 +13,7 @@ from meshware.envoy.limits import (
     outlier_detection,
     protocol_options,
 )
+from meshware.envoy.listener import original
 from meshware.envoy.localities import Group, groups
 from meshware.envoy.policies import Behind
 from meshware.envoy.tls import transport_socket
@@ -20,8 +23,9 @@ from meshware.policy.names import is_ip
 from meshware.policy.record_types import EndpointRecord
 from meshware.policy.view import View
 
-__all__ = ["Surroundings", "assignment", "cluster", "has_names"]
+__all__ = ["Surroundings", "assignment", "cluster", "has_names", "is_original"]
 
+_UNIX = "unix://"
 _HTTP = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
@@ -54,12 +58,14 @@ def cluster(view: View, behind: Behind, path: str | None, around: Surroundings, 
         "connect_timeout": duration(
             (tcp.connect_timeout if tcp else None) or view.mesh.connect_timeout_s
         ),
-        **balancer(policy.load_balancer, origin, say),
+        **balancer(policy.load_balancer),
         "circuit_breakers": circuit_breakers(policy.connection_pool, policy.retry_budget),
         "typed_extension_protocol_options": {_HTTP: any_of(_HTTP, **options)},
     }
+    if is_original(behind):
+        return found | original(name)
     if path is None:
-        found["type"] = "STRICT_DNS" if has_names(view, behind) else "STATIC"
+        found["type"] = _kind(view, behind)
         found["load_assignment"] = assignment(view, behind, around)
     else:
         found["type"] = "EDS"
@@ -89,16 +95,39 @@ def assignment(view: View, behind: Behind, around: Surroundings) -> Json:
 
 def has_names(view: View, behind: Behind) -> bool:
     """Say whether an endpoint is a name to be resolved, which a file of endpoints cannot hold."""
-    return any(not is_ip(endpoint.address) for endpoint in _endpoints(view, behind))
+    return any(
+        not is_ip(endpoint.address) and not endpoint.address.startswith(_UNIX)
+        for endpoint in _endpoints(view, behind)
+    )
+
+
+def is_original(behind: Behind) -> bool:
+    """Say whether calls go where the request says: no endpoint is chosen for them."""
+    balancer = behind.policy.load_balancer
+    simple = balancer.simple if balancer is not None else None
+    is_open = behind.service.claim.resolution in ("NONE", "DYNAMIC_DNS")
+    return is_open or simple == "PASSTHROUGH"
+
+
+def _kind(view: View, behind: Behind) -> str:
+    if not has_names(view, behind):
+        return "STATIC"
+    is_one = len(_endpoints(view, behind)) == 1  # Envoy takes no more of those
+    is_first_only = behind.service.claim.resolution == "DNS_ROUND_ROBIN"
+    return "LOGICAL_DNS" if is_first_only and is_one else "STRICT_DNS"
 
 
 def _endpoints(view: View, behind: Behind) -> list[EndpointRecord]:
+    """Return the endpoints, by the name of DNS where they have one: Envoy looks it up itself."""
     labels = behind.subset.labels if behind.subset is not None else None
-    return [
-        endpoint
-        for endpoint in view.endpoints(behind.service)
-        if str(behind.key[1]) in endpoint.ports and selects(labels, endpoint.labels or {})
-    ]
+    found: dict[str, EndpointRecord] = {}
+    for endpoint in view.endpoints(behind.service):
+        port = endpoint.ports.get(str(behind.key[1]))
+        if port is None or not selects(labels, endpoint.labels or {}):
+            continue
+        address = endpoint.name or endpoint.address
+        found[f"{address} {port}"] = msgspec.structs.replace(endpoint, address=address)
+    return list(found.values())
 
 
 def _groups(view: View, behind: Behind, around: Surroundings) -> list[Group]:
@@ -117,14 +146,7 @@ def _locality(group: Group, number: str) -> Json:
     found: Json = {
         "lb_endpoints": [
             {
-                "endpoint": {
-                    "address": {
-                        "socket_address": {
-                            "address": endpoint.address,
-                            "port_value": endpoint.ports[number],
-                        }
-                    }
-                },
+                "endpoint": {"address": _address(endpoint, number)},
                 "load_balancing_weight": endpoint.weight,
             }
             for endpoint in group.endpoints
@@ -138,3 +160,10 @@ def _locality(group: Group, number: str) -> Json:
     if group.weight is not None:
         found["load_balancing_weight"] = group.weight
     return found
+
+
+def _address(endpoint: EndpointRecord, number: str) -> Json:
+    if endpoint.address.startswith(_UNIX):
+        return {"pipe": {"path": endpoint.address.removeprefix(_UNIX)}}
+    where = {"address": endpoint.address, "port_value": endpoint.ports[number]}
+    return {"socket_address": where}

@@ -24,7 +24,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from meshware.envoy.clusters import Surroundings, assignment, cluster, has_names
+from meshware.envoy.clusters import Surroundings, assignment, cluster, has_names, is_original
 from meshware.envoy.hosts import virtual_hosts
 from meshware.envoy.listener import ROUTES, listener, pass_through
 from meshware.envoy.policies import behind
@@ -107,7 +107,7 @@ def export_files(records: Records, client: Client, settings: Settings) -> Export
         settings.endpoints == "auto" and len(found) <= MOST_FILES
     )
     for there in found:
-        in_file = in_files and not has_names(view, there)
+        in_file = in_files and not has_names(view, there) and not is_original(there)
         name = _endpoints_file(there.key) if in_file else None
         path = posixpath.join(settings.directory, name) if name else None
         clusters.append(cluster(view, there, path, around, say))
@@ -122,7 +122,7 @@ def export_files(records: Records, client: Client, settings: Settings) -> Export
     path = posixpath.join(settings.directory, "rds.json")
     files["lds.json"] = _discovery(
         _LISTENER,
-        [listener(settings.address, settings.port, path, passes_through=passes_through)],
+        [listener(settings.address, settings.port, path)],
     )
     files["bootstrap.json"] = _bootstrap(client, settings)
     return Export(

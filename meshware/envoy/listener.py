@@ -16,27 +16,25 @@ _TYPES = "envoy.extensions.filters.http."
 _DNS_CACHE = {"name": "outbound", "dns_lookup_family": "ALL"}
 
 
-def listener(address: str, port: int, routes_path: str, *, passes_through: bool) -> Json:
+def listener(address: str, port: int, routes_path: str) -> Json:
     """Return the Listener.
 
     Args:
         address: where it listens.
         port: likewise.
         routes_path: the file of its routes.
-        passes_through: hosts that the mesh does not know are called as they are.
     """
     filters = [
         {"name": FAULT, "typed_config": any_of(f"{_TYPES}fault.v3.HTTPFault")},
         {"name": CORS, "typed_config": any_of(f"{_TYPES}cors.v3.Cors")},
     ]
-    if passes_through:
-        kind = f"{_TYPES}dynamic_forward_proxy.v3.FilterConfig"
-        filters.append(
-            {
-                "name": f"{_HTTP}dynamic_forward_proxy",
-                "typed_config": any_of(kind, dns_cache_config=_DNS_CACHE),
-            }
-        )
+    kind = f"{_TYPES}dynamic_forward_proxy.v3.FilterConfig"
+    filters.append(
+        {
+            "name": f"{_HTTP}dynamic_forward_proxy",
+            "typed_config": any_of(kind, dns_cache_config=_DNS_CACHE),
+        }
+    )
     filters.append({"name": f"{_HTTP}router", "typed_config": any_of(f"{_TYPES}router.v3.Router")})
     manager = any_of(
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
@@ -65,10 +63,14 @@ def listener(address: str, port: int, routes_path: str, *, passes_through: bool)
 
 def pass_through(connect_timeout: str) -> Json:
     """Return the cluster of hosts that the mesh does not know: whatever the request names."""
+    return {"connect_timeout": connect_timeout, **original(PASS_THROUGH)}
+
+
+def original(name: str) -> Json:
+    """Return the fields of a cluster that calls the host which the request names."""
     kind = "envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig"
     return {
-        "name": PASS_THROUGH,
-        "connect_timeout": connect_timeout,
+        "name": name,
         "lb_policy": "CLUSTER_PROVIDED",
         "cluster_type": {
             "name": "envoy.clusters.dynamic_forward_proxy",

@@ -18,6 +18,7 @@ from conformance.upstreams import NAMES, Upstreams, certificate
 from meshware.cli.export import write_export
 from meshware.envoy import Settings, export_files
 from meshware.policy import decode, parse
+from meshware.policy.dns_records import with_names
 from meshware.policy.file import MemoryRecords
 from meshware.policy.load import load_text
 from meshware.policy.records import build_records
@@ -97,6 +98,31 @@ FIELDS = {
     "tls-unverified": destination_rule(f"{TLS}SIMPLE, insecureSkipVerify: true}}}}"),
     "tls-of-the-mesh": destination_rule(f"{TLS}ISTIO_MUTUAL}}}}"),
     "http2": SERVICE.replace("HTTP}", "HTTP2}").replace("orders", "stock"),
+    "original": service_entry(
+        "outside",
+        """
+        hosts: [api.example.com]
+        resolution: NONE
+        ports: [{number: 80, name: http, protocol: HTTP}]
+        """,
+    ),
+    "first-of-dns": service_entry(
+        "outside",
+        """
+        hosts: [api.example.com]
+        resolution: DNS_ROUND_ROBIN
+        ports: [{number: 80, name: http, protocol: HTTP}]
+        """,
+    ),
+    "socket": service_entry(
+        "outside",
+        """
+        hosts: [api.example.com]
+        resolution: STATIC
+        ports: [{number: 80, name: http, protocol: HTTP}]
+        endpoints: [{address: "unix:///tmp/api.sock"}]
+        """,
+    ),
     "dns": service_entry(
         "outside",
         """
@@ -115,7 +141,7 @@ LOCAL = SERVICE.replace("{version: v1}}", "{version: v1}, locality: eu/one/a}").
 def records_of(*texts: str, ports: dict[str, int] = PORTS) -> MemoryRecords:
     """Records of policy about the namespace `shop`."""
     text = "\n---\n".join(filled(text, "shop", ports) for text in texts)
-    return MemoryRecords(build_records(load_text(text).resources))
+    return MemoryRecords(with_names(build_records(load_text(text).resources)))
 
 
 @pytest.mark.parametrize("subject", FIELDS)

@@ -23,6 +23,7 @@ from conformance.upstreams import CASE, Upstreams
 from meshware.clients.httpx import AsyncMeshTransport
 from meshware.events import OutboundEvent
 from meshware.policy.codes import NOT_SUPPORTED_YET
+from meshware.policy.dns_records import with_names
 from meshware.policy.file import MemoryRecords
 from meshware.policy.load import load_text
 from meshware.policy.records import build_records
@@ -123,7 +124,7 @@ async def _play_world(
     found: dict[str, Outcome],
 ) -> None:
     text = "\n---\n".join([world.text, *(text for _, _, text in members)])
-    records = MemoryRecords(build_records(load_text(text).resources))
+    records = MemoryRecords(with_names(build_records(load_text(text).resources)))
     mesh = TestMesh(text, workload="default/app")
     caller = Client(namespace="default", name="app")
     played: dict[str, dict[str, Any]] = {"envoy": {}, "mesh": {}}

@@ -1,11 +1,11 @@
-"""Mirrors, CORS, delegates, rewrites by pattern, warm-up, connections, names.
+"""Mirrors, CORS, delegates, rewrites by pattern, warm-up, connections.
 
 Some wait until `meshware check` takes their policy, and are picked up by then.
 """
 
 from __future__ import annotations
 
-from conformance.cases import SERVICE, V1, Call, case, get, virtual_service
+from conformance.cases import V1, Call, case, get, virtual_service
 
 ORIGIN = {"origin": "https://shop.example"}
 ASKS = (*ORIGIN.items(), ("access-control-request-method", "PUT"))
@@ -145,11 +145,5 @@ CASES = [
         f"- {V1}",
         get(),
         rule="trafficPolicy: {connectionPool: {http: {idleTimeout: 5s}}}",
-    ),
-    case(
-        "dns",
-        f"- {V1}",
-        get(),
-        service=SERVICE.replace("STATIC", "DNS").replace("127.0.0.1", "localhost"),
     ),
 ]
