@@ -40,6 +40,21 @@ DIFFERENCES: Mapping[str, Difference] = MappingProxyType(
                 "response-headers",
             ),
         ),
+        "stale-connection": Difference(
+            what="A safe request that meets a pooled connection which the upstream has ended is "
+            "sent again over a fresh one; Envoy answers 503 UC unless `retryOn` says otherwise.",
+            why="An upstream may end an idle connection at any time, and no app should see it.",
+            aspects=(
+                "status",
+                "body",
+                "flags",
+                "upstream",
+                "method",
+                "target",
+                "request-body",
+                "response-headers",
+            ),
+        ),
         "operations-on-failures": Difference(
             what="Operations on response headers leave the mesh's own answers for failures alone.",
             why="The app reads them as the mesh's word, not the upstream's.",

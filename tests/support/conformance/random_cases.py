@@ -192,7 +192,17 @@ def _rule(draw: st.DrawFn) -> dict[str, Any]:
 
 _ANSWERS = st.one_of(
     st.sampled_from((200, 200, 204, 404, 409, 429, 500, 502, 503, 504)).map(
-        lambda status: answer(status, b"" if status == 204 else b"said", "x-said: 1", "x-a: 2")
+        # Closed, so that no failure meets a connection that was used (see `stale-connection`).
+        lambda status: (
+            *answer(
+                status,
+                b"" if status == 204 else b"said",
+                "x-said: 1",
+                "x-a: 2",
+                "connection: close",
+            ),
+            CLOSE,
+        )
     ),
     st.sampled_from(((RESET,), (CLOSE,), (b"HTTP/1.1 what\r\n\r\n", CLOSE))),
 )

@@ -124,4 +124,12 @@ CASES = [
         post("/", b"z" * 200_000),
         script={"a": [answer(200, b"y" * 300_000)]},
     ),
+    case(
+        "stale-connection",
+        ONCE,
+        get(),
+        get(),
+        script={"a": [answer(), [RESET], answer()]},
+        differs=("stale-connection",),
+    ),
 ]
