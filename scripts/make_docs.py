@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from meshware.envoy.differences import DIFFERENCES
 from meshware.policy.fields import FieldStatus, fields_of, kinds
 from meshware.policy.kinds import NOT_CARRIED, Kind
 from meshware.policy.support import Status
@@ -36,6 +37,7 @@ def compatibility() -> str:
     parts = [_HEAD, _summary()]
     for kind in kinds():
         parts.append(_section(kind))
+    parts.append(_differences())
     parts.append(_not_carried())
     return "\n".join(parts)
 
@@ -78,6 +80,20 @@ def _status(field: FieldStatus) -> str:
     if field.later_words:
         text += f" (not supported yet: {', '.join(f'`{word}`' for word in field.later_words)})"
     return text.replace("|", "\\|")
+
+
+def _differences() -> str:
+    lines = [
+        "## Beside a real Envoy",
+        "",
+        "`make conformance` plays the same calls through the mesh and through Envoy 1.40 with what "
+        "`meshware export envoy` writes, and fails on any difference but these.",
+        "",
+        "| difference | why |",
+        "| --- | --- |",
+    ]
+    lines += [f"| {found.what} | {found.why} |" for found in DIFFERENCES.values()]
+    return "\n".join(lines) + "\n"
 
 
 def _not_carried() -> str:

@@ -25,6 +25,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "policy": VALUES | {"identity"},
     "inbound": DECISIONS,
     "outbound": DECISIONS,
+    "envoy": DECISIONS,
     "telemetry": VALUES,
     "runtime": WIRING,
     "asgi": WIRING,
@@ -39,7 +40,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
 TOP = frozenset({"cli", "demo", "__init__", "__main__"})
 
 # Packages that decide: no I/O, no clock, no chance, no threads of their own.
-PURE = VALUES | {"identity", "policy", "inbound", "outbound"}
+PURE = VALUES | {"identity", "policy", "inbound", "outbound", "envoy"}
 IMPURE_MODULES = frozenset(
     {
         "asyncio", "concurrent", "http", "logging", "multiprocessing", "random", "select",

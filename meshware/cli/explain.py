@@ -11,10 +11,10 @@ from typing import Any
 import click
 import msgspec
 
-from meshware.cli.check import refuse_unreadable
 from meshware.cli.explain_text import text_of
 from meshware.cli.options import PLACE, format_option
-from meshware.errors import PolicyError, PolicyFileError, SettingsError
+from meshware.cli.records import naming
+from meshware.errors import SettingsError
 from meshware.policy.dns_records import with_names
 from meshware.policy.file import MemoryRecords
 from meshware.policy.places import Places
@@ -27,7 +27,6 @@ from meshware.runtime.settings import workload_client
 __all__ = ["command"]
 
 USAGE = 2
-_REMEDY = "--policy names what `meshware sync` wrote, or YAML: a directory, .yaml, .yml or .json"
 _QUESTION = msgspec.json.Decoder(Question)
 _UNREADABLE = (msgspec.MsgspecError, SettingsError, UnicodeDecodeError, RecursionError)
 
@@ -82,22 +81,13 @@ def command(policy: Path, workload: str, batch: bool, output: str) -> int:
 
 def _explainer(policy: Path, workload: str) -> Explainer:
     client = workload_client(workload, "--workload (MESH_WORKLOAD)")
-    try:
+    with naming(policy):
         policy.stat()
         if is_source(policy):
             resources = load_sources(policy)
             made = MemoryRecords(with_names(build_records(resources)))
             return Explainer(made, client, places=Places(resources))
         records = open_policy_file(policy, trusted_owners(None))
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise SettingsError(f"{policy}: {reason}; {_REMEDY}") from error
-    except PolicyFileError as error:
-        place = "" if str(policy) in str(error) else f"{policy}: "
-        raise SettingsError(f"{place}{error}; {_REMEDY}") from error
-    except PolicyError as error:
-        refuse_unreadable(error.problems)
-        raise
     return Explainer(records, client, records.header.generation)
 
 

@@ -28,6 +28,7 @@ COMMANDS = {
     "sync": "Run the daemon: check, publish and watch policy.",
     "status": "Tell which policy the daemon published and the workers follow.",
     "explain": "Tell what policy decides about a call, and why.",
+    "export": "Write policy as the configuration of an Envoy.",
     "demo": "Run a shop through the mesh and edit its policy live.",
 }
 """The subcommands in the order of `--help`, each with its line there."""

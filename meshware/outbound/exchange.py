@@ -59,15 +59,15 @@ from meshware.call import (
     flags_text,
 )
 from meshware.events import EventSink, OutboundEvent
-from meshware.outbound.edits import edited, for_call
+from meshware.outbound.edits import edited, response_edit
 from meshware.outbound.fault import ABORTED, happens
 from meshware.outbound.ledger import OVERFLOW, Lease, Ledger, Taken
-from meshware.outbound.message import message_for, shadow_of
+from meshware.outbound.message import message_for, sent, shadow_of
 from meshware.outbound.outlier import status_of
 from meshware.outbound.queue import LATE, Place, turn
 from meshware.outbound.redirect import location
-from meshware.outbound.replies import BODY_FLAG, OVERFLOWED, failure_reply, for_protocol
-from meshware.outbound.retry import backoff_s, may_repeat, wants_retry
+from meshware.outbound.replies import BODY_FLAG, OVERFLOWED, failure_reply, for_protocol, is_grpc
+from meshware.outbound.retry import UNCONNECTED, backoff_s, may_repeat, wants_retry
 from meshware.outbound.shadow import shadow
 from meshware.outbound.stickiness import hash_of
 from meshware.policy.clusters import placed
@@ -354,11 +354,14 @@ def exchange(
                     yield from copies()
                 if isinstance(answer, Answer):
                     if cluster.outlier is not None:
-                        status = status_of(answer)
+                        status = status_of(answer, to_grpc=is_grpc(head))
                         state.answered(cluster, endpoint.key, status, monotonic())
                 elif answer.kind is not FailureKind.TIMEOUT or limit in ("try", "total"):
                     # A time-out of the caller's own says nothing about the endpoint.
-                    state.failed(cluster, endpoint.key, monotonic())
+                    at = monotonic()
+                    state.failed(
+                        cluster, endpoint.key, at, is_connected=answer.kind not in UNCONNECTED
+                    )
 
             # Classify: has the call's time run out, and does policy want another try?
             timed_out = isinstance(answer, Failure) and answer.kind is FailureKind.TIMEOUT
@@ -402,7 +405,9 @@ def exchange(
             # Deliver; the lease is held until the body has ended.
             event.status = answer.status
             body_s = None if deadline_at is None else max(0.0, deadline_at - monotonic())
-            changed = for_call(goal.response, head) if goal.response is not None else None
+            changed = None
+            if goal.response is not None:
+                changed = response_edit(goal.response, sent(message, head))
             if cookie is not None:
                 changed = changed or MessageEdit(frozenset(), ())
                 changed.append += (("set-cookie", cookie),)

@@ -212,11 +212,13 @@ class ClusterState:
             with self._lock:
                 self._outlier.answered(key, status, cluster.keys, cluster.outlier, now)
 
-    def failed(self, cluster: Cluster, key: str, now: float) -> None:
+    def failed(self, cluster: Cluster, key: str, now: float, *, is_connected: bool = True) -> None:
         """Count against an endpoint that no answer came, or a broken one."""
         if cluster.outlier is not None:
             with self._lock:
-                self._outlier.failed(key, cluster.keys, cluster.outlier, now)
+                self._outlier.failed(
+                    key, cluster.keys, cluster.outlier, now, is_connected=is_connected
+                )
 
     def eject(self, cluster: Cluster, key: str, now: float) -> bool:
         """Eject an endpoint, for whoever asks what would then be; False: policy does not let it."""

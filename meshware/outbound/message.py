@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING
 
 from meshware.call import MessageEdit, RequestHead
 from meshware.ids import new_request_id
-from meshware.outbound.edits import for_call
+from meshware.outbound.edits import request_edit
 
 if TYPE_CHECKING:
     from meshware.policy.pool_rule import TLSRule
     from meshware.policy.routes import Target
 
-__all__ = ["Message", "message_for", "shadow_of"]
+__all__ = ["Message", "message_for", "sent", "shadow_of"]
 
 
 class Message:
@@ -58,7 +59,7 @@ def message_for(goal: Target, head: RequestHead, rng: Random) -> Message:
     """
     headers, edit, target, authority = _carried(head, rng), None, None, head.authority
     if goal.request is not None:
-        edit = for_call(goal.request, head)
+        edit = request_edit(goal.request, head)
         headers = tuple(pair for pair in headers if pair[0] not in edit.drop)
     if goal.rewrite is not None:
         target = goal.rewrite.target(head.target)
@@ -66,8 +67,23 @@ def message_for(goal: Target, head: RequestHead, rng: Random) -> Message:
             headers += (("x-envoy-original-path", head.target),)
         if goal.rewrite.authority is not None:
             authority = goal.rewrite.authority
-            headers += (("host", authority),)
+            headers += (("host", authority), ("x-envoy-original-host", head.authority))
     return Message(headers, edit, target, authority, authority or head.host)
+
+
+def sent(message: Message, head: RequestHead) -> RequestHead:
+    """Return the head of a call as it went out, which operations on the response read."""
+    edit = message.edit or MessageEdit(frozenset(), ())
+
+    def headers(name: str) -> tuple[str, ...]:
+        own = tuple(value for key, value in message.headers if key == name)
+        if own:
+            return own
+        kept = () if name in edit.drop else tuple(head.headers(name))
+        return kept + tuple(value for key, value in edit.append if key == name)
+
+    target = message.target or head.target
+    return replace(head, headers=headers, target=target, authority=message.authority)
 
 
 def shadow_of(message: Message) -> Message:

@@ -16,7 +16,9 @@ status below 500         back to 0  back to 0      back to 0
 500, 501, 505 ...        +1         back to 0      back to 0
 502, 503, 504            +1         +1             back to 0
 no answer, or a time-out +1         +1             -
-the same, split          -          -              +1
+the same, split:
+  no connection          -          -              +1
+  a connection, no more  -          -              1
 =======================  =========  =============  ===========================
 
 Source: Envoy, "Outlier detection", `outlier_detection_impl.cc`; Istio OutlierDetection.
@@ -57,9 +59,14 @@ _OF_GRPC = {
 }  # fmt: skip
 
 
-def status_of(answer: Answer) -> int:
-    """Return the status that an answer counts with: gRPC's own, where its headers have one."""
-    if answer.status == 200:
+def status_of(answer: Answer, *, to_grpc: bool) -> int:
+    """Return the status that an answer counts with: gRPC's own, where its headers have one.
+
+    Args:
+        answer: the upstream's.
+        to_grpc: the request was gRPC's; of others only HTTP's status counts.
+    """
+    if answer.status == 200 and to_grpc:
         kind = answer.headers("content-type")
         if kind and kind[0].startswith("application/grpc"):
             found = answer.headers("grpc-status")
@@ -110,11 +117,28 @@ class OutlierState:
         record.failures += 1
         self._judge(record, endpoints, rule, now)
 
-    def failed(self, key: str, endpoints: Collection[str], rule: OutlierRule, now: float) -> None:
-        """Count an attempt that brought no answer, or a body that broke off."""
+    def failed(
+        self,
+        key: str,
+        endpoints: Collection[str],
+        rule: OutlierRule,
+        now: float,
+        *,
+        is_connected: bool = False,
+    ) -> None:
+        """Count an attempt that brought no answer, or a body that broke off.
+
+        Args:
+            key: the endpoint's.
+            endpoints: keys of all endpoints of the cluster.
+            rule: when to eject.
+            now: monotonic seconds.
+            is_connected: there was a connection, which Envoy counts as a success of local origin
+                before it counts what came of it.
+        """
         record = self._records.setdefault(key, _Record())
         if rule.splits_local:
-            record.local += 1
+            record.local = 1 if is_connected else record.local + 1
         else:
             record.gateway += 1
             record.failures += 1

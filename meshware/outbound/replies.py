@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from meshware.call import Failure, FailureKind, Flag, RequestHead
 
-__all__ = ["BODY_FLAG", "OVERFLOWED", "failure_reply", "for_protocol"]
+__all__ = ["BODY_FLAG", "OVERFLOWED", "failure_reply", "for_protocol", "is_grpc"]
 
 _CONNECT_ERROR = "upstream connect error or disconnect/reset before headers. "
 
@@ -56,6 +56,12 @@ def failure_reply(failure: Failure, attempts: int) -> tuple[int, str, Flag]:
     return status, body, BODY_FLAG[failure.kind]
 
 
+def is_grpc(head: RequestHead) -> bool:
+    """Say whether a request is gRPC's. Source: Envoy, `isGrpcRequestHeaders`."""
+    content_type = head.headers("content-type")
+    return bool(content_type) and content_type[0].startswith("application/grpc")
+
+
 def for_protocol(
     head: RequestHead, status: int, body: str | bytes, grpc_status: int | None = None
 ) -> tuple[int, bytes, tuple[tuple[str, str], ...]]:
@@ -70,8 +76,7 @@ def for_protocol(
         grpc_status: where it does not follow from the HTTP status.
     """
     content = body.encode() if isinstance(body, str) else body
-    content_type = head.headers("content-type")
-    if not content_type or not content_type[0].startswith("application/grpc"):
+    if not is_grpc(head):
         return status, content, (("content-type", "text/plain"),) if content else ()
     if grpc_status is None:
         grpc_status = _GRPC_STATUS.get(status, 2)

@@ -11,12 +11,13 @@ from random import Random
 from meshware.call import Answer, Failure, FailureKind, HeaderLookup, RequestHead
 from meshware.policy.routes import RetryRule
 
-__all__ = ["backoff_s", "is_idempotent", "is_safe", "may_repeat", "wants_retry"]
+__all__ = ["UNCONNECTED", "backoff_s", "is_idempotent", "is_safe", "may_repeat", "wants_retry"]
 
 # RFC 9110, 9.2.2.
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 
-_CONNECT = frozenset({FailureKind.CONNECT, FailureKind.CONNECT_TIMEOUT, FailureKind.TLS})
+UNCONNECTED = frozenset({FailureKind.CONNECT, FailureKind.CONNECT_TIMEOUT, FailureKind.TLS})
+"""Failures before there was a connection."""
 
 # Envoy: `5xx` and `gateway-error` take every reset and per-try time-out as well.
 _ANY_FAILURE = frozenset({"5xx", "gateway-error", "reset"})
@@ -44,7 +45,7 @@ def _wants_after_failure(rule: RetryRule, failure: Failure) -> bool:
     on = rule.on
     if not on.isdisjoint(_ANY_FAILURE):
         return True
-    if failure.kind in _CONNECT:
+    if failure.kind in UNCONNECTED:
         return "connect-failure" in on or "reset-before-request" in on
     return "reset-before-request" in on and not failure.sent
 

@@ -20,6 +20,7 @@ from meshware.outbound.message import Message
 from meshware.outbound.outlier import status_of
 from meshware.outbound.queue import LATE, Place, turn
 from meshware.outbound.replies import BODY_FLAG
+from meshware.outbound.retry import UNCONNECTED
 
 if TYPE_CHECKING:
     from meshware.outbound.exchange import Exchange
@@ -91,7 +92,8 @@ def shadow(
             message.server_name(cluster.pool.tls),
         )
         if isinstance(outcome, Failure):
-            state.failed(cluster, endpoint.key, monotonic())
+            at = monotonic()
+            state.failed(cluster, endpoint.key, at, is_connected=outcome.kind not in UNCONNECTED)
             flags.append(BODY_FLAG[outcome.kind])
             event.status, is_over = 503, True
             yield Raise(timed_out=False)
@@ -99,7 +101,8 @@ def shadow(
         if not isinstance(outcome, Answer):
             raise TypeError(f"a Send is followed by an Answer or a Failure, not {outcome}")
         event.status = outcome.status
-        state.answered(cluster, endpoint.key, status_of(outcome), monotonic())
+        status = status_of(outcome, to_grpc=True)  # what the answer says of itself is enough
+        state.answered(cluster, endpoint.key, status, monotonic())
         left_s = None if until is None else max(0.0, until - monotonic())
         info = ExchangeInfo("-", 1, endpoint.key, event.route)
         ended = yield Deliver(info, left_s)

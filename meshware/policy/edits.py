@@ -1,7 +1,7 @@
 """What a route changes in a request and in its response: headers, path, Host.
 
 Operations are put together when policy is compiled, so that a call carries one edit out: first
-`drop`, then `append`.
+`drop`, then `append`. Only those that read the request are put together for each call.
 
 Source: Istio, `TranslateHeadersOperations` (what is set comes before what is added), HTTPRewrite;
 Envoy, `HeaderParser` (what is removed goes first; a weighted destination's operations come before
@@ -11,10 +11,10 @@ those of its route, so that the route's win).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from meshware.call import RequestHead
+from meshware.call import HeaderLookup, RequestHead
 from meshware.policy.document.common import StringMatch
 from meshware.policy.document.virtual_service import (
     HeaderOperations,
@@ -30,6 +30,7 @@ __all__ = [
     "authority_of",
     "compile_edit",
     "compile_rewrite",
+    "edit_for",
     "parse_value",
 ]
 
@@ -52,18 +53,21 @@ HeaderValue = str | tuple[str | _FromRequest, ...]
 
 
 @dataclass(frozen=True, slots=True)
+class _Step:
+    """Operations that Envoy carries out together: all values are read before any is written."""
+
+    remove: tuple[str, ...]
+    set: tuple[tuple[str, HeaderValue], ...]
+    add: tuple[tuple[str, HeaderValue], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class HeaderEdit:
     """A change of headers; names in lower case."""
 
     drop: frozenset[str]
-    append: tuple[tuple[str, HeaderValue], ...]
-
-    def values(self, head: RequestHead) -> tuple[tuple[str, str], ...]:
-        """Return what to append for a call."""
-        return tuple(
-            (name, value if isinstance(value, str) else _rendered(value, head))
-            for name, value in self.append
-        )
+    append: tuple[tuple[str, str], ...]
+    steps: tuple[_Step, ...] | None  # where a value is read from the request; else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,8 @@ class Rewrite:
         path, mark, query = target.partition("?")
         if self.regex is not None:
             path = self.regex.replace(path)
+            if not path:
+                return None  # Envoy: a rewrite to nothing is none
             slash = "" if path.startswith("/") else "/"  # without one it is no path
             return f"{slash}{path}{mark}{query}"
         if self.uri is None:
@@ -121,17 +127,23 @@ def _append_plain(parts: list[str | _FromRequest], text: str) -> None:
         parts.append(text)
 
 
-def _rendered(parts: tuple[str | _FromRequest, ...], head: RequestHead) -> str:
-    return "".join(part if isinstance(part, str) else _read(part, head) for part in parts)
+def _rendered(value: HeaderValue, head: RequestHead, headers: HeaderLookup) -> str:
+    if isinstance(value, str):
+        return value
+    return "".join(part if isinstance(part, str) else _read(part, head, headers) for part in value)
 
 
-def _read(wanted: _FromRequest, head: RequestHead) -> str:
+def _read(wanted: _FromRequest, head: RequestHead, headers: HeaderLookup) -> str:
+    """Return the first line of a header; the other one's where the request has none."""
     for name in (wanted.name, wanted.alternative):
         if name is None:
             continue
-        value = _PSEUDO[name](head) if name in _PSEUDO else ",".join(head.headers(name))
-        if value:
+        if name in _PSEUDO:
+            value: str = _PSEUDO[name](head)
             return value
+        lines = headers(name)
+        if lines:
+            return lines[0]
     return ""  # Envoy writes "-" in logs, and nothing in headers
 
 
@@ -144,36 +156,99 @@ _PSEUDO = {
 }
 
 
-def compile_edit(levels: Sequence[HeaderOperations | None]) -> HeaderEdit | None:
-    """Put the operations of several levels together, in their order; None: nothing changes."""
-    drop: set[str] = set()
-    append: dict[str, list[HeaderValue]] = {}
-    for level in levels:
-        if level is None:
-            continue
-        for written in level.remove or ():
-            name = written.lower()
-            if name not in _HOST and not name.startswith(":"):
-                drop.add(name)
-                append.pop(name, None)
-        for name, value in _sorted(level.set):
-            drop.add(name)
-            append[name] = [parse_value(value)]
-        for name, value in _sorted(level.add):
-            append.setdefault(name, []).append(parse_value(value))
-    if not drop and not append:
+def compile_edit(
+    levels: Sequence[HeaderOperations | None], *, together: bool = False
+) -> HeaderEdit | None:
+    """Put the operations of several levels together; None: nothing changes.
+
+    Args:
+        levels: in their order.
+        together: they are one level to Envoy: all that is removed goes first, what is added comes
+            last. Else each level is done with before the next.
+    """
+    written = [level for level in levels if level is not None]
+    steps = [_step(written)] if together else [_step([level]) for level in written]
+    steps = [step for step in steps if step != _NOTHING]
+    if not steps:
         return None
-    return HeaderEdit(
-        frozenset(drop),
-        tuple((name, value) for name, values in append.items() for value in values),
+    values = [value for step in steps for _, value in (*step.set, *step.add)]
+    if all(isinstance(value, str) for value in values):
+        change = _Change()
+        for step in steps:
+            change.apply(step, str)  # each is one already
+        return HeaderEdit(*change.result(), None)
+    return HeaderEdit(frozenset(), (), tuple(steps))
+
+
+def edit_for(
+    edit: HeaderEdit, head: RequestHead, *, of_request: bool
+) -> tuple[frozenset[str], tuple[tuple[str, str], ...]]:
+    """Return what to take out, and what to put behind, for one call.
+
+    Args:
+        edit: the change.
+        head: the request, which values are read from.
+        of_request: what is changed is the request itself, so that a later level reads what an
+            earlier one has written, and a level not what it removes. Source: Envoy, `HeaderParser`.
+    """
+    if edit.steps is None:
+        return edit.drop, edit.append
+    change = _Change()
+
+    def changed(name: str) -> Sequence[str]:
+        appended = change.append.get(name, [])
+        return appended if name in change.drop else (*head.headers(name), *appended)
+
+    headers = changed if of_request else head.headers
+    for step in edit.steps:
+        change.apply(step, lambda value: _rendered(value, head, headers))
+    return change.result()
+
+
+_NOTHING = _Step((), (), ())
+
+
+def _step(levels: Sequence[HeaderOperations]) -> _Step:
+    removed = [name.lower() for level in levels for name in level.remove or ()]
+    return _Step(
+        tuple(name for name in removed if name not in _HOST and not name.startswith(":")),
+        tuple(pair for level in levels for pair in _sorted(level.set)),
+        tuple(pair for level in levels for pair in _sorted(level.add)),
     )
 
 
-def _sorted(operations: dict[str, str] | None) -> Iterator[tuple[str, str]]:
+class _Change:
+    """What has been taken out and put behind so far."""
+
+    __slots__ = ("append", "drop")
+
+    def __init__(self) -> None:
+        self.drop: set[str] = set()
+        self.append: dict[str, list[str]] = {}
+
+    def apply(self, step: _Step, render: Callable[[HeaderValue], str]) -> None:
+        for name in step.remove:
+            self.drop.add(name)
+            self.append.pop(name, None)
+        # Envoy: a value that is empty changes nothing.
+        to_set = [(name, text) for name, value in step.set if (text := render(value))]
+        to_add = [(name, text) for name, value in step.add if (text := render(value))]
+        for name, text in to_set:
+            self.drop.add(name)
+            self.append[name] = [text]
+        for name, text in to_add:
+            self.append.setdefault(name, []).append(text)
+
+    def result(self) -> tuple[frozenset[str], tuple[tuple[str, str], ...]]:
+        pairs = ((name, text) for name, texts in self.append.items() for text in texts)
+        return frozenset(self.drop), tuple(pairs)
+
+
+def _sorted(operations: dict[str, str] | None) -> Iterator[tuple[str, HeaderValue]]:
     for written, value in sorted((operations or {}).items()):
         name = written.lower()
-        if name not in _HOST:
-            yield name, value
+        if name not in _HOST and value:  # Envoy: what is empty changes nothing
+            yield name, parse_value(value)
 
 
 def authority_of(rewrite: HTTPRewrite | None, levels: Sequence[Headers | None]) -> str | None:

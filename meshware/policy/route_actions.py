@@ -167,7 +167,8 @@ def compile_direct_response(response: HTTPDirectResponse | None) -> DirectRespon
     """Return the answer that a route gives by itself."""
     if response is None:
         return None
-    return DirectResponse(response.status, direct_body(response))
+    is_bodiless = response.status in (204, 304)  # RFC 9110, 6.4.1
+    return DirectResponse(response.status, b"" if is_bodiless else direct_body(response))
 
 
 def direct_body(response: HTTPDirectResponse) -> bytes:

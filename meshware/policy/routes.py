@@ -250,16 +250,19 @@ def _targets(
         total += weight
         key = _cluster_key(view, entry.destination, namespace, port)
         # Envoy: a route's own operations come after those of a weighted destination, and win;
-        # Istio puts those of a single destination behind its route's.
-        levels = (rule.headers, entry.headers)
-        if len(written) > 1:
-            levels = (entry.headers, rule.headers)
+        # Istio makes one list of its route's and a single destination's.
+        is_single = len(written) == 1
+        levels = (rule.headers, entry.headers) if is_single else (entry.headers, rule.headers)
         targets.append(
             Target(
                 key,
                 total,
-                compile_edit([level.request if level else None for level in levels]),
-                compile_edit([level.response if level else None for level in levels]),
+                compile_edit(
+                    [level.request if level else None for level in levels], together=is_single
+                ),
+                compile_edit(
+                    [level.response if level else None for level in levels], together=is_single
+                ),
                 compile_rewrite(rule.rewrite, uri, authority_of(rule.rewrite, levels)),
             )
         )

@@ -99,6 +99,52 @@ def test_values_may_name_headers_of_the_request():
     assert dict(send.edit.append) == {"a": "<jo>", "b": "jo", "c": "100%", "d": "/p?q"}
 
 
+def test_a_value_that_is_empty_changes_nothing():
+    """Envoy sets and adds only what there is; the header stays as the app wrote it."""
+    level = {"set": {"a": "", "b": "%REQ(none)%", "c": "1"}, "add": {"d": "", "e": "%REQ(none)%"}}
+    send = sent({"headers": {"request": level}}, headers={"b": "old"})
+    assert (send.edit.drop, send.edit.append) == ({"c"}, (("c", "1"),))
+
+
+def test_values_are_read_behind_what_a_level_removes_and_before_what_it_writes():
+    """Source: Envoy, `HeaderParser.evaluateHeaders`."""
+    level = {"remove": ["b"], "set": {"a": "%REQ(b)%", "c": "%REQ(d)%", "d": "new"}}
+    send = sent({"headers": {"request": level}}, headers={"b": "1", "d": "2"})
+    assert send.edit.append == (("c", "2"), ("d", "new"))
+
+
+def test_a_single_destination_removes_before_its_route_sets():
+    """They are one list to Envoy."""
+    send = sent({"headers": {"request": {"set": {"a": "1"}}}, **to({"request": {"remove": ["a"]}})})
+    assert send.edit.append == (("a", "1"),)
+
+
+def test_a_weighted_destinations_values_are_its_routes_to_read():
+    """The route's operations come behind, on what the destination's made of the request."""
+    level = {"request": {"set": {"b": "%REQ(a)%"}}}
+    rule = {"headers": level, **to({"request": {"set": {"a": "own"}}}, {}, weights=(1, 99))}
+    assert dict(sent(rule, headers={"a": "old"}, rng=[0.0]).edit.append) == {"a": "own", "b": "own"}
+
+
+def test_operations_on_the_response_read_the_request_as_it_went_out():
+    """With what policy changed in its headers, path and Host."""
+    level = {
+        "request": {"set": {"a": "new"}},
+        "response": {"set": {"x": "%REQ(a)% %REQ(:path)% %REQ(host)% %REQ(y)%"}},
+    }
+    rule = {"headers": level, "rewrite": {"uri": "/r/", "authority": "other.example"}}
+    flow = World(changing(rule)).exchange(target="/p", headers={"a": "old", "y": "kept"})
+    next(flow)
+    delivered = flow.send(answered(200))
+    assert delivered.edit.append == (("x", "new /r/p other.example kept"),)
+
+
+def test_a_changed_host_is_told():
+    """As Envoy tells it, like the path."""
+    send = sent({"rewrite": {"authority": "other.example"}})
+    assert ("x-envoy-original-host", "orders") in send.headers
+
+
 @pytest.mark.parametrize("text", ["50%", "%START_TIME%", "%REQ(a b)%", "%REQ(a", "a%%%b"])
 def test_another_command_is_none(text):
     """It would go out as it stands, or empty."""

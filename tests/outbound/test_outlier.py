@@ -324,8 +324,28 @@ def test_ejections_outlive_a_change_of_policy():
 def test_an_answer_of_grpc_counts_by_its_own_status():
     """HTTP says 200 of them all."""
     grpc = {"content_type": "application/grpc+proto"}
-    assert status_of(answered(200, **grpc, grpc_status="14")) == 503
-    assert status_of(answered(200, **grpc, grpc_status="0")) == 200
-    assert status_of(answered(200, **grpc)) == 200
-    assert status_of(answered(200, content_type="text/plain", grpc_status="14")) == 200
-    assert status_of(answered(502, **grpc, grpc_status="0")) == 502
+    assert status_of(answered(200, **grpc, grpc_status="14"), to_grpc=True) == 503
+    assert status_of(answered(200, **grpc, grpc_status="0"), to_grpc=True) == 200
+    assert status_of(answered(200, **grpc), to_grpc=True) == 200
+    assert (
+        status_of(answered(200, content_type="text/plain", grpc_status="14"), to_grpc=True) == 200
+    )
+    assert status_of(answered(200, **grpc, grpc_status="14"), to_grpc=False) == 200
+    assert status_of(answered(502, **grpc, grpc_status="0"), to_grpc=True) == 502
+
+
+def test_of_split_failures_those_with_a_connection_count_alone():
+    """Envoy counts the connection as a success of local origin before it counts the failure."""
+    rule = compile_outlier(
+        OutlierDetection(
+            split_external_local_origin_errors=True,
+            consecutive_local_origin_failures=2,
+            max_ejection_percent=100,
+        )
+    )
+    state = OutlierState()
+    for _ in range(5):
+        state.failed("a", ("a",), rule, 0.0, is_connected=True)
+    assert state.ejected(("a",), rule, 0.0) == frozenset()
+    state.failed("a", ("a",), rule, 0.0)
+    assert state.ejected(("a",), rule, 0.0) == {"a"}

@@ -1,0 +1,140 @@
+"""Where calls through the mesh go otherwise than through Envoy, on purpose, and why.
+
+The conformance tests play the same calls on both sides; what differs in an aspect that is not
+listed here for the case fails. The reference page of fields is made from this table as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+__all__ = ["DIFFERENCES", "Difference"]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One way in which a call goes otherwise."""
+
+    what: str  # the mesh does, and Envoy
+    why: str
+    aspects: tuple[str, ...]  # as the tests name them: status, attempts, request-headers ...
+
+
+DIFFERENCES: Mapping[str, Difference] = MappingProxyType(
+    {
+        "repeats-only-what-is-safe": Difference(
+            what="A request whose method is not idempotent is sent once, unless a ServicePolicy "
+            "says that it is safe to repeat; Envoy repeats it when `retryOn` matches.",
+            why="`retryOn: 5xx` must not repeat payments.",
+            aspects=(
+                "status",
+                "body",
+                "flags",
+                "attempts",
+                "upstream",
+                "method",
+                "target",
+                "request-body",
+                "response-headers",
+            ),
+        ),
+        "stale-connection": Difference(
+            what="A safe request that meets a pooled connection which the upstream has ended is "
+            "sent again over a fresh one; Envoy answers 503 UC unless `retryOn` says otherwise.",
+            why="An upstream may end an idle connection at any time, and no app should see it.",
+            aspects=(
+                "status",
+                "body",
+                "flags",
+                "upstream",
+                "method",
+                "target",
+                "request-body",
+                "response-headers",
+            ),
+        ),
+        "operations-on-failures": Difference(
+            what="Operations on response headers leave the mesh's own answers for failures alone.",
+            why="The app reads them as the mesh's word, not the upstream's.",
+            aspects=("response-headers",),
+        ),
+        "steering-headers": Difference(
+            what="`x-envoy-retry-on` and its like go to the upstream as the app wrote them; Envoy "
+            "takes some of them out.",
+            why="Policy is never taken from requests, so there is nothing to consume.",
+            aspects=("request-headers",),
+        ),
+        "cors-by-the-callee": Difference(
+            what="`corsPolicy` is carried out by the workload that is called; Envoy does it on "
+            "the caller's side.",
+            why="A browser has no proxy of the mesh: it is the callee that it asks.",
+            aspects=(
+                "status",
+                "body",
+                "attempts",
+                "upstream",
+                "method",
+                "target",
+                "request-body",
+                "response-headers",
+            ),
+        ),
+        "a-path-begins-with-a-slash": Difference(
+            what="A rewrite by regular expression that leaves no slash in front gets one; Envoy "
+            "sends the path as it is.",
+            why="Without one it is no path (RFC 9110, 4.2.3), and servers answer 400.",
+            aspects=("target",),
+        ),
+        "headers-of-one-line": Difference(
+            what="`headers.request.add` adds a second line to any header; Envoy writes some, such "
+            "as `user-agent`, into one line with a comma.",
+            why="The two mean the same (RFC 9110, 5.3).",
+            aspects=("request-headers",),
+        ),
+        "grpc-timeout": Difference(
+            what="A gRPC request goes out without `grpc-timeout`, and one of the app's own is "
+            "not looked at; Envoy tells the upstream what `timeout` leaves, and takes the "
+            "shorter.",
+            why="Deadlines are to go from call to call with those of HTTP; they come later.",
+            aspects=("request-headers", "status", "flags", "body", "response-headers"),
+        ),
+        "transport-failure-reason": Difference(
+            what="The body of a 503 for a failed connection names the system's reason; Envoy 1.40 "
+            "writes it into its log only.",
+            why="In process it tells the app nothing that it could not know.",
+            aspects=("body", "response-headers"),
+        ),
+        "reset-in-body": Difference(
+            what="A connection that is reset in the middle of a body has the flag UC, as one that "
+            "is closed before its headers; Envoy says UPE.",
+            why="A reset is no mistake of protocol.",
+            aspects=("flags",),
+        ),
+        "created-without-location": Difference(
+            what="A direct response of 201 has no `location`; Envoy names the request's own URL.",
+            why="Policy did not ask for it.",
+            aspects=("response-headers",),
+        ),
+        "no-content": Difference(
+            what="A direct response of 204 or 304 has no body, whatever policy says, and nothing "
+            "that describes one; Envoy gives the length of the body that it does not send.",
+            why="RFC 9110, 8.6.",
+            aspects=("response-headers",),
+        ),
+        "content-type-removed": Difference(
+            what="`headers.response.remove` may take the `content-type` of a direct response out; "
+            "Envoy writes it behind the operations.",
+            why="What policy removes is gone.",
+            aspects=("response-headers",),
+        ),
+        "shadow-address": Difference(
+            what="A mirrored request has no `x-forwarded-for` but the app's own; Envoy adds the "
+            "address of its machine.",
+            why="The copy is sent as the original is.",
+            aspects=("request-headers",),
+        ),
+    }
+)
+"""By the name that cases give."""

@@ -1,0 +1,171 @@
+"""Put a whole configuration together: which files there are, and what is in each.
+
+::
+
+    bootstrap.json     who this is, and where the others are; read once
+    lds.json           the listener
+    rds.json           its routes
+    cds.json           the clusters
+    eds/<cluster>.json the endpoints of one cluster: they change most, and a change of theirs
+                       alone keeps connections and ejections
+
+Envoy follows the files while it runs, and takes one up when another is moved into its place. In
+the order of `Export.files` no route ever leads to a cluster that is not there yet. Each file takes
+an inotify instance, and Linux gives a user 128 of them: with many clusters the endpoints stand in
+`cds.json` themselves.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from dataclasses import dataclass, replace
+from typing import Literal
+from urllib.parse import quote
+
+import msgspec
+
+from meshware.envoy.clusters import Surroundings, assignment, cluster, has_names, is_original
+from meshware.envoy.hosts import virtual_hosts
+from meshware.envoy.listener import ROUTES, listener, pass_through
+from meshware.envoy.policies import behind
+from meshware.envoy.routes import Routes
+from meshware.envoy.values import (
+    ClusterKey,
+    Json,
+    Say,
+    any_of,
+    cluster_name,
+    duration,
+    path_config,
+)
+from meshware.policy.file import Records
+from meshware.policy.record_types import WorkloadRecord
+from meshware.policy.view import Client, View
+
+__all__ = ["CA_FILE", "ENDPOINTS", "Endpoints", "Export", "Settings", "export_files"]
+
+ENDPOINTS = "eds"
+"""The directory of the files of endpoints."""
+
+CA_FILE = "/etc/ssl/certs/ca-certificates.crt"
+"""Where Debian, Ubuntu and Alpine keep the roots of the web."""
+
+MOST_FILES = 64
+"""With more clusters than that, endpoints stand in `cds.json`, unless files are asked for."""
+
+Endpoints = Literal["auto", "files", "inline"]
+
+_LISTENER = "envoy.config.listener.v3.Listener"
+_CLUSTER = "envoy.config.cluster.v3.Cluster"
+_ROUTES = "envoy.config.route.v3.RouteConfiguration"
+_ENDPOINTS = "envoy.config.endpoint.v3.ClusterLoadAssignment"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the one who asks for a configuration chooses."""
+
+    directory: str  # where Envoy will find the files, absolute
+    address: str = "127.0.0.1"
+    port: int = 15001
+    admin_port: int | None = 15000  # None: no administration
+    locality: str = ""  # region/zone/subzone of the client; "": as policy has it
+    ca_file: str = CA_FILE
+    endpoints: Endpoints = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """A configuration."""
+
+    files: dict[str, bytes]  # by the name below the directory, in the order to replace them
+    warnings: tuple[str, ...]  # what of policy Envoy will not do, with the resource
+    hosts: int  # with each port apart
+    clusters: int
+
+
+def export_files(records: Records, client: Client, settings: Settings) -> Export:
+    """Return the configuration of an Envoy that calls as a client would."""
+    warnings: dict[str, None] = {}
+
+    def say(resource: str, text: str) -> None:
+        warnings[f"{resource}: {text}"] = None
+
+    view = View(records, _as_policy_has_it(records, client, say))
+    routes = Routes(view)
+    hosts = virtual_hosts(view, records, routes, say)
+    around = Surroundings(
+        locality=settings.locality or view.client.locality or "", ca_file=settings.ca_file
+    )
+    passes_through = view.outbound_mode == "ALLOW_ANY"
+
+    clusters: list[Json] = []
+    files: dict[str, Json] = {}
+    # A destination that is not there gets no cluster: its calls are answered 503, flag NC.
+    found = [there for key in sorted(routes.clusters) if (there := behind(view, key)) is not None]
+    in_files = settings.endpoints == "files" or (
+        settings.endpoints == "auto" and len(found) <= MOST_FILES
+    )
+    for there in found:
+        in_file = in_files and not has_names(view, there) and not is_original(there)
+        name = _endpoints_file(there.key) if in_file else None
+        path = posixpath.join(settings.directory, name) if name else None
+        clusters.append(cluster(view, there, path, around, say))
+        if name:
+            endpoints = assignment(view, there, around)
+            files[name] = _discovery(_ENDPOINTS, [endpoints])
+    if passes_through:
+        clusters.append(pass_through(duration(view.mesh.connect_timeout_s)))
+    routing = {"name": ROUTES, "virtual_hosts": hosts, "max_direct_response_body_size_bytes": 2**20}
+    files["cds.json"] = _discovery(_CLUSTER, clusters)
+    files["rds.json"] = _discovery(_ROUTES, [routing])
+    path = posixpath.join(settings.directory, "rds.json")
+    files["lds.json"] = _discovery(
+        _LISTENER,
+        [listener(settings.address, settings.port, path)],
+    )
+    files["bootstrap.json"] = _bootstrap(client, settings)
+    return Export(
+        files={name: _encode(content) for name, content in files.items()},
+        warnings=tuple(warnings),
+        hosts=len(hosts) - 1,
+        clusters=len(clusters),
+    )
+
+
+def _as_policy_has_it(records: Records, client: Client, say: Say) -> Client:
+    """Return a client with the labels and locality that policy gives its workload."""
+    data = records.get(f"workload/{client.namespace}/{client.name}")
+    if data is None:
+        say(f"workload {client.namespace}/{client.name}", "policy names none, so it has no labels")
+        return client
+    workload = msgspec.json.decode(data, type=WorkloadRecord)
+    return replace(client, labels=workload.labels, locality=workload.locality)
+
+
+def _endpoints_file(key: ClusterKey) -> str:
+    """Return the file of a cluster's endpoints, in letters that every file system takes."""
+    return f"{ENDPOINTS}/{quote(cluster_name(key), safe='')}.json"
+
+
+def _discovery(kind: str, resources: list[Json]) -> Json:
+    return {"resources": [any_of(kind, **resource) for resource in resources]}
+
+
+def _bootstrap(client: Client, settings: Settings) -> Json:
+    def follow(name: str) -> Json:
+        return path_config(posixpath.join(settings.directory, name))
+
+    name = client.name or "unknown"
+    found: Json = {
+        "node": {"id": f"{name}.{client.namespace}", "cluster": f"{name}.{client.namespace}"},
+        "dynamic_resources": {"lds_config": follow("lds.json"), "cds_config": follow("cds.json")},
+    }
+    if settings.admin_port is not None:
+        where = {"address": "127.0.0.1", "port_value": settings.admin_port}
+        found["admin"] = {"address": {"socket_address": where}}
+    return found
+
+
+def _encode(content: Json) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(content), indent=1) + b"\n"

@@ -1,0 +1,1 @@
+"""The conformance tests' parts: cases, scripted upstreams, the two sides, and comparing."""
