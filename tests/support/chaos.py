@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import GeneratorType
 from typing import IO
@@ -147,6 +147,7 @@ class Outcome:
         endpoint: whom the mesh asked last.
         error: what was raised.
         is_right: the answer carries the id that its request sent, in its head and in all its body.
+        began_at, ended_at: monotonic seconds.
     """
 
     driver: str
@@ -156,29 +157,39 @@ class Outcome:
     endpoint: str | None = None
     error: str = ""
     is_right: bool = True
+    began_at: float = 0.0
+    ended_at: float = field(default_factory=time.monotonic)
 
 
 def call(client: Client, who: str, target: str = "/0/1/0", method: str = "GET") -> Outcome:
     """Make one call and read its answer; an exception of the library is an outcome."""
-    name = client.driver.name
+    name, began_at = client.driver.name, time.monotonic()
     try:
         response, body = client.call(
             method, f"http://orders{target}", headers={"X-Id": who}, timeout_s=PATIENCE_S
         )
     except client.driver.error as error:
-        return Outcome(name, None, error=repr(error))
+        return Outcome(name, None, error=repr(error), began_at=began_at)
     info = response.info
     pieces = int(target.split("/")[2])
     is_right = response.status != 200 or (
         response.headers["x-id"] == who and body == f"{who};".encode() * pieces
     )
     return Outcome(
-        name, response.status, info.flags, info.attempts, info.endpoint, is_right=is_right
+        name,
+        response.status,
+        info.flags,
+        info.attempts,
+        info.endpoint,
+        is_right=is_right,
+        began_at=began_at,
     )
 
 
 @contextmanager
-def loaded(mesh: TestMesh, *, threads: int = 2, target: str = "/0/1/0") -> Iterator[list[Outcome]]:
+def loaded(
+    mesh: TestMesh, *, threads: int = 2, target: str = "/0/1/0", pause_s: float = 0.0
+) -> Iterator[list[Outcome]]:
     """Call over every client at once, from so many threads for each, until the block ends.
 
     Yields the outcomes, which grow meanwhile. At the end nothing is held any more.
@@ -191,6 +202,7 @@ def loaded(mesh: TestMesh, *, threads: int = 2, target: str = "/0/1/0") -> Itera
         while not is_over.is_set():
             sent += 1
             outcomes.append(call(client, f"{client.driver.name}-{number}-{sent}", target))
+            time.sleep(pause_s)
 
     with ExitStack() as stack:
         clients = [stack.enter_context(driver.client(mesh)) for driver in DRIVERS]
