@@ -1,4 +1,4 @@
-"""A service that answers nothing but 503: retries add little to its load, and all is well behind it.
+"""A service that answers nothing but 503: retries add little to its load, and it passes.
 
 The retries at one time are at most a fifth of the requests under way, themselves included. Of four
 first tries there is one second one, then: 1.25 attempts for each request, and never more.
