@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from meshware.call import Answer, Deliver, Ended, Failure, FailureKind, Mirror, Raise, Reply, Send
 from meshware.clients import tasks, threads
 from meshware.clients.deadline import Attempt, enter, leave
+from meshware.clients.httpx_bodies import Bodies
 from meshware.clients.httpx_engines import Timeouts, edited_raw
 from meshware.clients.httpx_library import Library, header_lookup, library_of
 from meshware.clients.pools import Lent
@@ -37,6 +38,7 @@ class _Call:
 
     __slots__ = (
         "_attempt",
+        "_bodies",
         "_engine_for",
         "_error",
         "_lent",
@@ -50,8 +52,9 @@ class _Call:
         "_timeouts",
     )
 
-    def __init__(self, request: Any, engine_for: EngineFor, mirrors: Any) -> None:
+    def __init__(self, request: Any, engine_for: EngineFor, mirrors: Any, bodies: Bodies) -> None:
         self._request = request
+        self._bodies = bodies
         self._engine_for = engine_for
         self._mirrors = mirrors  # `MirrorThreads` or `MirrorTasks`
         self._library = library = library_of(request)
@@ -145,6 +148,7 @@ class _Call:
             exchange=exchange,
             attempt=self._attempt,
             lent=self._lent,
+            bodies=self._bodies,
         )
         self._lent = None
         return response
