@@ -15,7 +15,7 @@ from client_world import route
 
 from meshware.testing import TestMesh
 
-STORM_S = 30.0 if IS_LONG else 8.0
+STORM_S = 30.0 if IS_LONG else 6.0
 AT_ONCE = 60
 THREADS = -(-AT_ONCE // len(DRIVERS))
 RULE = route("timeout: 10s, retries: {attempts: 3, retryOn: 5xx, backoff: 5ms}")
