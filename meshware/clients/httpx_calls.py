@@ -195,7 +195,7 @@ class SyncCall(_Call):
         if not self._replayable:
             action.exchange.close()
             return
-        copy = SyncCall(self._request, self._engine_for, self._mirrors)
+        copy = SyncCall(self._request, self._engine_for, self._mirrors, self._bodies)
         if not self._mirrors.submit(lambda: copy.run_mirror(action.exchange)):
             action.exchange.close()
 
@@ -273,7 +273,7 @@ class AsyncCall(_Call):
         if not self._replayable:
             action.exchange.close()
             return
-        copy = AsyncCall(self._request, self._engine_for, self._mirrors)
+        copy = AsyncCall(self._request, self._engine_for, self._mirrors, self._bodies)
         if not self._mirrors.submit(lambda: copy.run_mirror(action.exchange)):
             action.exchange.close()
 

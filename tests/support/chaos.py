@@ -23,9 +23,8 @@ from typing import IO
 
 from client_calls import Client
 from client_drivers import DRIVERS
-from client_world import service
+from client_world import in_use, service
 
-from meshware.clients import pools
 from meshware.testing import TestMesh
 
 PATIENCE_S = 20.0  # for what must happen; reached only when a test fails
@@ -115,16 +114,6 @@ class Held:
         found["descriptors"] = self.descriptors - before.descriptors
         found["threads"] = self.threads - before.threads
         return ", ".join(f"{n} more: {name}" for name, n in found.items() if n > 0)
-
-
-def in_use(mesh: TestMesh) -> str:
-    """Say what calls hold of a mesh and of the pools of all clients; nothing: they hold nothing."""
-    retries = sum(state.retries() for state in list(mesh.ledger._states.values()))
-    users = sum(
-        len(lent._users) for each in list(pools._all_pools) for lent in list(each._lent.values())
-    )
-    held = {"calls in flight": mesh.ledger.in_flight(), "retries": retries, "pool users": users}
-    return ", ".join(f"{name}: {count}" for name, count in held.items() if count)
 
 
 def wait_for_nothing(found: Callable[[], str]) -> None:
