@@ -34,7 +34,7 @@ not happen:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator
+from collections.abc import Callable, Collection, Generator, Sequence
 from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING
@@ -282,7 +282,7 @@ def exchange(
 
                     def take(
                         place: Place,
-                        passed_over: Collection[str] = passed_over,
+                        passed_over: Sequence[str] = passed_over,
                         away_from: Collection[str] = away_from,
                     ) -> Taken | Place:
                         return state.take(
