@@ -180,8 +180,10 @@ class ClusterState:
             self._fold()
             most = limits.retries
             if budget is not None:
-                active = sum(self._active.values())
-                most = max(budget.least, int(budget.ratio * active))
+                # Envoy: of the requests under way, and of those that wait for a connection.
+                self._queue.fold()
+                asked_for = sum(self._active.values()) + self._queue.length + self._queue.reserved
+                most = max(budget.least, int(budget.ratio * asked_for))
             if most is not None and self._retries >= most:
                 return None
             self._retries += 1
