@@ -129,6 +129,8 @@ class _Body:
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             finish(exchange, Ended(failure, self._received_bytes))
+        if failure is not None:  # its connection is closed; many a caller will not close it too
+            self._give_back()
 
     def _fail(self, error: Exception) -> Exception:
         self._end(self._library.body_failure(error))
