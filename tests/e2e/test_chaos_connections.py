@@ -93,6 +93,7 @@ def test_the_calls_own_time_is_up_before_connect_timeout(driver):
         assert in_use(mesh) == ""
 
 
+@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")  # aiohttp's advice
 def test_a_peer_that_accepts_in_name_only_is_cut_at_the_timeout(driver):
     """The system took the connection and the request; no process ever will."""
     with listening(8, is_full=False) as port:
