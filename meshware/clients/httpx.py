@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from meshware.call import Send
 from meshware.clients.current import mesh_or_current
+from meshware.clients.httpx_bodies import Bodies
 from meshware.clients.httpx_calls import AsyncCall, SyncCall
 from meshware.clients.httpx_engines import (
     AsyncCoreEngine,
@@ -120,16 +121,19 @@ class MeshTransport(_SyncBase):
         self._mesh = mesh
         self._engines = _Engines(inner, CoreEngine, "HTTPTransport")
         self._mirrors = MirrorThreads()
+        self._bodies = Bodies()
 
     def handle_request(self, request: Any) -> Any:
         """Send a request through the mesh; the library calls this."""
+        self._bodies.close_forgotten()
         for engine in self._engines.pools.surplus():
             engine.close()
-        call = SyncCall(request, self._engines.take, self._mirrors)
+        call = SyncCall(request, self._engines.take, self._mirrors, self._bodies)
         return call.run(mesh_or_current(self._mesh))
 
     def close(self) -> None:
         """Close every connection."""
+        self._bodies.close_forgotten()
         for engine in self._engines.take_out_all():
             engine.close()
 
@@ -161,16 +165,19 @@ class AsyncMeshTransport(_AsyncBase):
         self._mesh = mesh
         self._engines = _Engines(inner, AsyncCoreEngine, "AsyncHTTPTransport")
         self._mirrors = MirrorTasks()
+        self._bodies = Bodies()
 
     async def handle_async_request(self, request: Any) -> Any:
         """Send a request through the mesh; the library calls this."""
+        await self._bodies.aclose_forgotten()
         for engine in self._engines.pools.surplus():
             await engine.aclose()
-        call = AsyncCall(request, self._engines.take, self._mirrors)
+        call = AsyncCall(request, self._engines.take, self._mirrors, self._bodies)
         return await call.run(mesh_or_current(self._mesh))
 
     async def aclose(self) -> None:
         """Close every connection."""
+        await self._bodies.aclose_forgotten()
         for engine in self._engines.take_out_all():
             await engine.aclose()
 

@@ -28,6 +28,7 @@ from meshware.call import (
 )
 from meshware.clients import tasks, threads
 from meshware.clients.deadline import Attempt, enter, leave
+from meshware.clients.httpx_bodies import Bodies
 from meshware.clients.httpx_engines import Timeouts, edited_raw
 from meshware.clients.httpx_library import Library, header_lookup, library_of
 from meshware.clients.pools import Lent
@@ -49,6 +50,7 @@ class _Call:
 
     __slots__ = (
         "_attempt",
+        "_bodies",
         "_engine_for",
         "_error",
         "_head",
@@ -64,9 +66,15 @@ class _Call:
     )
 
     def __init__(
-        self, request: Any, engine_for: EngineFor, mirrors: Any, stream: Any = None
+        self,
+        request: Any,
+        engine_for: EngineFor,
+        mirrors: Any,
+        bodies: Bodies,
+        stream: Any = None,
     ) -> None:
         self._request = request
+        self._bodies = bodies
         self._engine_for = engine_for
         self._mirrors = mirrors  # `MirrorThreads` or `MirrorTasks`
         self._library = library = library_of(request)
@@ -180,6 +188,7 @@ class _Call:
             exchange=exchange,
             attempt=self._attempt,
             lent=self._lent,
+            bodies=self._bodies,
         )
         self._lent = None
         return response
@@ -227,7 +236,7 @@ class SyncCall(_Call):
         if stream is None:
             action.exchange.close()
             return
-        copy = SyncCall(self._request, self._engine_for, self._mirrors, stream)
+        copy = SyncCall(self._request, self._engine_for, self._mirrors, self._bodies, stream)
         if not self._mirrors.submit(lambda: copy.run_mirror(action.exchange)):
             action.exchange.close()
 
@@ -306,7 +315,7 @@ class AsyncCall(_Call):
         if stream is None:
             action.exchange.close()
             return
-        copy = AsyncCall(self._request, self._engine_for, self._mirrors, stream)
+        copy = AsyncCall(self._request, self._engine_for, self._mirrors, self._bodies, stream)
         if not self._mirrors.submit(lambda: copy.run_mirror(action.exchange)):
             action.exchange.close()
 

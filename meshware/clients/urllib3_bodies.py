@@ -85,6 +85,18 @@ class WatchedResponse(HTTPResponse):
         finally:
             self._abandon()
 
+    def release_conn(self) -> None:
+        """Give the connection back for the next call, unless it was closed.
+
+        A response that was forgotten is closed by whoever collects the garbage, perhaps a thread
+        that has the pool's lock just then. A closed connection is of no use to the pool.
+        """
+        connection = self._connection
+        if connection is not None and getattr(connection, "sock", None) is None:
+            self._connection = None
+            return
+        super().release_conn()
+
     @contextmanager
     def _reading(self) -> Generator[None, None, None]:
         token = enter(self.mesh_attempt)

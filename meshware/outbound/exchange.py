@@ -34,7 +34,7 @@ not happen:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING
@@ -290,7 +290,7 @@ def exchange(
 
                     def take(
                         place: Place,
-                        passed_over: Collection[str] = passed_over,
+                        passed_over: Sequence[str] = passed_over,
                         away_from: Collection[str] = away_from,
                     ) -> Taken | Place:
                         return state.take(

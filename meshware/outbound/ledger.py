@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from random import Random
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Union
 
@@ -45,7 +45,7 @@ _RETRY = ""  # stands for a retry among the keys of endpoints that are given bac
 class _Wish(NamedTuple):
     """What one attempt asks of the balancers; see `ClusterState.take`."""
 
-    tried: Collection[str]
+    tried: Sequence[str]
     rng: Random
     now: float
     hashed: int | None
@@ -110,7 +110,7 @@ class ClusterState:
     def take(
         self,
         cluster: Cluster,
-        tried: Collection[str],
+        tried: Sequence[str],
         rng: Random,
         now: float,
         hashed: int | None = None,
@@ -125,7 +125,7 @@ class ClusterState:
 
         Args:
             cluster: whose endpoints to choose from.
-            tried: keys of endpoints to leave out while another is left.
+            tried: keys of endpoints to leave out while another is left, the last one at the end.
             rng: the source of chance.
             now: monotonic seconds.
             hashed: of what keeps the caller at one endpoint; None: nothing does.
@@ -180,8 +180,10 @@ class ClusterState:
             self._fold()
             most = limits.retries
             if budget is not None:
-                active = sum(self._active.values())
-                most = max(budget.least, int(budget.ratio * active))
+                # Envoy: of the requests under way, and of those that wait for a connection.
+                self._queue.fold()
+                asked_for = sum(self._active.values()) + self._queue.length + self._queue.reserved
+                most = max(budget.least, int(budget.ratio * asked_for))
             if most is not None and self._retries >= most:
                 return None
             self._retries += 1
@@ -305,7 +307,7 @@ class ClusterState:
         """Have the balancer choose among endpoints of a locality. Locked."""
         if len(endpoints) <= 1:
             return endpoints[0] if endpoints else None
-        rng, tried = wish.rng, wish.tried
+        rng, tried = wish.rng, _in_this_round(endpoints, wish.tried)
         if cluster.hash is not None or cluster.balance == "RANDOM":
             # Envoy: where there is no key to hash any will do; weights do not count.
             return rng.choice(_untried(endpoints, tried))
@@ -342,24 +344,37 @@ class ClusterState:
 
 
 def _belonging(
-    table: HashTable, hashed: int, out: frozenset[str], tried: Collection[str]
+    table: HashTable, hashed: int, out: frozenset[str], tried: Sequence[str]
 ) -> Endpoint | None:
     """Return the endpoint that a hash belongs to, one of those that are not out; None: all are."""
-    found = table.find(hashed, out.union(tried) if tried else out)
-    return found or table.find(hashed, out)  # all were tried: the first again
+    if not tried:
+        return table.find(hashed, out)
+    return (
+        table.find(hashed, out.union(tried))
+        or table.find(hashed, out.union(tried[-1:]))  # all were tried: another round
+        or table.find(hashed, out)
+    )
 
 
 def _without(endpoints: tuple[Endpoint, ...], out: frozenset[str]) -> tuple[Endpoint, ...]:
     return tuple([e for e in endpoints if e.key not in out]) if out else endpoints
 
 
-def _untried(endpoints: tuple[Endpoint, ...], tried: Collection[str]) -> tuple[Endpoint, ...]:
+def _in_this_round(endpoints: tuple[Endpoint, ...], tried: Sequence[str]) -> Sequence[str]:
+    """Return whom to pass over: when all were tried only the last one, which failed just now."""
+    if tried and all(endpoint.key in tried for endpoint in endpoints):
+        return tried[-1:]
+    return tried
+
+
+def _untried(endpoints: tuple[Endpoint, ...], tried: Sequence[str]) -> tuple[Endpoint, ...]:
     """Leave out what was tried, unless nothing would be left.
 
     Differs from Envoy, which redraws up to five times and may meet a tried endpoint all the same.
     """
     if not tried:
         return endpoints
+    tried = _in_this_round(endpoints, tried)
     return tuple(e for e in endpoints if e.key not in tried) or endpoints
 
 

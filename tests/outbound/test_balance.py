@@ -61,6 +61,18 @@ def test_a_schedule_passes_over_what_was_tried_and_keeps_its_turn():
     assert schedule.next({"a", "b"}, None).key in "ab"
 
 
+@pytest.mark.parametrize("weights", [(1, 1), (3, 1)], ids=str)
+@pytest.mark.parametrize("balance", ["ROUND_ROBIN", "LEAST_REQUEST", "RANDOM"])
+def test_when_all_were_tried_the_last_one_is_not_taken_again(balance, weights):
+    """Whoever else takes turns meanwhile: what has failed just now fails most likely again."""
+    state, rng, group = ClusterState(), Random(4), cluster(balance, *weights)
+    for last, other in ("ab", "ba") * 20:
+        taken = state.take(group, (other, last), rng, 0.0)
+        assert taken is not None and taken != "overflow"
+        assert taken[0].key == other
+        state.take(group, (), rng, 0.0)  # somebody else's call
+
+
 def test_an_empty_cluster_has_no_endpoint():
     """There is nothing to fall back on: never an endpoint outside of the set."""
     assert ClusterState().take(cluster("ROUND_ROBIN"), (), Random(0), 0.0) is None

@@ -3,19 +3,51 @@
 from __future__ import annotations
 
 import heapq
+import json
 import math
 from collections import Counter
 from random import Random
 
 import pytest
 from clusters import cluster
-from outbound_world import ORDERS, World
+from outbound_world import ORDERS, World, answered
 
-from meshware.call import Send
+from meshware.call import Deliver, Reply, Send
 from meshware.outbound.ledger import ClusterState
 from meshware.policy.clusters import Balance
 
 DRAWS = 100_000
+SIX_ENDPOINTS = """
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: orders}
+spec:
+  hosts: [orders]
+  location: MESH_INTERNAL
+  resolution: STATIC
+  ports: [{number: 80, name: http, protocol: HTTP}]
+  endpoints:
+""" + "".join(
+    f"    - {{address: 10.0.0.{n}, labels: {{version: v{2 - n % 2}}}}}\n" for n in range(1, 7)
+)
+RULE = """
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {{name: orders}}
+spec:
+  host: orders
+  trafficPolicy: {policy}
+  subsets: [{{name: v1, labels: {{version: v1}}}}, {{name: v2, labels: {{version: v2}}}}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: orders}}
+spec:
+  hosts: [orders]
+  http:
+    - route: [{{destination: {{host: orders, subset: v2}}}}]
+      retries: {{attempts: 3, retryOn: 5xx, retryIgnorePreviousHosts: true}}
+"""
 
 
 @pytest.mark.parametrize("weights", [(80, 20), (1, 99), (50, 30, 20)], ids=str)
@@ -67,6 +99,50 @@ spec:
     assert {next(flow).address for flow in flows} == {"10.0.0.2"}
     for flow in flows:
         flow.close()
+
+
+@pytest.mark.parametrize(
+    "balance",
+    [
+        {"simple": "ROUND_ROBIN"},
+        {"simple": "LEAST_REQUEST"},
+        {"simple": "RANDOM"},
+        {"consistentHash": {"httpHeaderName": "x-user"}},
+        {"consistentHash": {"httpHeaderName": "x-user", "maglev": {"tableSize": 211}}},
+    ],
+    ids=str,
+)
+def test_failures_and_ejections_never_lead_out_of_the_subset(balance):
+    """Retries, keys of every kind, and nobody left there: 503 UH, and still not the others."""
+    world, rng = World(), Random(7)
+    outlier = {"consecutive5xxErrors": 2, "maxEjectionPercent": 100, "baseEjectionTime": "20s"}
+    world.mesh.apply(
+        [
+            SIX_ENDPOINTS,
+            RULE.format(policy=json.dumps({"loadBalancer": balance, "outlierDetection": outlier})),
+        ]
+    )
+    world.mesh.rng = Random(8)
+    asked: Counter[str] = Counter()
+    unanswered = 0
+    for number in range(2000):
+        world.clock.advance(rng.random())
+        flow = world.exchange(headers={"x-user": f"u{number}"} if rng.random() < 0.9 else {})
+        action = next(flow)
+        is_bad = rng.random() < 0.4
+        while not isinstance(action, Deliver | Reply):
+            if isinstance(action, Send):
+                asked[str(action.address)] += 1
+                action = flow.send(answered(503 if is_bad else 200))
+            else:
+                action = flow.send(None)
+        if isinstance(action, Reply):
+            assert action.info.flags == "UH"
+            unanswered += 1
+        flow.close()
+    assert set(asked) == {"10.0.0.2", "10.0.0.4", "10.0.0.6"}
+    assert unanswered, "they were never all ejected"
+    assert world.nothing_in_flight()
 
 
 def p99_of(balance: Balance, seed: int) -> float:

@@ -145,6 +145,20 @@ def test_no_more_retries_than_may_be_at_once(policy, calls, retried):
     assert made.mesh.ledger.cluster(name).retries() == 0
 
 
+def test_who_waits_for_a_connection_counts_for_the_budget():
+    """Envoy: a share of the requests that are active or pending."""
+    budget = {"retryBudget": {"percent": 30, "minRetryConcurrency": 0}}
+    made = world(connectionPool={"tcp": {"maxConnections": 1}}, **budget)
+    flows = [made.exchange() for _ in range(4)]
+    actions = [next(flow) for flow in flows]
+    sent = [flow for flow, action in zip(flows, actions, strict=True) if isinstance(action, Send)]
+    assert len(sent) < len(flows), "nobody waits"
+    assert isinstance(sent[0].send(answered(500)), Sleep), "30 % of four are one"
+    for flow in flows:
+        flow.close()
+    assert made.nothing_in_flight()
+
+
 def test_a_retry_that_may_not_be_leaves_the_last_answer_to_the_caller():
     """And says so: UO beside the upstream's own status."""
     made = world(connectionPool={"http": {"maxRetries": 1}})

@@ -27,6 +27,7 @@ from meshware.call import (
     Sleep,
     Wait,
 )
+from meshware.clients import pools
 from meshware.events import OutboundEvent
 from meshware.outbound.exchange import Exchange
 from meshware.testing import TestMesh
@@ -234,7 +235,17 @@ def staged(
         world = World(service("orders", *ports), *policies)
         client = stack.enter_context(driver.client(world))
         yield Stage(client, world, upstreams)
-        assert world.nothing_in_flight()
+        assert in_use(world) == ""
+
+
+def in_use(mesh: TestMesh) -> str:
+    """Say what calls hold of a mesh and of the pools of all clients; nothing: they hold nothing."""
+    retries = sum(state.retries() for state in list(mesh.ledger._states.values()))
+    users = sum(
+        len(lent._users) for each in list(pools._all_pools) for lent in list(each._lent.values())
+    )
+    held = {"calls in flight": mesh.ledger.in_flight(), "retries": retries, "pool users": users}
+    return ", ".join(f"{name}: {count}" for name, count in held.items() if count)
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
