@@ -17,7 +17,7 @@ import asyncio
 import contextlib
 from typing import Any
 
-from aiohttp import ClientError, ClientOSError, ClientRequest, ClientResponse, SocketTimeoutError
+from aiohttp import ClientError, ClientRequest, ClientResponse, SocketTimeoutError
 from aiohttp.client_middlewares import ClientHandlerType
 
 from meshware.call import (
@@ -264,10 +264,11 @@ class Call:
         """Say how the attempt failed, or raise what is the caller's to see."""
         self._wire.give_up()
         own = None if self._body is None else self._body.kept.error
-        if own is not None and isinstance(error, ClientOSError):
-            # Which the session would take for a lost connection, and send what is left of the body.
+        if own is not None:
+            # Not in aiohttp's wrapping, which the session may take for a lost connection, and then
+            # send what is left of the body.
             raise own
-        failure = failure_of(error, self._wire) if own is None else None
+        failure = failure_of(error, self._wire)
         if failure is None:
             raise error
         self._error = error

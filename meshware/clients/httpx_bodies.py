@@ -44,9 +44,11 @@ class _Source:
 
     async def aclose(self) -> None:
         refuse_leftovers(self.stream)
-        if hasattr(self.iterator, "aclose"):
-            await self.iterator.aclose()
-        await self.stream.aclose()
+        try:
+            if hasattr(self.iterator, "aclose"):
+                await self.iterator.aclose()
+        finally:
+            await self.stream.aclose()
 
 
 class Bodies:

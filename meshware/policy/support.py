@@ -123,7 +123,9 @@ def _port_policy(root: str) -> dict[str, Support]:
         f"{root}.connectionPool.tcp.idleTimeout": _differs(_IDLE),
         f"{root}.connectionPool.http.idleTimeout": _differs(_IDLE),
         f"{root}.connectionPool.http.maxRequestsPerConnection": _done(),
-        f"{root}.connectionPool.http.h2UpgradePolicy": _done("clients speak HTTP/1.1"),
+        f"{root}.connectionPool.http.h2UpgradePolicy": _differs(
+            "clients speak HTTP/1.1, which servers of HTTP/2 take too: UPGRADE changes nothing"
+        ),
         f"{root}.connectionPool.http.useClientProtocol": _done(
             "kept either way: the caller's library speaks HTTP/1.1, and so does what goes out"
         ),
@@ -330,7 +332,6 @@ SUPPORT: Mapping[str, Support] = MappingProxyType(
 
 _NOT_YET = {
     "tls.mode": ("ISTIO_MUTUAL",),
-    "connectionPool.http.h2UpgradePolicy": ("UPGRADE",),
 }
 
 LATER_WORDS: Mapping[str, tuple[str, ...]] = MappingProxyType(

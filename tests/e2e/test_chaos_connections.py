@@ -88,8 +88,13 @@ def test_the_calls_own_time_is_up_before_connect_timeout(driver):
             with lasting(0.3):
                 response, _ = client.call("GET", "http://orders/")
             assert (response.status, response.info.flags) == (504, "UT")
-            with lasting(0.2), pytest.raises(driver.error):
-                client.call("GET", "http://orders/", timeout_s=0.2)
+            if driver.can("counts connecting into the caller's time-out for the wait"):
+                with lasting(0.2), pytest.raises(driver.error):
+                    client.call("GET", "http://orders/", timeout_s=0.2)
+            else:
+                with lasting(0.3):
+                    response, _ = client.call("GET", "http://orders/", timeout_s=0.2)
+                assert (response.status, response.info.flags) == (504, "UT")
         assert in_use(mesh) == ""
 
 

@@ -18,7 +18,7 @@ from meshware.testing import TestMesh
 FLAPS = 14
 EVERY_S = 0.1
 NO_RETRIES = route("timeout: 10s, retries: {attempts: 0}")
-ON_CONNECT_FAILURE = route("timeout: 10s, retries: {attempts: 3, retryOn: connect-failure}")
+ON_CONNECT_FAILURE = route("timeout: 10s, retries: {attempts: 10, retryOn: connect-failure}")
 EJECTING = (
     ", outlierDetection: {consecutive5xxErrors: 1, interval: 100ms, baseEjectionTime: 200ms, "
     "maxEjectionPercent: 100}"

@@ -33,8 +33,9 @@ RULE = route("timeout: 60s")
 @every_driver
 def test_responses_that_are_dropped_or_closed_early_leave_nothing(driver, monkeypatch):
     """No lease, no connection, no thread, and no object of ours; the client is as good as new."""
-    # It tells of generators that were not closed, with a traceback that keeps them alive.
-    monkeypatch.setattr(logging.getLogger("trio.async_generator_errors"), "disabled", True)
+    # They tell of generators that were not closed, with a traceback that keeps them alive.
+    for name in ("trio.async_generator_errors", "asyncio"):
+        monkeypatch.setattr(logging.getLogger(name), "disabled", True)
     with echoes(1) as (place,), ExitStack() as stack:
         mesh = TestMesh([orders(place), RULE])
         client = stack.enter_context(driver.client(mesh))

@@ -106,7 +106,9 @@ class Held:
             elif isinstance(found, GeneratorType) and found.gi_code.co_name == "exchange":
                 objects["exchange"] += 1
         descriptors = len(os.listdir("/proc/self/fd" if sys.platform == "linux" else "/dev/fd"))
-        return cls(descriptors, threading.active_count(), objects)
+        # A loop's own pool of threads is bounded, and grows to that as libraries use it.
+        own = [one for one in threading.enumerate() if not one.name.startswith("asyncio_")]
+        return cls(descriptors, len(own), objects)
 
     def more_than(self, before: Held) -> str:
         """Say what there is more of than before; nothing: there is no more."""

@@ -97,6 +97,14 @@ def _check_keepalive(resource: Resource, path: str, written: TCPKeepalive, repor
 
 
 def _check_http(resource: Resource, path: str, http: HTTPSettings, report: Report) -> None:
+    if http.h2_upgrade_policy == "UPGRADE":
+        report.warning(
+            resource,
+            f"{path}.h2UpgradePolicy",
+            "UPGRADE changes nothing: clients speak HTTP/1.1, which servers of HTTP/2 take too; "
+            "remove it",
+            SUSPICIOUS,
+        )
     check_duration(
         resource,
         f"{path}.idleTimeout",

@@ -95,14 +95,8 @@ def test_what_is_better_known_is_told(pool, severity, field, words):
     assert words in message
 
 
-def test_http2_is_not_supported_yet():
-    """h2UpgradePolicy: UPGRADE would mean something here."""
-    from meshware.policy.load import load_text
-
-    spec = {
-        "host": "reviews",
-        "trafficPolicy": {"connectionPool": {"http": {"h2UpgradePolicy": "UPGRADE"}}},
-    }
-    loaded = load_text(service() + resource("DestinationRule", spec))
-    [problem] = loaded.problems
-    assert (problem.code, problem.field) == ("not-supported-yet", f"{PREFIX}http.h2UpgradePolicy")
+def test_an_upgrade_to_http2_changes_nothing():
+    """And nothing is ignored in silence."""
+    [(severity, field, message)] = found(http={"h2UpgradePolicy": "UPGRADE"})
+    assert (severity, field) == ("warning", "http.h2UpgradePolicy")
+    assert "clients speak HTTP/1.1" in message
