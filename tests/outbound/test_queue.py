@@ -243,3 +243,31 @@ def test_threads_lose_no_turn():
     assert len(done) == 16 * 200
     assert peak[0] <= 2
     assert made.nothing_in_flight()
+
+
+def test_one_who_comes_and_gets_nothing_passes_the_turn_on():
+    """Else everybody behind it would wait for a connection that nobody gives back."""
+    made = world(1)
+    ejecting = {"consecutive5xxErrors": 1, "maxEjectionPercent": 100}
+    policy = {"connectionPool": {"tcp": {"maxConnections": 1}}, "outlierDetection": ejecting}
+    made.mesh.apply(
+        [
+            ONLY_SERVICE.replace("    - {address: 10.0.0.2, labels: {version: v2}}\n", ""),
+            f"""
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {{name: orders}}
+spec: {json.dumps({"host": "orders", "trafficPolicy": policy})}
+""",
+        ]
+    )
+    first, _ = begin(made)
+    waiting = [begin(made) for _ in range(3)]
+    deliver = first.send(answered(500))  # which ejects the only endpoint
+    assert isinstance(deliver, Deliver)
+    first.close()
+    for flow, action in waiting:
+        assert action.waiter.is_woken
+        reply = flow.send(None)
+        assert isinstance(reply, Reply)
+        assert (reply.status, reply.info.flags) == (503, "UH")
