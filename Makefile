@@ -11,7 +11,7 @@ ENVOY := .venv-envoy/.ready-for-meshware
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types unit e2e conformance fuzz bench docs format pins wheel clean
+.PHONY: help setup demo test lint types unit e2e conformance chaos fuzz bench docs format pins wheel clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9]+):.*## /  \1\t/' | expand -t 18
@@ -55,10 +55,13 @@ e2e: $(READY) ## the tests with real servers, clients and daemons
 conformance: $(READY) $(ENVOY) ## tables of expected decisions, and 20,000 calls beside the real Envoy
 	MESHWARE_HYPOTHESIS_PROFILE=conformance $(BIN)/pytest -m conformance $(ARGS)
 
+chaos: $(READY) ## storms of 30 s, and 10,000 cancelled calls over each client
+	MESHWARE_CHAOS=long $(BIN)/pytest tests/e2e -k chaos $(ARGS)
+
 fuzz: $(READY) ## the property tests, with many more examples
 	MESHWARE_HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest -m hypothesis $(ARGS)
 
-bench: $(READY) ## what the mesh costs, beside the same without it
+bench: $(READY) $(ENVOY) ## what the mesh costs, beside the same without it and beside Envoy
 	$(BIN)/python -m benchmarks $(ARGS)
 
 docs: $(READY) ## write the pages that are made from the code
