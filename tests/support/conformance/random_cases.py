@@ -81,7 +81,13 @@ _BY_REGEX = st.fixed_dictionaries(
         "match": st.sampled_from(("/a", "/([^/]*)", "a+", "^/a/(b)", "b$")),
         "rewrite": st.sampled_from(("/r", "/x\\1", "")),
     }
-).filter(lambda found: "(" in found["match"] or "1" not in found["rewrite"])
+).filter(
+    # A path that loses its first slash is a listed difference, with a case of its own.
+    lambda found: (
+        ("(" in found["match"] or "1" not in found["rewrite"])
+        and (found["rewrite"] or "/" not in found["match"])
+    )
+)
 _REWRITE = _without_none(
     uri=_maybe(st.sampled_from(("/", "/r", "/r/", "/a%20b")), 2),
     uriRegexRewrite=_maybe(_BY_REGEX),
