@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from meshware.policy.automaton import Automaton
 from meshware.policy.regex_syntax import parse
 
-__all__ = ["Regex", "compile_regex"]
+__all__ = ["Regex", "compile_re2", "compile_regex"]
 
 
 class Regex(Protocol):
@@ -31,19 +31,31 @@ def compile_regex(pattern: str) -> Regex:
             group, ...), or it is over Istio's 1,024 bytes; the message says why.
     """
     parse(pattern)
+    compiled = compile_re2(pattern)
+    return Automaton(pattern) if compiled is None else _Re2(pattern, compiled)
+
+
+def compile_re2(pattern: str) -> Any:
+    """Compile a pattern with google-re2; None: it is not installed.
+
+    Args:
+        pattern: taken by `regex_syntax.parse`.
+
+    Raises:
+        ValueError: RE2 refuses it all the same.
+    """
     try:
         import re2
     except ImportError:
-        return Automaton(pattern)
+        return None
     options = re2.Options()
     options.log_errors = False  # else it writes to standard error by itself
     try:
-        compiled = re2.compile(pattern, options)
+        return re2.compile(pattern, options)
     except re2.error as error:
         reason = error.args[0] if error.args else "it is too large"
         text = reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
         raise ValueError(f"RE2 refuses it: {text}") from None
-    return _Re2(pattern, compiled)
 
 
 class _Re2:

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from meshware.policy.regex_chars import Ranges
 from meshware.policy.regex_syntax import (
     Alternatives,
     At,
     Chars,
     Group,
     Node,
-    Ranges,
     Repeat,
     Sequence,
     parse,

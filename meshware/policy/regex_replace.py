@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from meshware.policy.regex import compile_re2
 from meshware.policy.regex_groups import Finder, Spans, count_groups
 from meshware.policy.regex_syntax import parse
 
@@ -90,19 +91,8 @@ def _parts(rewrite: str, groups: int) -> tuple[str | int, ...]:
 
 
 def _search(pattern: str) -> Search:
-    try:
-        import re2
-    except ImportError:
-        return Finder(pattern).search
-    options = re2.Options()
-    options.log_errors = False  # else it writes to standard error by itself
-    try:
-        compiled = re2.compile(pattern, options)
-    except re2.error as error:
-        reason = error.args[0] if error.args else "it is too large"
-        text = reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
-        raise ValueError(f"RE2 refuses it: {text}") from None
-    return _Re2(pattern, compiled).search
+    compiled = compile_re2(pattern)
+    return Finder(pattern).search if compiled is None else _Re2(pattern, compiled).search
 
 
 class _Re2:

@@ -13,11 +13,18 @@ Source: RE2, `re2/parse.cc` and the syntax page.
 from __future__ import annotations
 
 import string
-import sys
-import unicodedata
-from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
+
+from meshware.policy.regex_chars import (
+    LAST,
+    PERL,
+    POSIX,
+    Ranges,
+    category,
+    complement,
+    folded,
+    merged,
+)
 
 __all__ = [
     "LONGEST",
@@ -26,7 +33,6 @@ __all__ = [
     "Chars",
     "Group",
     "Node",
-    "Ranges",
     "Repeat",
     "Sequence",
     "parse",
@@ -37,31 +43,6 @@ _DEEPEST = 100  # groups within groups; RE2 takes 1,000, but nobody writes that
 _MOST_REPEATED = 1000  # RE2's kMaxRepeat, for nested repetitions multiplied
 _LARGEST = 2000  # characters and classes with the repetitions written out
 
-Ranges = tuple[tuple[int, int], ...]
-"""Code points as sorted, separate, inclusive ranges."""
-
-_LAST = sys.maxunicode
-_LAST_WITH_CASE = 0x1FFFF  # no letter beyond the first two planes has cases
-_DIGIT: Ranges = ((48, 57),)
-_WORD: Ranges = ((48, 57), (65, 90), (95, 95), (97, 122))
-_SPACE: Ranges = ((9, 10), (12, 13), (32, 32))
-_PERL = {"d": _DIGIT, "w": _WORD, "s": _SPACE}
-_POSIX: dict[str, Ranges] = {
-    "alnum": ((48, 57), (65, 90), (97, 122)),
-    "alpha": ((65, 90), (97, 122)),
-    "ascii": ((0, 127),),
-    "blank": ((9, 9), (32, 32)),
-    "cntrl": ((0, 31), (127, 127)),
-    "digit": _DIGIT,
-    "graph": ((33, 126),),
-    "lower": ((97, 122),),
-    "print": ((32, 126),),
-    "punct": ((33, 47), (58, 64), (91, 96), (123, 126)),
-    "space": ((9, 13), (32, 32)),
-    "upper": ((65, 90),),
-    "word": _WORD,
-    "xdigit": ((48, 57), (65, 70), (97, 102)),
-}
 _ESCAPES = {"a": 7, "f": 12, "n": 10, "r": 13, "t": 9, "v": 11}
 _ASSERTIONS = {"A": "begin", "z": "end", "b": "word", "B": "no-word"}
 _NO_COUNTERPART = {
@@ -261,7 +242,7 @@ class _Parser:
                 items.append(self._class())
             case ".":
                 excluded: Ranges = () if "s" in self.flags else ((10, 10),)
-                items.append(Chars(_complement(excluded)))
+                items.append(Chars(complement(excluded)))
             case "^":
                 items.append(At("line-begin" if "m" in self.flags else "begin"))
             case "$":
@@ -341,8 +322,8 @@ class _Parser:
         letter = self.pattern[self.at : self.at + 1]
         if letter and letter in "dwsDWS":
             self.at += 1
-            ranges = _PERL[letter.lower()]
-            return ranges if letter.islower() else _complement(ranges)
+            ranges = PERL[letter.lower()]
+            return ranges if letter.islower() else complement(ranges)
         if letter not in ("p", "P"):
             return None
         self.at += 1
@@ -353,8 +334,8 @@ class _Parser:
                 raise ValueError("`\\p{` is not closed")
             self.at += len(name) + 1
         is_negated = (letter == "P") != name.startswith("^")
-        ranges = _category(name.removeprefix("^"))
-        return _complement(ranges) if is_negated else ranges
+        ranges = category(name.removeprefix("^"))
+        return complement(ranges) if is_negated else ranges
 
     def _escaped(self) -> int:
         """Read one escaped character behind the backslash."""
@@ -384,7 +365,7 @@ class _Parser:
             self.at += 2
         if not digits or not closing or not set(digits) <= set(string.hexdigits):
             raise ValueError("`\\x` needs two hexadecimal digits, or braces as in `\\x{1F600}`")
-        if int(digits, 16) > _LAST:
+        if int(digits, 16) > LAST:
             raise ValueError("`\\x{...}` is beyond the last character of Unicode, 10FFFF")
         return int(digits, 16)
 
@@ -396,22 +377,22 @@ class _Parser:
         while is_first or not self._take("]"):
             is_first = False
             ranges += self._class_part()
-        found = _merged(ranges)
+        found = merged(ranges)
         if "i" in self.flags:
-            found = _folded(found)
+            found = folded(found)
         # Unlike in other dialects, a negated class takes the newline.
-        return Chars(_complement(found) if is_negated else found)
+        return Chars(complement(found) if is_negated else found)
 
     def _class_part(self) -> Ranges:
         """Read a character, a range or a named class."""
         if self.pattern.startswith("[:", self.at):
             name, closing, _ = self.pattern[self.at + 2 :].partition(":]")
             if closing:
-                known = _POSIX.get(name.removeprefix("^"))
+                known = POSIX.get(name.removeprefix("^"))
                 if known is None:
                     raise ValueError(f"`[:{name}:]` is not a class that RE2 knows")
                 self.at += len(name) + 4
-                return _complement(known) if name.startswith("^") else known
+                return complement(known) if name.startswith("^") else known
         if self._take("\\"):
             named = self._named_class()
             if named is not None:
@@ -429,7 +410,7 @@ class _Parser:
         return ((low, high),)
 
     def _chars(self, ranges: Ranges) -> Chars:
-        return Chars(_folded(ranges) if "i" in self.flags else ranges)
+        return Chars(folded(ranges) if "i" in self.flags else ranges)
 
     # --- reading ------------------------------------------------------------------------------
 
@@ -448,66 +429,3 @@ class _Parser:
 
 def _is_number(text: str) -> bool:
     return bool(text) and len(text) <= 9 and set(text) <= set(string.digits)
-
-
-# --- sets of characters -----------------------------------------------------------------------
-
-
-def _merged(ranges: Iterable[tuple[int, int]]) -> Ranges:
-    found: list[tuple[int, int]] = []
-    for low, high in sorted(ranges):
-        if found and low <= found[-1][1] + 1:
-            found[-1] = (found[-1][0], max(found[-1][1], high))
-        else:
-            found.append((low, high))
-    return tuple(found)
-
-
-def _complement(ranges: Ranges) -> Ranges:
-    found = []
-    start = 0
-    for low, high in ranges:
-        if low > start:
-            found.append((start, low - 1))
-        start = high + 1
-    if start <= _LAST:
-        found.append((start, _LAST))
-    return tuple(found)
-
-
-@lru_cache(maxsize=32)
-def _category(name: str) -> Ranges:
-    if name == "Any":
-        return ((0, _LAST),)
-    points = [
-        point for point in range(_LAST + 1) if unicodedata.category(chr(point)).startswith(name)
-    ]
-    is_name = 1 <= len(name) <= 2 and name[0].isupper() and name[1:].islower() == bool(name[1:])
-    if not is_name or not points or name in ("Cn", "C"):
-        raise ValueError(
-            f"`\\p{{{name}}}` is not supported; write a general category such as `\\p{{L}}`, "
-            "or the characters as ranges"
-        )
-    return _merged((point, point) for point in points)
-
-
-def _folded(ranges: Ranges) -> Ranges:
-    """Add every character that differs only in case."""
-    found = list(ranges)
-    for point, others in _orbits().items():
-        if any(low <= point <= high for low, high in ranges):
-            found += [(other, other) for other in others]
-    return _merged(found)
-
-
-@lru_cache(maxsize=1)
-def _orbits() -> dict[int, tuple[int, ...]]:
-    """Map each character that has cases to the others of its kind, by simple case folding."""
-    orbits: dict[str, set[int]] = {}
-    for point in range(_LAST_WITH_CASE + 1):
-        char = chr(point)
-        for other in (char.lower(), char.upper()):
-            if len(other) == 1 and other != char:
-                key = other.lower() if len(other.lower()) == 1 else other
-                orbits.setdefault(key, set()).update((point, ord(other)))
-    return {point: tuple(sorted(orbit - {point})) for orbit in orbits.values() for point in orbit}

@@ -30,8 +30,6 @@ def outcomes(engine, tmp_path_factory) -> dict[str, Outcome]:
 def test_the_mesh_does_what_envoy_does(outcomes, case):
     """But for what is listed with its reason."""
     outcome = outcomes[case.name]
-    if outcome.awaits:
-        pytest.skip(f"waits for the mesh: {outcome.awaits}")
     found = compare(outcome.envoy, outcome.mesh, unordered=case.unordered)
     for side in (outcome.envoy, outcome.mesh):
         assert side.took_s >= case.at_least_s

@@ -151,11 +151,13 @@ def bad_address(
 
 def _bad_socket(address: str) -> str | None:
     path = address.removeprefix(UNIX_PREFIX)
-    if path.startswith("@"):
-        return "abstract sockets are not supported yet; write unix:/// and an absolute path"
-    if path == address or not path.startswith("/"):
-        return "write unix:/// and an absolute path, as in unix:///run/reviews.sock"
-    if path.endswith("/"):
+    is_abstract = path.startswith("@") and len(path) > 1
+    if path == address or not (path.startswith("/") or is_abstract):
+        return (
+            "write unix:/// and an absolute path, as in unix:///run/reviews.sock, or unix://@ and "
+            "an abstract name"
+        )
+    if path.endswith("/") and not is_abstract:
         return "a socket is no directory; write its whole path"
     if len(path.encode()) > _LONGEST_SOCKET or "\0" in path:
         return f"the path of a socket has {_LONGEST_SOCKET} bytes at most; write a shorter one"

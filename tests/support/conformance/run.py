@@ -22,7 +22,6 @@ from conformance.envoy import Envoy
 from conformance.upstreams import CASE, Upstreams
 from meshware.clients.httpx import AsyncMeshTransport
 from meshware.events import OutboundEvent
-from meshware.policy.codes import NOT_SUPPORTED_YET
 from meshware.policy.dns_records import with_names
 from meshware.policy.file import MemoryRecords
 from meshware.policy.load import load_text
@@ -44,11 +43,10 @@ spec:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a case: both sides, or what policy does not carry out yet."""
+    """What came of a case, on both sides."""
 
-    envoy: Played | None = None
-    mesh: Played | None = None
-    awaits: str = ""
+    envoy: Played
+    mesh: Played
 
 
 @dataclass(frozen=True)
@@ -81,10 +79,6 @@ async def play(
             )
             world = (worlds or {}).get(case.world, World())
             loaded = load_text("\n---\n".join([world.text, text]))
-            later = [p for p in loaded.problems if p.code == NOT_SUPPORTED_YET]
-            if later:
-                found[case.name] = Outcome(awaits=str(later[0]))
-                continue
             loaded.raise_for_errors()
             upstreams.scripts[case.name] = case.script
             by_world.setdefault(case.world, []).append((case, namespace, text))
