@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from outbound_world import GARBLED, REFUSED, RESET, TIMED_OUT, World, answered
+from outbound_world import GARBLED, REFUSED, RESET, TIMED_OUT, World, answered, finish, route
 
 from meshware.call import (
     Call,
     Deliver,
-    Ended,
     Failure,
     FailureKind,
     Raise,
@@ -17,20 +16,6 @@ from meshware.call import (
     Sleep,
 )
 
-
-def route(spec: str, name: str = "orders") -> str:
-    """Return a VirtualService for `orders` with these http rules."""
-    return f"""
-apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {{name: {name}}}
-spec:
-  hosts: [orders]
-  http:
-{spec}
-"""
-
-
 RETRY_5XX = route(
     """
     - route: [{destination: {host: orders}}]
@@ -38,12 +23,6 @@ RETRY_5XX = route(
       retries: {attempts: 2, perTryTimeout: 5s, retryOn: 5xx}
 """
 )
-
-
-def finish(flow, received: int = 0, failure: FailureKind | None = None) -> None:
-    """End the body; the exchange must be over then."""
-    with pytest.raises(StopIteration):
-        flow.send(Ended(failure, received))
 
 
 def test_an_answer_is_delivered_and_its_lease_is_held_until_the_body_ends(world):
@@ -439,68 +418,3 @@ def test_without_any_policy_nothing_goes_out():
     assert isinstance(reply, Reply)
     assert reply.status == 503
     assert ("retry-after", "1") in reply.headers
-
-
-STALE = Failure(FailureKind.TERMINATED, sent=True, is_stale=True)
-NO_RETRIES = route(
-    """
-    - route: [{destination: {host: orders}}]
-      timeout: 10s
-      retries: {attempts: 0}
-"""
-)
-
-
-def test_a_connection_that_went_stale_is_replaced_within_the_attempt(make_world):
-    """The same endpoint, the same number, what is left of the time; policy is not asked."""
-    world = make_world(NO_RETRIES)
-    flow = world.exchange()
-    send = next(flow)
-    assert not send.is_fresh
-    world.clock.advance(4)
-    again = flow.send(STALE)
-    assert (again.address, again.attempt, again.headers) == (send.address, 1, send.headers)
-    assert (again.is_fresh, again.timeout_s) == (True, 6)
-    deliver = flow.send(answered(200))
-    assert (deliver.info.attempts, deliver.info.flags) == (1, "-")
-    finish(flow)
-    assert world.nothing_in_flight()
-
-
-def test_a_connection_is_replaced_once(make_world):
-    """A fresh one that is lost too is a failure, whatever the driver says of it."""
-    flow = make_world(NO_RETRIES).exchange()
-    next(flow)
-    assert flow.send(STALE).is_fresh
-    reply = flow.send(STALE)
-    assert isinstance(reply, Reply)
-    assert (reply.status, reply.info.flags, reply.info.attempts) == (503, "UC", 1)
-
-
-@pytest.mark.parametrize(
-    ("method", "replayable", "failure", "again"),
-    [
-        ("POST", True, STALE, False),
-        ("PUT", False, STALE, False),
-        ("PUT", True, STALE, True),
-        ("POST", False, Failure(FailureKind.RESET, sent=False, is_stale=True), True),
-        ("GET", True, RESET, False),
-    ],
-    ids=["POST", "a body that is gone", "PUT", "nothing was sent", "a fresh connection"],
-)
-def test_only_what_may_be_repeated_is_sent_over_another(
-    make_world, method, replayable, failure, again
-):
-    """The server may have acted on the request before it closed."""
-    flow = make_world(NO_RETRIES).exchange(method, replayable=replayable)
-    next(flow)
-    assert isinstance(flow.send(failure), Send) is again
-
-
-def test_nothing_goes_over_a_fresh_connection_after_the_total_timeout(make_world):
-    """However the connection was lost."""
-    world = make_world(NO_RETRIES)
-    flow = world.exchange()
-    next(flow)
-    world.clock.advance(10)
-    assert isinstance(flow.send(STALE), Reply)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from meshware.call import Answer, Call, Failure, FailureKind, RequestHead
+import pytest
+
+from meshware.call import Answer, Call, Ended, Failure, FailureKind, RequestHead
 from meshware.events import OutboundEvent
 from meshware.outbound.exchange import Exchange
 from meshware.testing import FakeClock, ScriptedRandom, TestMesh
@@ -107,3 +109,22 @@ REFUSED = Failure(FailureKind.CONNECT, sent=False, detail="delayed connect error
 RESET = Failure(FailureKind.RESET, sent=True)
 GARBLED = Failure(FailureKind.PROTOCOL, sent=True)
 TIMED_OUT = Failure(FailureKind.TIMEOUT, sent=True)
+
+
+def route(spec: str, name: str = "orders") -> str:
+    """Return a VirtualService for `orders` with these http rules."""
+    return f"""
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: {name}}}
+spec:
+  hosts: [orders]
+  http:
+{spec}
+"""
+
+
+def finish(flow, received: int = 0, failure: FailureKind | None = None) -> None:
+    """End the body; the exchange must be over then."""
+    with pytest.raises(StopIteration):
+        flow.send(Ended(failure, received))
