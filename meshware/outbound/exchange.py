@@ -34,7 +34,7 @@ not happen:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING
@@ -248,28 +248,23 @@ def exchange(
 
         # Copies, on their way before the first attempt so that they wait for nothing; behind it
         # where their body has to be kept first.
-        mirrors = [each for each in route.mirrors if happens(each.per_million, rng)]
-
-        def copies() -> Iterator[Mirror]:
-            while mirrors:
-                mirror = mirrors.pop(0)
-                other = snapshot.cluster(mirror.key)
-                if other is not None:
-                    yield Mirror(
-                        shadow(
-                            replace(event, cluster=other.name),
-                            shadow_of(message),
-                            placed(other, mirror.key, table.service, head.host),
-                            ledger.cluster(other.name),
-                            timeout_s=route.timeout_s,
-                            monotonic=monotonic,
-                            rng=rng,
-                            sink=sink,
-                        )
-                    )
-
-        if mirrors and head.replayable:
-            yield from copies()
+        mirrors: list[Mirror] = []
+        for mirrored in route.mirrors:
+            other = snapshot.cluster(mirrored.key)
+            if happens(mirrored.per_million, rng) and other is not None:
+                copy = shadow(
+                    replace(event, cluster=other.name),
+                    shadow_of(message),
+                    placed(other, mirrored.key, table.service, head.host),
+                    ledger.cluster(other.name),
+                    timeout_s=route.timeout_s,
+                    monotonic=monotonic,
+                    rng=rng,
+                    sink=sink,
+                )
+                mirrors.append(Mirror(copy))
+        while mirrors and head.replayable:
+            yield mirrors.pop(0)
 
         while True:
             # How long this attempt may take, and whose limit that is.
@@ -350,8 +345,8 @@ def exchange(
                 if not isinstance(outcome, Answer | Failure):
                     raise TypeError(f"a Send is followed by an Answer or a Failure, not {outcome}")
                 answer = outcome
-                if mirrors and head.is_kept:
-                    yield from copies()
+                while mirrors and head.is_kept:
+                    yield mirrors.pop(0)
                 if isinstance(answer, Answer):
                     if cluster.outlier is not None:
                         status = status_of(answer, to_grpc=is_grpc(head))
