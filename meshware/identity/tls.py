@@ -1,4 +1,4 @@
-"""The one seam of clients' TLS: who the other end is, decided inside of the handshake.
+"""The one seam of TLS: who the other end is, decided inside of the handshake.
 
 A check that runs after the handshake comes too late: by then a library may have sent its request.
 `ssl` lets a context name the classes of its connections, every library makes those by the context,
@@ -8,16 +8,39 @@ no byte of a request leaves before it has passed, over sockets and over memory (
 
 from __future__ import annotations
 
+import contextlib
+import os
 import ssl
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from typing import Any
 
-from meshware.errors import PeerIdentityError
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from meshware.errors import IdentityError, PeerIdentityError
+from meshware.identity.bundle import Bundles
 from meshware.identity.names import bears_one_of
+from meshware.identity.svid import X509SVID
+from meshware.identity.verify import MAX_CHAIN, Verified, verify_chain
 
-__all__ = ["PeerCheck", "check_peers", "must_bear_one_of"]
+__all__ = [
+    "PeerCheck",
+    "check_peers",
+    "mesh_client_context",
+    "mesh_server_context",
+    "must_bear_one_of",
+    "peer_chain",
+    "verified_peer",
+]
 
-PeerCheck = Callable[[ssl.SSLObject | ssl.SSLSocket], None]
+Connection = ssl.SSLObject | ssl.SSLSocket
+
+PeerCheck = Callable[[Connection], None]
 """Look at the other end of a finished handshake, and raise `PeerIdentityError` to refuse it."""
+
+_VERIFIED = "_meshware_verified"
 
 
 def check_peers(
@@ -28,7 +51,7 @@ def check_peers(
     """Make every handshake of a context end with a check.
 
     Args:
-        context: of clients; it is changed.
+        context: of clients or servers; it is changed.
         check: runs when OpenSSL has verified what it was told to.
         socket_class: of its sockets, to be built upon.
     """
@@ -53,8 +76,136 @@ def must_bear_one_of(names: Sequence[str]) -> PeerCheck:
     The context must verify certificates: one that was not verified bears no name.
     """
 
-    def check(connection: ssl.SSLObject | ssl.SSLSocket) -> None:
+    def check(connection: Connection) -> None:
         if not bears_one_of(connection.getpeercert(), names):
             raise PeerIdentityError(1, "the certificate bears none of the names that policy wants")
 
     return check
+
+
+def mesh_client_context(
+    svid: X509SVID,
+    bundles: Bundles,
+    expected: frozenset[str],
+    now: Callable[[], datetime],
+    socket_class: type[ssl.SSLSocket] = ssl.SSLSocket,
+) -> ssl.SSLContext:
+    """Return the context in which a workload calls others of the mesh.
+
+    Args:
+        svid: what it shows.
+        bundles: whom it believes.
+        expected: whom it expects: SPIFFE IDs (or other names) of which the server must bear one.
+        now: tells aware UTC, at each handshake.
+        socket_class: of its sockets, to be built upon.
+
+    Raises:
+        IdentityError: nobody is expected, so that nobody could answer.
+    """
+    if not expected:
+        raise IdentityError("nobody is expected to answer: policy names no service account")
+    context = _mesh_context(ssl.PROTOCOL_TLS_CLIENT, svid, bundles)
+    names = tuple(expected)
+
+    def check(connection: Connection) -> None:
+        verified = verify_chain(peer_chain(connection), bundles, now(), "server")
+        if str(verified.id) not in expected and not bears_one_of(connection.getpeercert(), names):
+            raise PeerIdentityError(1, f"the peer is refused: it is {verified.id}, not expected")
+        setattr(connection, _VERIFIED, verified)
+
+    check_peers(context, check, socket_class)
+    return context
+
+
+def mesh_server_context(
+    svid: X509SVID, bundles: Bundles, now: Callable[[], datetime]
+) -> ssl.SSLContext:
+    """Return the context in which a workload is called by others of the mesh.
+
+    It demands a certificate, verifies it whole, and never resumes a session: what was verified once
+    would outlive what it was verified against.
+
+    Args:
+        svid: what it shows.
+        bundles: whom it believes.
+        now: tells aware UTC, at each handshake.
+    """
+    context = _mesh_context(ssl.PROTOCOL_TLS_SERVER, svid, bundles)
+    context.num_tickets = 0
+
+    def check(connection: Connection) -> None:
+        verified = verify_chain(peer_chain(connection), bundles, now(), "client")
+        setattr(connection, _VERIFIED, verified)
+
+    check_peers(context, check)
+    return context
+
+
+def verified_peer(connection: Any) -> Verified | None:
+    """Return who was verified in the handshake of one of our contexts; None: nobody was."""
+    found = getattr(connection, _VERIFIED, None)
+    return found if isinstance(found, Verified) else None
+
+
+def peer_chain(connection: Any) -> tuple[x509.Certificate, ...]:
+    """Return what the other end has shown, its leaf first; nothing where it showed none.
+
+    OpenSSL must have verified it: of a context that does not, the chain is empty.
+    """
+    if connection.context.verify_mode == ssl.CERT_NONE:
+        return ()
+    leaf = connection.getpeercert(binary_form=True)
+    if leaf is None:
+        return ()
+    shown = [leaf]
+    if hasattr(connection, "get_unverified_chain"):  # Python 3.13
+        shown = connection.get_unverified_chain()
+    else:
+        inner = getattr(connection, "_sslobj", None)
+        if isinstance(inner, ssl.SSLObject):
+            inner = getattr(inner, "_sslobj", None)
+        unverified = getattr(inner, "get_unverified_chain", None)
+        if unverified is not None:
+            found = unverified() or ()
+            shown = [ssl.PEM_cert_to_DER_cert(each.public_bytes()) for each in found] or shown
+    if shown[0] != leaf:  # a server keeps its client's leaf apart from the rest
+        shown = [leaf, *shown]
+    return tuple(x509.load_der_x509_certificate(each) for each in shown[: MAX_CHAIN + 1])
+
+
+def _mesh_context(protocol: int, svid: X509SVID, bundles: Bundles) -> ssl.SSLContext:
+    context = ssl.SSLContext(protocol)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2  # Istio's meshMTLS.minProtocolVersion
+    context.check_hostname = False  # the ID is the name
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+    context.set_alpn_protocols(["http/1.1"])
+    # Intermediates among them are no roots to OpenSSL, which asks for a self-signed end.
+    trusted = (*bundles.roots, *bundles.intermediates)
+    if trusted:
+        context.load_verify_locations(
+            cadata="".join(one.public_bytes(Encoding.PEM).decode() for one in trusted)
+        )
+    with _as_file(svid.pem) as path:
+        context.load_cert_chain(path)
+    return context
+
+
+@contextlib.contextmanager
+def _as_file(text: str) -> Iterator[str]:
+    """Give a secret a path, which is all that `ssl` takes: in memory, or in a file of ours alone.
+
+    So what is loaded is what was read and verified, whatever has become of its file since.
+    """
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("svid", os.MFD_CLOEXEC)
+        try:
+            os.write(descriptor, text.encode())
+            yield f"/proc/self/fd/{descriptor}"
+        finally:
+            os.close(descriptor)
+        return
+    with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:  # made with mode 0600
+        file.write(text)
+        file.flush()
+        yield file.name

@@ -53,4 +53,8 @@ class InboundHead:
     source_ip: str | None  # the transport's peer; None: not known
     destination_ip: str | None  # the listening socket's; None: not known
     port: int | None  # likewise
+    # What the caller has shown in TLS, DER, its leaf first; None: there was no TLS, or the server
+    # keeps it to itself. It is verified anew, whatever the server did.
+    chain: tuple[bytes, ...] | None = None
+    sni: str | None = None  # the name that it asked for in TLS
     route_of: RouteOf = field(default_factory=RouteOf)

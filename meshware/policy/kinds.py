@@ -24,6 +24,7 @@ from meshware.policy.document.service_policy import ServicePolicySpec
 from meshware.policy.document.sidecar import SidecarSpec
 from meshware.policy.document.telemetry import TelemetrySpec
 from meshware.policy.document.virtual_service import VirtualServiceSpec
+from meshware.policy.document.workload_policy import WorkloadPolicySpec
 
 __all__ = ["KINDS", "NOT_CARRIED", "OURS", "Kind", "Unknown", "classify"]
 
@@ -70,6 +71,7 @@ KINDS: Mapping[tuple[str, str], Kind] = MappingProxyType(
             _kind("Telemetry", TELEMETRY, ("v1", "v1alpha1"), TelemetrySpec),
             _kind("MeshConfig", OURS, ("v1alpha1",), MeshConfigSpec),
             _kind("ServicePolicy", OURS, ("v1alpha1",), ServicePolicySpec),
+            _kind("WorkloadPolicy", OURS, ("v1alpha1",), WorkloadPolicySpec),
             _kind(
                 "AuthorizationPolicy",
                 OURS,

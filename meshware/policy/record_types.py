@@ -18,6 +18,7 @@ key                 type                  subject
 `workload/<ns>/<name>` `WorkloadRecord`   what applies inbound to one workload
 `partial-wildcards` `PartialWildcards`    the hosts that end within a label, `*foo.com`
 `vips`              `VipIndex`            services by the addresses that stand for their hosts
+`bundle/<trust domain>`  `BundleRecord`   who may vouch for the IDs of a trust domain
 ==================  ====================  ========================================================
 
 Names in records are resolved: hosts are full, `exportTo` is a list of namespaces or `*`.
@@ -35,6 +36,7 @@ from meshware.policy.paths import Normalization
 __all__ = [
     "ROOT_NAMESPACE",
     "TRUST_DOMAIN",
+    "BundleRecord",
     "Candidate",
     "DnsRecord",
     "EndpointRecord",
@@ -42,6 +44,8 @@ __all__ = [
     "HostIndex",
     "MeshRecord",
     "PartialWildcards",
+    "PeerMode",
+    "PeerModes",
     "PortRecord",
     "Resolution",
     "ServedHost",
@@ -49,6 +53,9 @@ __all__ = [
     "ServiceRecord",
     "SidecarEntry",
     "SidecarIndex",
+    "TokenModes",
+    "ForwardCert",
+    "TokenMode",
     "Vip",
     "VipIndex",
     "WorkloadRecord",
@@ -61,10 +68,28 @@ Resolution: TypeAlias = Literal["NONE", "STATIC", "DNS", "DNS_ROUND_ROBIN", "DYN
 """How the endpoints of a service are found. Source: Istio ServiceEntry."""
 
 
+PeerMode: TypeAlias = Literal["DISABLE", "PERMISSIVE", "STRICT"]
+"""What a workload takes: plaintext, both, mutual TLS. Source: Istio PeerAuthentication."""
+
+TokenMode: TypeAlias = Literal["DISABLE", "ACCEPT"]
+"""Whether a workload takes token identities in the place of certificates. Ours: WorkloadPolicy."""
+
+ForwardCert: TypeAlias = Literal["SANITIZE", "SANITIZE_SET", "APPEND_FORWARD"]
+"""What an app gets of X-Forwarded-Client-Cert. Source: Istio ProxyHeaders.forwardedClientCert."""
+
+
 class MeshRecord(Document, frozen=True):
     """Mesh-wide settings. Source: Istio MeshConfig."""
 
     trust_domain: str = TRUST_DOMAIN
+    trust_domain_aliases: tuple[str, ...] = ()
+    auto_mtls: bool = True  # Istio MeshConfig.enableAutoMtls
+    xfcc_trusted_proxies: tuple[str, ...] = ()  # SPIFFE IDs whose word on others is taken
+    forward_cert: ForwardCert = "SANITIZE"
+    identity_provider: Literal["embedded", "files", "workload-api"] = "embedded"
+    bundles: tuple[str, ...] = ()  # trust domains besides our own that have a `bundle/` record
+    denied_authorities: tuple[str, ...] = ()  # fingerprints: `identity.bundle.fingerprint`
+    daemon_account: str | None = None  # "ns/sa" of the daemon's own ID; None: it has none
     root_namespace: str = ROOT_NAMESPACE
     outbound_mode: Literal["ALLOW_ANY", "REGISTRY_ONLY"] = "ALLOW_ANY"
     normalization: Normalization | None = None  # None: decide strictly, leave the app's path alone
@@ -111,6 +136,9 @@ class EndpointRecord(Document, frozen=True):
     service_account: str | None = None
     network: str | None = None
     name: str | None = None  # of DNS, whose answer the address is
+    tls_id: str | None = None  # whom to expect there by mutual TLS; None: it speaks plaintext
+    plain_ports: tuple[int, ...] = ()  # of its own, where it speaks plaintext all the same
+    token_ports: tuple[int, ...] = ()  # of its own, where it takes token identities; 0: all
 
 
 class DnsRecord(Document, frozen=True):
@@ -187,11 +215,38 @@ class ServedHost(Document, frozen=True):
     ports: dict[str, int]  # JSON has string keys
 
 
+class PeerModes(Document, frozen=True):
+    """What a workload takes from its callers. Source: Istio PeerAuthentication."""
+
+    mode: PeerMode = "PERMISSIVE"  # Istio's, where nothing is said
+    ports: dict[str, PeerMode] = {}  # noqa: RUF012 - of the workload's own; JSON has string keys
+    policy: str | None = None  # "namespace/name" of what decided `mode`; None: nothing did
+
+
+class TokenModes(Document, frozen=True):
+    """Where a workload takes token identities."""
+
+    mode: TokenMode = "DISABLE"
+    ports: dict[str, TokenMode] = {}  # noqa: RUF012 - of the workload's own; JSON has string keys
+
+
+class BundleRecord(Document, frozen=True):
+    """Who may vouch for the IDs of one trust domain, as PEM."""
+
+    trust_domain: str
+    roots: tuple[str, ...]
+    intermediates: tuple[str, ...] = ()  # not trusted: for building paths
+    tokens: tuple[dict[str, str], ...] = ()  # public keys (RFC 7517) of its token authority
+
+
 class WorkloadRecord(Document, frozen=True):
     """What applies inbound to one workload."""
 
     labels: Labels
     service_account: str | None = None
+    peer: PeerModes = PeerModes()
+    tokens: TokenModes = TokenModes()
+    probe_paths: tuple[str, ...] = ()  # where the daemon's own ID is admitted, and nowhere else
     address: str | None = None
     ports: dict[str, int] | None = None  # name -> number
     locality: str | None = None

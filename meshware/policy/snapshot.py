@@ -12,19 +12,23 @@ import threading
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import Final, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar
 
 import msgspec
 
-from meshware.errors import PolicyError
+from meshware.errors import IdentityError, PolicyError
+from meshware.identity.spiffe import SpiffeID, workload_id
 from meshware.policy.clusters import Cluster, ClusterKey, cluster_name, compile_cluster
 from meshware.policy.cors_rule import CorsTable, compile_cors_table
 from meshware.policy.document.authorization_policy import AuthorizationPolicySpec
 from meshware.policy.file import Records
 from meshware.policy.inbound_rules import InboundRules, NamedPolicy, compile_inbound
-from meshware.policy.record_types import MeshRecord, WorkloadRecord
+from meshware.policy.record_types import BundleRecord, MeshRecord, WorkloadRecord
 from meshware.policy.routes import RouteTable, compile_routes
 from meshware.policy.view import Client, Common, View
+
+if TYPE_CHECKING:
+    from meshware.identity.bundle import Bundles
 
 __all__ = ["InboundView", "Snapshot", "SnapshotCell", "build_snapshot"]
 
@@ -98,6 +102,8 @@ class Snapshot:
         client: whose snapshot this is.
         inbound: what applies to calls of this workload; None: policy does not know the workload.
         outbound_mode: what happens to hosts that the mesh does not know.
+        bundles: whose word on identities is believed, as policy says.
+        id: of the workload; None: policy gives it no service account.
         own_address: where the workload is, or its name where that is not known.
     """
 
@@ -129,6 +135,11 @@ class Snapshot:
         seen = View(records, client, self._common)
         self.mesh: MeshRecord = seen.mesh
         self.outbound_mode: Literal["ALLOW_ANY", "REGISTRY_ONLY"] = seen.outbound_mode
+        self.bundles = _bundles(records, self.mesh, previous)
+        account = workload.service_account if workload is not None else None
+        self.id: SpiffeID | None = (
+            workload_id(self.mesh.trust_domain, client.namespace, account) if account else None
+        )
         keys = workload.authorization if workload is not None else ()
         self._inbound_rests_on = tuple((key, records.digest(key)) for key in keys)
         self._cors_rests_on: Mapping[str, Digest] = {}
@@ -282,7 +293,7 @@ def build_snapshot(
         snapshot = Snapshot(
             records, client, generation=generation, on_refusal=on_refusal, previous=previous
         )
-    except (msgspec.MsgspecError, ValueError) as error:
+    except (msgspec.MsgspecError, IdentityError, ValueError) as error:
         raise PolicyError(f"generation {generation} cannot be compiled: {error}") from error
     if snapshot.inbound is None and previous is not None and previous.inbound is not None:
         raise PolicyError(
@@ -297,6 +308,24 @@ def _workload(records: Records, client: Client) -> WorkloadRecord | None:
         return None
     data = records.get(f"workload/{client.namespace}/{client.name}")
     return None if data is None else msgspec.json.decode(data, type=WorkloadRecord)
+
+
+def _bundles(records: Records, mesh: MeshRecord, previous: Snapshot | None) -> Bundles:
+    """Return whom policy believes; the very same object as before where nothing of it changed."""
+    from meshware.identity.bundle import Bundle, Bundles  # not at import: it is not light
+
+    found: list[Bundle] = []
+    for trust_domain in dict.fromkeys((mesh.trust_domain, *mesh.bundles)):
+        data = records.get(f"bundle/{trust_domain}")
+        if data is None:
+            continue  # our own may come with the SVID; without any nobody is believed
+        record = msgspec.json.decode(data, type=BundleRecord)
+        roots = "".join(record.roots)
+        found.append(Bundle.from_pem(trust_domain, roots, record.intermediates, record.tokens))
+    bundles = Bundles(found, mesh.denied_authorities)
+    if previous is not None and previous.bundles.digest == bundles.digest:
+        return previous.bundles
+    return bundles
 
 
 def _policy(records: Records, key: str) -> NamedPolicy:

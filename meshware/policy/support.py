@@ -314,6 +314,7 @@ SUPPORT: Mapping[str, Support] = MappingProxyType(
         "MeshConfig.spec.defaultServiceExportTo": _done(),
         "MeshConfig.spec.defaultVirtualServiceExportTo": _done(),
         "MeshConfig.spec.defaultDestinationRuleExportTo": _done(),
+        "WorkloadPolicy.spec": _later("arrives with identities"),
         "ServicePolicy.spec": _done(),
         "ServicePolicy.spec.http[].replayBufferBytes": _done(
             "64 KiB where nothing is said; bytes in memory can be sent again whatever their size"

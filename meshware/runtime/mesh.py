@@ -12,7 +12,8 @@ import os
 import random
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from meshware.call import RequestHead
@@ -26,13 +27,20 @@ from meshware.outbound.ledger import Ledger
 from meshware.policy.file import Records
 from meshware.policy.snapshot import Snapshot, SnapshotCell, build_snapshot
 from meshware.policy.view import Client
+from meshware.runtime.identity import Identity, SVIDSource
 
 if TYPE_CHECKING:
     from meshware.runtime.follower import Follower
     from meshware.runtime.reporter import Reporter
     from meshware.runtime.settings import Settings
+    from meshware.runtime.svid_files import SVIDFiles
 
 __all__ = ["Mesh"]
+
+
+def _no_source(_: Snapshot) -> None:
+    return None
+
 
 _log = logging.getLogger("meshware")
 
@@ -48,6 +56,7 @@ class Mesh:
         cell: where the policy in force is found.
         gate: decides inbound calls.
         ledger: what is in flight outbound.
+        identity: what this process proves about itself, and whom it believes.
         clock, rng: time and chance, as every decision here is handed them.
         port: where this process is reached, from MESH_PORT; None: not known.
     """
@@ -64,6 +73,7 @@ class Mesh:
         rng: random.Random | None = None,
         sink: EventSink = ignore,
         port: int | None = None,
+        source_of: Callable[[Snapshot], SVIDSource | None] = _no_source,
     ) -> None:
         self.client = client or Client()
         self.cell = cell or SnapshotCell()
@@ -71,6 +81,7 @@ class Mesh:
         self.rng = rng or random.Random()
         self.ledger = Ledger()
         self.port = port
+        self.identity = Identity(self._snapshot, source_of, self.clock)
         self._sink = sink
         self._follower: Follower | None = None
         self._reporter: Reporter | None = None
@@ -96,7 +107,7 @@ class Mesh:
         from meshware.runtime.settings import Settings
 
         settings = Settings.from_env(os.environ if environ is None else environ)
-        mesh = cls(client=settings.client, port=settings.port)
+        mesh = cls(client=settings.client, port=settings.port, source_of=_Sources(settings.run_dir))
         mesh._follow(settings)
         return mesh
 
@@ -211,6 +222,26 @@ class Mesh:
         self.ledger = Ledger()
         if self.cell.current is not None:
             self.cell.current.renew_lock()
+
+
+class _Sources:
+    """Where the SVIDs of a run directory's workloads lie, as policy says."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self._identities = run_dir / "identity"
+        self._kept: SVIDFiles | None = None
+
+    def __call__(self, snapshot: Snapshot) -> SVIDSource | None:
+        own = snapshot.id
+        if own is None:
+            return None
+        directory = self._identities.joinpath(*own.path.split("/")[2::2])
+        kept = self._kept
+        if kept is None or kept.directory != directory:
+            from meshware.runtime.svid_files import SVIDFiles
+
+            kept = self._kept = SVIDFiles(directory)
+        return kept
 
 
 def _tell_about_workload(client: Client) -> None:

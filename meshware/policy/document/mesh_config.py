@@ -24,6 +24,7 @@ __all__ = [
     "MeshOutboundTrafficPolicy",
     "NodeIdentity",
     "PathNormalization",
+    "ProxyHeaders",
 ]
 
 
@@ -47,10 +48,17 @@ class GatewayTopology(Document, frozen=True):
     num_trusted_proxies: int | None = None
 
 
+class ProxyHeaders(Document, frozen=True):
+    """Headers that a proxy sends on."""
+
+    forwarded_client_cert: Literal["SANITIZE", "SANITIZE_SET", "APPEND_FORWARD"] | None = None
+
+
 class DefaultConfig(Document, frozen=True):
     """Settings of every process."""
 
     gateway_topology: GatewayTopology | None = None
+    proxy_headers: ProxyHeaders | None = None
 
 
 class CertificateData(Document, frozen=True):
@@ -104,6 +112,9 @@ class Identity(Document, frozen=True):
     """Where identities come from. Ours."""
 
     provider: Literal["embedded", "files", "workload-api"] | None = None
+    denied_authorities: tuple[str, ...] | None = None  # fingerprints, SHA-256 in hex
+    leaf_life: Duration | None = None  # of certificates that the embedded authority issues
+    daemon_service_account: str | None = None  # "ns/sa": the daemon's own, for probes
 
 
 class NodeIdentity(Document, frozen=True):

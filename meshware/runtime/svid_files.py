@@ -1,0 +1,143 @@
+"""A workload's key and chain in files that somebody else keeps current.
+
+1. The directory is `identity/<namespace>/<service account>` in the run directory. In it lies
+   `svid.pem` (key and chain in one file, so that the two are always a pair), or `tls.crt` and
+   `tls.key`, as cert-manager and istio-agent write them.
+2. Files are looked at when somebody asks, and no oftener than each quarter of a second.
+3. What cannot be used (half written, a key of another certificate, readable by others) is told once
+   in the log, and what was read before stays: certificates end by themselves.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+import threading
+import time
+from pathlib import Path
+
+from meshware.errors import IdentityError
+from meshware.identity.bundle import Bundle
+from meshware.identity.svid import X509SVID
+from meshware.runtime.fork import renew_after_fork
+
+__all__ = ["SVIDFiles"]
+
+_LOOK_AGAIN_S = 0.25
+_MOST_BYTES = 256 * 1024
+
+_log = logging.getLogger("meshware.identity")
+
+_State = tuple[tuple[int, ...] | None, ...]
+
+
+class SVIDFiles:
+    """Follows the files of one identity. Safe to use from any thread.
+
+    Args:
+        directory: where they lie; they may appear later.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._svid: X509SVID | None = None
+        self._roots: str | None = None
+        self._state: _State | None = None
+        self._looked_at = float("-inf")
+        self._told: str | None = None
+        self.renew()
+        renew_after_fork(self)
+
+    def renew(self) -> None:
+        """Forget, in a child process, the lock of the parent."""
+        self._lock = threading.Lock()
+
+    def svid(self) -> X509SVID | None:
+        """Return the SVID; None: there has been none yet."""
+        self._look()
+        return self._svid
+
+    def bundle(self, trust_domain: str) -> Bundle | None:
+        """Return the roots that lie beside it, as those of a trust domain; None: none lie there."""
+        self._look()
+        if self._roots is None:
+            return None
+        try:
+            return Bundle.from_pem(trust_domain, self._roots)
+        except IdentityError as error:
+            self._tell(str(error))
+            return None
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        if now - self._looked_at < _LOOK_AGAIN_S:
+            return
+        with self._lock:
+            if now - self._looked_at < _LOOK_AGAIN_S:
+                return
+            state = tuple(
+                _state(self.directory / name)
+                for name in ("svid.pem", "tls.crt", "tls.key", "bundle.pem", "ca.crt")
+            )
+            if state != self._state:
+                self._read(state)
+                self._state = state
+            self._looked_at = now
+
+    def _read(self, state: _State) -> None:
+        has_one_file, has_roots = state[0] is not None, state[3] is not None
+        try:
+            if has_one_file:
+                self._svid = X509SVID.from_pem(_read_secret(self.directory / "svid.pem"))
+            elif state[1] is not None and state[2] is not None:
+                key = _read_secret(self.directory / "tls.key")
+                self._svid = X509SVID.from_pem(_read(self.directory / "tls.crt"), key)
+            if has_roots or state[4] is not None:
+                name = "bundle.pem" if has_roots else "ca.crt"
+                self._roots = _read(self.directory / name).decode("latin-1")
+        except (IdentityError, OSError) as error:
+            self._tell(str(error))
+        else:
+            self._told = None
+
+    def _tell(self, problem: str) -> None:
+        if problem != self._told:
+            self._told = problem
+            stays = "what was read before stays in use" if self._svid else "there is no identity"
+            _log.error("%s cannot be used: %s; %s", self.directory, problem, stays)
+
+
+def _state(path: Path) -> tuple[int, ...] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return (found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino)
+
+
+def _read_secret(path: Path) -> bytes:
+    """Return the bytes of a file that nobody else may read.
+
+    Raises:
+        IdentityError: others may read it.
+    """
+    return _read(path, is_secret=True)
+
+
+def _read(path: Path, *, is_secret: bool = False) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        about = os.fstat(descriptor)
+        if not stat.S_ISREG(about.st_mode):
+            raise IdentityError(f"{path.name} is not a file")
+        if about.st_size > _MOST_BYTES:
+            raise IdentityError(f"{path.name} has more than {_MOST_BYTES} bytes")
+        if is_secret and about.st_mode & (stat.S_IRGRP | stat.S_IWGRP | stat.S_IRWXO):
+            mode = stat.S_IMODE(about.st_mode)
+            raise IdentityError(
+                f"{path.name} holds a key that others may read (mode {mode:04o}); chmod 600"
+            )
+        return os.read(descriptor, _MOST_BYTES + 1)
+    finally:
+        os.close(descriptor)
