@@ -31,6 +31,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "asgi": WIRING,
     "wsgi": WIRING,
     "clients": WIRING,
+    "servers": WIRING,
     "ca": WIRING,
     "dashboard": WIRING,
     "testing": WIRING,

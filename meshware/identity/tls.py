@@ -31,6 +31,7 @@ __all__ = [
     "mesh_client_context",
     "mesh_server_context",
     "must_bear_one_of",
+    "note_verified",
     "peer_chain",
     "verified_peer",
 ]
@@ -111,7 +112,7 @@ def mesh_client_context(
         verified = verify_chain(peer_chain(connection), bundles, now(), "server")
         if str(verified.id) not in expected and not bears_one_of(connection.getpeercert(), names):
             raise PeerIdentityError(1, f"the peer is refused: it is {verified.id}, not expected")
-        setattr(connection, _VERIFIED, verified)
+        note_verified(connection, verified)
 
     check_peers(context, check, socket_class)
     return context
@@ -135,10 +136,15 @@ def mesh_server_context(
 
     def check(connection: Connection) -> None:
         verified = verify_chain(peer_chain(connection), bundles, now(), "client")
-        setattr(connection, _VERIFIED, verified)
+        note_verified(connection, verified)
 
     check_peers(context, check)
     return context
+
+
+def note_verified(connection: Connection, verified: Verified) -> None:
+    """Keep with a connection who was verified in its handshake."""
+    setattr(connection, _VERIFIED, verified)
 
 
 def verified_peer(connection: Any) -> Verified | None:

@@ -1,0 +1,57 @@
+"""The TLS context that a server keeps for its whole life, while identities come and go behind it.
+
+Servers take one context at their start. This one swaps itself, at the beginning of each handshake,
+for the context of the identity that holds then. OpenSSL takes the certificate and the authorities
+from the new one, and whether to demand a certificate at all from the first: so that one demands.
+
+Without an identity no handshake succeeds, and nothing is answered in the clear in its place.
+"""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING, Any
+
+from meshware.errors import IdentityError
+from meshware.identity.tls import check_peers, note_verified, peer_chain
+from meshware.identity.verify import verify_chain
+
+if TYPE_CHECKING:
+    from meshware.runtime.mesh import Mesh
+
+__all__ = ["front_context"]
+
+
+def front_context(mesh: Mesh, protocols: tuple[str, ...] = ("http/1.1",)) -> ssl.SSLContext:
+    """Return a server's context that follows the identity of a mesh.
+
+    Args:
+        mesh: whose identity and whose trust.
+        protocols: for ALPN, the best first.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+    context.num_tickets = 0
+    context.set_alpn_protocols(list(protocols))
+
+    def swap(connection: Any, server_name: str | None, front: ssl.SSLContext) -> int | None:
+        try:
+            connection.context = mesh.identity.server_context()
+        except IdentityError:
+            return int(ssl.AlertDescription.ALERT_DESCRIPTION_INTERNAL_ERROR)
+        return None
+
+    def check(connection: ssl.SSLObject | ssl.SSLSocket) -> None:
+        # The class of a connection is the first context's, and so is its check.
+        note_verified(
+            connection,
+            verify_chain(
+                peer_chain(connection), mesh.identity.bundles(), mesh.clock.now(), "client"
+            ),
+        )
+
+    context.sni_callback = swap
+    check_peers(context, check)
+    return context
