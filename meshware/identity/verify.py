@@ -35,7 +35,7 @@ from meshware.errors import IdentityError, PeerIdentityError
 from meshware.identity.bundle import Bundles, fingerprint
 from meshware.identity.spiffe import SpiffeID
 
-__all__ = ["MAX_CHAIN", "Role", "Verified", "id_of", "verify_chain"]
+__all__ = ["MAX_CHAIN", "Role", "Verified", "id_of", "load_chain", "verify_chain"]
 
 Role = Literal["client", "server"]
 """What the peer is in the connection: a client shows its chain to a server, and the reverse."""
@@ -114,6 +114,23 @@ def verify_chain(
             if extension.critical and extension.oid not in _UNDERSTOOD:
                 raise _refused("a certificate has a critical extension that nobody here knows")
     return Verified(found, min(one.not_valid_after_utc.timestamp() for one in path))
+
+
+def load_chain(chain: Sequence[bytes]) -> tuple[x509.Certificate, ...]:
+    """Read certificates.
+
+    Args:
+        chain: DER, the leaf first.
+
+    Raises:
+        PeerIdentityError: one cannot be read, or there are too many.
+    """
+    if len(chain) > MAX_CHAIN:
+        raise _refused(f"it shows more than {MAX_CHAIN} certificates")
+    try:
+        return tuple(x509.load_der_x509_certificate(each) for each in chain)
+    except (ValueError, TypeError) as error:
+        raise _refused("its certificate cannot be read") from error
 
 
 def id_of(leaf: x509.Certificate) -> SpiffeID:

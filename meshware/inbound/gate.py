@@ -8,10 +8,12 @@ steps *is* the security property:
 1. There is policy, and it knows this workload; else 503.
 2. The request can mean one thing only; else 400.
 3. Its path is normalised into every path that it may mean; 400 when it cannot be.
-4. DENY rules, then ALLOW rules; else 403.
-5. Browsers that ask what pages of another origin may do are answered.
-6. There is room for one more call; else 503.
-7. The app is called, with what untrusted callers must not say removed from the headers, and with
+4. The caller is who it proves to be, and proves it where it has to; else 403.
+5. DENY rules, then ALLOW rules; else 403. What is declared to be probed is open to the probes of
+   the workload's own and the daemon's identity, and nothing else is to the daemon's.
+6. Browsers that ask what pages of another origin may do are answered.
+7. There is room for one more call; else 503.
+8. The app is called, with what untrusted callers must not say removed from the headers, and with
    the call in context.
 
 The answer is an `Admission` (call the app) or a `Denial` (answer so, without having read the
@@ -33,6 +35,7 @@ from meshware.inbound.authz import Verdict, decide
 from meshware.inbound.cors import is_preflight, preflight, response_edit
 from meshware.inbound.head import InboundHead
 from meshware.inbound.passage import Admission, Answered, Denial, Teller
+from meshware.inbound.peer import NOBODY, Caller, Identifies, Refused
 from meshware.inbound.trace import read_request_id, read_trace
 from meshware.inbound.wellformed import complaint, split_target
 from meshware.policy.inbound_facts import Facts
@@ -55,6 +58,11 @@ OVERFLOWED = "upstream connect error or disconnect/reset before headers. reset r
 
 _TEXT = (("content-type", "text/plain"),)
 _NO_POLICY = Verdict(False)
+_PROBE = Verdict(True)
+_NO_PROBE = Verdict(False)
+
+_SOON_S = 30.0
+"""So long before a caller's certificate ends it is told to connect anew, with its next one."""
 
 
 class Gate:
@@ -64,6 +72,7 @@ class Gate:
         snapshot_of: returns the policy in force; None: there never was one.
         monotonic: time in seconds, for durations.
         new_request_id: makes an `x-request-id` for a call that brings none.
+        peers: identifies callers.
         sink: is told of each call that is over.
         on_error: is told of exceptions that callers must not suffer from.
     """
@@ -74,12 +83,14 @@ class Gate:
         *,
         monotonic: Callable[[], float],
         new_request_id: Callable[[], str],
+        peers: Identifies,
         sink: EventSink,
         on_error: Callable[[Exception], None],
     ) -> None:
         self._snapshot_of = snapshot_of
         self._monotonic = monotonic
         self._new_request_id = new_request_id
+        self._peers = peers
         self._teller = Teller(monotonic, sink, on_error)
         # An entry for each counted call: a call may end in garbage collection, which takes no lock.
         self._under_way: deque[None] = deque()
@@ -133,6 +144,11 @@ class Gate:
             partly += strict
         asked.candidates = means
 
+        caller = self._peers.identify(head, snapshot)
+        if isinstance(caller, Refused):
+            return self._deny(asked, 403, caller.reason)
+        asked.caller = caller
+
         hosts = head.headers("host")
         facts = Facts(
             method=head.method,
@@ -141,8 +157,10 @@ class Gate:
             source_ip=head.source_ip,
             destination_ip=head.destination_ip,
             port=head.port,
+            peer=caller.id,
+            sni=head.sni,
         )
-        verdict = decide(rules, facts, means, partly)
+        verdict = self._probed(asked, snapshot) or decide(rules, facts, means, partly)
         if not verdict.is_allowed:
             return self._deny(asked, 403, verdict.details, verdict)
         edit: MessageEdit | None = None
@@ -163,6 +181,18 @@ class Gate:
                 return self._overflow(asked)
             asked.is_counted = True
         return self._admit(asked, verdict, rewritten, edit)
+
+    def _probed(self, asked: _Question, snapshot: Snapshot) -> Verdict | None:
+        """Return what is decided of a probe; None: it is none, and rules decide."""
+        own, caller = snapshot.inbound, asked.caller.id
+        if own is None or caller is None:
+            return None
+        is_daemon = caller == snapshot.daemon_id
+        if not is_daemon and not (own.probe_paths and caller == snapshot.id):
+            return None
+        if asked.head.method in ("GET", "HEAD") and own.probe_paths.issuperset(asked.candidates):
+            return _PROBE
+        return _NO_PROBE if is_daemon else None
 
     # --- the two answers ----------------------------------------------------------------------
 
@@ -197,6 +227,7 @@ class Gate:
             candidates=asked.candidates,
             call=Call(
                 request_id=request_id,
+                peer=asked.caller.peer,
                 trace_id=trace.trace_id,
                 traceparent=trace.traceparent,
                 tracestate=trace.tracestate,
@@ -283,6 +314,7 @@ class _Question:
     snapshot: Snapshot | None = None
     request_id: str | None = None
     candidates: tuple[str, ...] = ()
+    caller: Caller = NOBODY
     is_counted: bool = False  # among the calls under way
 
     @property

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from meshware.call import HeaderLookup
+from meshware.identity.spiffe import SpiffeID
 
 __all__ = ["Facts", "Values", "count_values", "host_forms"]
 
@@ -52,6 +53,8 @@ class Facts:
     source_ip: str | None  # None: not known
     destination_ip: str | None
     port: int | None
+    peer: SpiffeID | None = None  # who calls, authenticated; None: nobody is
+    sni: str | None = None  # the name that the caller asked for in TLS
     _values: dict[str, Values | None] | None = None  # made when a rule first asks
 
     def values(self, name: str) -> Values | None:

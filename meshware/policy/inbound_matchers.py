@@ -23,6 +23,7 @@ from meshware.policy.document.authorization_policy import Condition, Operation, 
 from meshware.policy.inbound_facts import Facts, host_forms
 from meshware.policy.match import PathTemplate, Patterns, is_path_template
 from meshware.policy.paths import capital_hex
+from meshware.policy.peer_matchers import PEER_KEYS, Home, peer_key_test, source_peer_tests
 
 __all__ = [
     "PathTest",
@@ -47,16 +48,21 @@ def header_of(key: str) -> str | None:
     return None
 
 
-def rule_tests(rule: Rule, *, is_deny: bool) -> tuple[RequestTest, ...]:
+def rule_tests(rule: Rule, home: Home, *, is_deny: bool) -> tuple[RequestTest, ...]:
     """Return the tests of `from` and `when`; all must hold.
+
+    Args:
+        rule: as written.
+        home: of its policy.
+        is_deny: whether it denies.
 
     Raises:
         ValueError: a condition cannot be carried out.
     """
     tests: list[RequestTest] = []
     if rule.from_:
-        tests.append(_any_source([_source_test(one.source, is_deny) for one in rule.from_]))
-    tests += [_condition_test(condition, is_deny=is_deny) for condition in rule.when or ()]
+        tests.append(_any_source([_source_test(one.source, home, is_deny) for one in rule.from_]))
+    tests += [_condition_test(one, home, is_deny=is_deny) for one in rule.when or ()]
     return tuple(tests)
 
 
@@ -66,12 +72,17 @@ def _any_source(sources: Sequence[RequestTest]) -> RequestTest:
     return lambda facts: any(test(facts) for test in sources)
 
 
-def _source_test(source: Source | None, is_deny: bool) -> RequestTest:
-    within = None if source is None or not source.ip_blocks else AddressSet(source.ip_blocks)
-    without = (
-        None if source is None or not source.not_ip_blocks else AddressSet(source.not_ip_blocks)
-    )
-    return _address_test(lambda facts: facts.source_ip, within, without, is_deny=is_deny)
+def _source_test(source: Source | None, home: Home, is_deny: bool) -> RequestTest:
+    if source is None:
+        return lambda facts: True
+    tests = source_peer_tests(source, home)
+    within = AddressSet(source.ip_blocks) if source.ip_blocks else None
+    without = AddressSet(source.not_ip_blocks) if source.not_ip_blocks else None
+    if within is not None or without is not None:
+        tests.append(_address_test(lambda facts: facts.source_ip, within, without, is_deny=is_deny))
+    if len(tests) == 1:
+        return tests[0]
+    return lambda facts: all(test(facts) for test in tests)
 
 
 def _address_test(
@@ -178,13 +189,23 @@ def folded_hosts(values: Sequence[str]) -> tuple[str, ...]:
 # --- when -------------------------------------------------------------------------------------
 
 
-def _condition_test(condition: Condition, *, is_deny: bool) -> RequestTest:
+def _condition_test(condition: Condition, home: Home, *, is_deny: bool) -> RequestTest:
     header = header_of(condition.key)
     if header is not None:
         return _header_test(header, condition, is_deny=is_deny)
     values, not_values = condition.values, condition.not_values
     if condition.key == "destination.port":
         return _port_test(values, not_values, is_deny=is_deny)
+    if condition.key in PEER_KEYS:
+        return _both(
+            peer_key_test(condition.key, values, home) if values else None,
+            peer_key_test(condition.key, not_values, home) if not_values else None,
+        )
+    if condition.key == "connection.sni":
+        return _both(
+            _sni_test(Patterns(values)) if values else None,
+            _sni_test(Patterns(not_values)) if not_values else None,
+        )
     within = AddressSet(values) if values else None
     without = AddressSet(not_values) if not_values else None
     if condition.key == "source.ip":
@@ -192,6 +213,16 @@ def _condition_test(condition: Condition, *, is_deny: bool) -> RequestTest:
     if condition.key == "destination.ip":
         return _address_test(lambda facts: facts.destination_ip, within, without, is_deny=is_deny)
     raise ValueError(f"condition {condition.key!r} is not supported yet")
+
+
+def _both(wanted: RequestTest | None, unwanted: RequestTest | None) -> RequestTest:
+    return lambda facts: (
+        (wanted is None or wanted(facts)) and (unwanted is None or not unwanted(facts))
+    )
+
+
+def _sni_test(patterns: Patterns) -> RequestTest:
+    return lambda facts: facts.sni is not None and patterns(facts.sni)
 
 
 def _header_test(name: str, condition: Condition, *, is_deny: bool) -> RequestTest:

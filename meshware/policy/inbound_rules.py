@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from meshware.policy.document.authorization_policy import AuthorizationPolicySpec, Source
+from meshware.policy.document.authorization_policy import AuthorizationPolicySpec
 from meshware.policy.inbound_facts import Facts, host_forms
 from meshware.policy.inbound_matchers import (
     PathTest,
@@ -29,6 +29,8 @@ from meshware.policy.inbound_matchers import (
 )
 from meshware.policy.match import Patterns
 from meshware.policy.pattern_index import PatternIndex, literal_patterns
+from meshware.policy.peer_matchers import Home
+from meshware.policy.record_types import TRUST_DOMAIN
 
 __all__ = [
     "Entry",
@@ -108,8 +110,14 @@ class InboundRules:
     reads_headers: frozenset[str]  # lower case
 
 
-def compile_inbound(policies: Sequence[NamedPolicy]) -> InboundRules:
+def compile_inbound(
+    policies: Sequence[NamedPolicy], trust_domains: tuple[str, ...] = (TRUST_DOMAIN,)
+) -> InboundRules:
     """Compile the policies that select a workload.
+
+    Args:
+        policies: oldest first.
+        trust_domains: our own, then its aliases.
 
     Raises:
         ValueError: a policy says something that cannot be carried out.
@@ -119,8 +127,8 @@ def compile_inbound(policies: Sequence[NamedPolicy]) -> InboundRules:
     for policy in policies:
         _refuse_what_is_not_built(policy)
     return InboundRules(
-        deny=_rule_set(denying, is_deny=True),
-        allow=_rule_set(allowing, is_deny=False) if allowing else None,
+        deny=_rule_set(denying, trust_domains, is_deny=True),
+        allow=_rule_set(allowing, trust_domains, is_deny=False) if allowing else None,
         reads_headers=frozenset(
             header
             for policy in policies
@@ -134,14 +142,17 @@ def compile_inbound(policies: Sequence[NamedPolicy]) -> InboundRules:
 # --- one action -------------------------------------------------------------------------------
 
 
-def _rule_set(policies: Sequence[NamedPolicy], *, is_deny: bool) -> RuleSet:
+def _rule_set(
+    policies: Sequence[NamedPolicy], trust_domains: tuple[str, ...], *, is_deny: bool
+) -> RuleSet:
     entries: list[Entry] = []
     by_path: list[tuple[int, Patterns]] = []
     by_host: list[tuple[int, Patterns]] = []
     others: list[int] = []
     for policy in policies:
+        home = Home(policy.namespace, trust_domains)
         for position, rule in enumerate(policy.spec.rules or ()):
-            shared = rule_tests(rule, is_deny=is_deny)
+            shared = rule_tests(rule, home, is_deny=is_deny)
             operations = [to.operation for to in rule.to] if rule.to else [None]
             for operation in operations:
                 number = len(entries)
@@ -183,12 +194,16 @@ def _refuse_what_is_not_built(policy: NamedPolicy) -> None:
         raise ValueError(f"{name}: action {spec.action} is not supported yet")
     for rule in spec.rules or ():
         for one in rule.from_ or ():
-            known = Source(
-                ip_blocks=one.source.ip_blocks if one.source else None,
-                not_ip_blocks=one.source.not_ip_blocks if one.source else None,
-            )
-            if one.source is not None and one.source != known:
-                raise ValueError(f"{name}: only ipBlocks and notIpBlocks are supported as sources")
+            if one.source is not None and any(getattr(one.source, name) for name in _LATER):
+                raise ValueError(f"{name}: a field of a source is not supported yet")
+
+
+_LATER = (
+    "request_principals",
+    "not_request_principals",
+    "remote_ip_blocks",
+    "not_remote_ip_blocks",
+)
 
 
 def _has_empty_list(part: object) -> bool:

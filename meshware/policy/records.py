@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -35,12 +36,13 @@ from meshware.policy.endpoint_records import (
     vip_index,
 )
 from meshware.policy.labels import selects
+from meshware.policy.mesh_record import mesh_records
 from meshware.policy.names import expand, is_partial_wildcard
 from meshware.policy.parse import Resource
+from meshware.policy.peer_modes import ModesOf, peer_modes
 from meshware.policy.record_types import (
     Candidate,
     HostIndex,
-    MeshRecord,
     PartialWildcards,
     PortRecord,
     ServedHost,
@@ -50,6 +52,7 @@ from meshware.policy.record_types import (
     SidecarIndex,
     WorkloadRecord,
 )
+from meshware.policy.workload_extras import ExtrasOf, workload_extras
 
 __all__ = ["age", "build_records", "default_export", "exported_to", "is_for_mesh", "labels_of"]
 
@@ -61,11 +64,11 @@ def build_records(resources: Iterable[Resource]) -> dict[str, bytes]:
         resources: checked resources, without errors.
     """
     ordered = sorted(resources, key=age)
-    mesh = _mesh(ordered)
-    records: dict[str, Document] = {"mesh": mesh}
+    mesh, bundles = mesh_records(ordered)
+    records: dict[str, Document] = {"mesh": mesh, **bundles}
     records |= _services(ordered, default_export(ordered, "default_service_export_to"))
     records |= vip_index(ordered)
-    records |= _clients(ordered)
+    records |= _clients(ordered, mesh.root_namespace)
     records |= _workloads(ordered, mesh.root_namespace)
     partial: dict[str, list[str]] = defaultdict(list)
     for key in sorted(records):
@@ -84,28 +87,6 @@ def age(resource: Resource) -> tuple[str, str, str]:
 
 def _match_labels(selector: WorkloadSelector | None) -> Labels | None:
     return (selector.match_labels or None) if selector else None
-
-
-def _mesh(resources: Sequence[Resource]) -> MeshRecord:
-    spec = next((r.spec for r in resources if isinstance(r.spec, MeshConfigSpec)), None)
-    if spec is None:
-        return MeshRecord()
-    given = {
-        "trust_domain": spec.trust_domain,
-        "root_namespace": spec.root_namespace,
-        "outbound_mode": spec.outbound_traffic_policy and spec.outbound_traffic_policy.mode,
-        "normalization": spec.path_normalization and _normalization(spec),
-        "connect_timeout_s": spec.connect_timeout,
-        "default_retry": spec.default_http_retry_policy,
-        "locality_lb_setting": spec.locality_lb_setting,
-        "dns_refresh_s": spec.dns_refresh_rate,
-    }
-    return MeshRecord(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
-
-
-def _normalization(spec: MeshConfigSpec) -> str | None:
-    written = spec.path_normalization.normalization if spec.path_normalization else None
-    return "BASE" if written == "DEFAULT" else written  # Istio's DEFAULT means BASE
 
 
 # --- services and endpoints -------------------------------------------------------------------
@@ -185,13 +166,12 @@ def labels_of(resource: Resource) -> Mapping[str, str]:
 # --- what clients read ------------------------------------------------------------------------
 
 
-def _clients(resources: Sequence[Resource]) -> dict[str, Document]:
+def _clients(resources: Sequence[Resource], root: str) -> dict[str, Document]:
     registry: dict[str, set[str]] = defaultdict(set)  # host -> namespaces of its ServiceEntries
     for resource in resources:
         if isinstance(resource.spec, ServiceEntrySpec):
             for host in resource.spec.hosts or ():
                 registry[expand(host, resource.namespace)].add(resource.namespace)
-    root = _mesh(resources).root_namespace
     vs_default = default_export(resources, "default_virtual_service_export_to")
     dr_default = default_export(resources, "default_destination_rule_export_to")
 
@@ -318,35 +298,50 @@ def _workloads(resources: Sequence[Resource], root_namespace: str) -> dict[str, 
         for route in resource.spec.http or ()
     )
     services = [r for r in resources if has_cors and isinstance(r.spec, ServiceEntrySpec)]
+    about = _About(
+        policies,
+        services,
+        peer_modes(resources, root_namespace),
+        workload_extras(resources, root_namespace),
+        root_namespace,
+    )
     kinds: tuple[type[Document], ...] = (WorkloadGroupSpec, WorkloadEntrySpec)
     for kind in kinds:
         for resource in resources:
             if isinstance(resource.spec, kind):
-                records[f"workload/{resource.namespace}/{resource.name}"] = _workload(
-                    resource, policies, services, root_namespace
-                )
+                key = f"workload/{resource.namespace}/{resource.name}"
+                records[key] = _workload(resource, about)
     return records
 
 
-def _workload(
-    resource: Resource,
-    policies: Sequence[Resource],
-    services: Sequence[Resource],
-    root_namespace: str,
-) -> WorkloadRecord:
+class _About(NamedTuple):
+    """What may apply to workloads."""
+
+    policies: Sequence[Resource]
+    services: Sequence[Resource]
+    modes_of: ModesOf
+    extras_of: ExtrasOf
+    root_namespace: str
+
+
+def _workload(resource: Resource, about: _About) -> WorkloadRecord:
     labels = labels_of(resource)
     entry = _entry(resource.spec)
+    extras = about.extras_of(resource.namespace, labels)
     return WorkloadRecord(
         labels=dict(labels),
         service_account=entry.service_account,
+        peer=about.modes_of(resource.namespace, labels),
+        tokens=extras.tokens,
+        probe_paths=extras.probe_paths,
         address=entry.address,
         ports=entry.ports,
         locality=entry.locality,
-        serves=tuple(_served(resource, entry, services)),
+        serves=tuple(_served(resource, entry, about.services)),
         authorization=tuple(
             f"authz/{policy.namespace}/{policy.name}"
-            for policy in policies
-            if policy.namespace in (root_namespace, resource.namespace)
+            for policy in about.policies
+            if policy.namespace in (about.root_namespace, resource.namespace)
             and isinstance(policy.spec, AuthorizationPolicySpec)
             and selects(_match_labels(policy.spec.selector), labels)
         ),

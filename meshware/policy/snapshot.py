@@ -23,7 +23,13 @@ from meshware.policy.cors_rule import CorsTable, compile_cors_table
 from meshware.policy.document.authorization_policy import AuthorizationPolicySpec
 from meshware.policy.file import Records
 from meshware.policy.inbound_rules import InboundRules, NamedPolicy, compile_inbound
-from meshware.policy.record_types import BundleRecord, MeshRecord, WorkloadRecord
+from meshware.policy.record_types import (
+    BundleRecord,
+    MeshRecord,
+    PeerModes,
+    TokenModes,
+    WorkloadRecord,
+)
 from meshware.policy.routes import RouteTable, compile_routes
 from meshware.policy.view import Client, Common, View
 
@@ -49,6 +55,9 @@ class InboundView:
     ports: tuple[int, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     cors: CorsTable | None = None  # None: nothing is said about origins
+    peer: PeerModes = PeerModes()  # what callers must show
+    tokens: TokenModes = TokenModes()
+    probe_paths: frozenset[str] = frozenset()  # where the daemon is admitted, and nowhere else
     most_requests: int | None = None  # under way at once in this process; None: no limit
 
 
@@ -104,6 +113,7 @@ class Snapshot:
         outbound_mode: what happens to hosts that the mesh does not know.
         bundles: whose word on identities is believed, as policy says.
         id: of the workload; None: policy gives it no service account.
+        daemon_id: of the daemon, for its probes; None: it has none.
         own_address: where the workload is, or its name where that is not known.
     """
 
@@ -140,7 +150,9 @@ class Snapshot:
         self.id: SpiffeID | None = (
             workload_id(self.mesh.trust_domain, client.namespace, account) if account else None
         )
-        keys = workload.authorization if workload is not None else ()
+        self.daemon_id = _daemon_id(self.mesh)
+        # The mesh record too: it says which trust domains are one.
+        keys = ("mesh", *workload.authorization) if workload is not None else ()
         self._inbound_rests_on = tuple((key, records.digest(key)) for key in keys)
         self._cors_rests_on: Mapping[str, Digest] = {}
         self.inbound = (
@@ -202,11 +214,17 @@ class Snapshot:
         ):
             rules = previous.inbound.rules
         else:
-            rules = compile_inbound([_policy(self._records, key) for key in workload.authorization])
+            rules = compile_inbound(
+                [_policy(self._records, key) for key in workload.authorization],
+                (self.mesh.trust_domain, *self.mesh.trust_domain_aliases),
+            )
         cors, self._cors_rests_on = self._compile_cors(workload, previous)
         return InboundView(
             rules=rules,
             cors=cors,
+            peer=workload.peer,
+            tokens=workload.tokens,
+            probe_paths=frozenset(workload.probe_paths),
             most_requests=most_requests,
             address=workload.address,
             ports=tuple(sorted((workload.ports or {}).values())),
@@ -308,6 +326,11 @@ def _workload(records: Records, client: Client) -> WorkloadRecord | None:
         return None
     data = records.get(f"workload/{client.namespace}/{client.name}")
     return None if data is None else msgspec.json.decode(data, type=WorkloadRecord)
+
+
+def _daemon_id(mesh: MeshRecord) -> SpiffeID | None:
+    namespace, slash, account = (mesh.daemon_account or "").partition("/")
+    return workload_id(mesh.trust_domain, namespace, account) if slash else None
 
 
 def _bundles(records: Records, mesh: MeshRecord, previous: Snapshot | None) -> Bundles:

@@ -176,7 +176,9 @@ def _workload(root: str) -> dict[str, Support]:
             "directly, and one without an address not at all"
         ),
         f"{root}.locality": _done(),
-        f"{root}.serviceAccount": _differs("kept; it is verified once identities are there"),
+        f"{root}.serviceAccount": _done(
+            "calls to it are upgraded to mutual TLS, and its certificate must bear this account"
+        ),
     }
 
 
@@ -270,7 +272,10 @@ SUPPORT: Mapping[str, Support] = MappingProxyType(
             "time-outs nor retries"
         ),
         # --- security and telemetry ---
-        "PeerAuthentication.spec": _later("arrives with identities"),
+        "PeerAuthentication.spec": _done(),
+        "PeerAuthentication.spec.mtls.mode": _differs(
+            "STRICT: a server that cannot close a plaintext connection answers 403"
+        ),
         "RequestAuthentication.spec": _later("arrives with end-user tokens"),
         "Telemetry.spec": _later("arrives with metrics, traces and access logs"),
         "AuthorizationPolicy (meshware.dev).spec": _later("arrives with the rule index"),
@@ -279,7 +284,19 @@ SUPPORT: Mapping[str, Support] = MappingProxyType(
         "AuthorizationPolicy.spec.provider": _later("arrives with CUSTOM"),
         "AuthorizationPolicy.spec.targetRef": _never(_NO_GATEWAY),
         "AuthorizationPolicy.spec.targetRefs": _never(_NO_GATEWAY),
-        "AuthorizationPolicy.spec.rules[].from[].source": _later("arrives with identities"),
+        "AuthorizationPolicy.spec.rules[].from[].source": _done(),
+        "AuthorizationPolicy.spec.rules[].from[].source.serviceAccounts": _done(
+            "of any trust domain that policy believes, as are namespaces"
+        ),
+        **{
+            f"AuthorizationPolicy.spec.rules[].from[].source.{name}": _later(when)
+            for name, when in (
+                ("requestPrincipals", "arrives with end-user tokens"),
+                ("notRequestPrincipals", "arrives with end-user tokens"),
+                ("remoteIpBlocks", "arrives with trusted proxies"),
+                ("notRemoteIpBlocks", "arrives with trusted proxies"),
+            )
+        },
         "AuthorizationPolicy.spec.rules[].from[].source.ipBlocks": _done(
             "an unknown address is matched by DENY and not by ALLOW"
         ),
@@ -293,12 +310,27 @@ SUPPORT: Mapping[str, Support] = MappingProxyType(
             "DENY matches any candidate path, ALLOW needs all of them"
         ),
         "AuthorizationPolicy.spec.rules[].when": _differs(
-            "keys request.headers[...], source.ip, destination.ip and destination.port; each "
-            "value of a repeated header counts; the other keys are not supported yet"
+            "keys request.headers[...], source.ip, source.principal, source.namespace, "
+            "source.serviceAccount, source.trustDomain, connection.sni, destination.ip and "
+            "destination.port; each value of a repeated header counts; the other keys are not "
+            "supported yet"
         ),
         # --- ours ---
         "MeshConfig.spec": _later(),
         "MeshConfig.spec.trustDomain": _done(),
+        "MeshConfig.spec.trustDomainAliases": _done(
+            "in policies; a certificate of an alias needs its domain's roots in caCertificates"
+        ),
+        "MeshConfig.spec.caCertificates": _differs(
+            "for other trust domains, each of which it must name; our own come from the provider"
+        ),
+        "MeshConfig.spec.enableAutoMtls": _done(),
+        "MeshConfig.spec.xfccTrustedProxies": _done(),
+        "MeshConfig.spec.identity": _done(),
+        "MeshConfig.spec.nodeIdentities": _done(),
+        "MeshConfig.spec.defaultConfig.proxyHeaders": _differs(
+            "`SANITIZE` where nothing is said; Istio: `APPEND_FORWARD`"
+        ),
         "MeshConfig.spec.rootNamespace": _done(),
         "MeshConfig.spec.outboundTrafficPolicy": _done(),
         "MeshConfig.spec.pathNormalization": _differs(
@@ -314,7 +346,11 @@ SUPPORT: Mapping[str, Support] = MappingProxyType(
         "MeshConfig.spec.defaultServiceExportTo": _done(),
         "MeshConfig.spec.defaultVirtualServiceExportTo": _done(),
         "MeshConfig.spec.defaultDestinationRuleExportTo": _done(),
-        "WorkloadPolicy.spec": _later("arrives with identities"),
+        "WorkloadPolicy.spec": _done(),
+        "WorkloadPolicy.spec.probePaths": _done(
+            "GET and HEAD of these are open to the workload's own identity and to the daemon's, "
+            "which is admitted nowhere else"
+        ),
         "ServicePolicy.spec": _done(),
         "ServicePolicy.spec.http[].replayBufferBytes": _done(
             "64 KiB where nothing is said; bytes in memory can be sent again whatever their size"

@@ -15,11 +15,13 @@ from typing import Annotated, Literal
 import msgspec
 
 from meshware.call import HeaderLookup, RequestHead
-from meshware.errors import SettingsError
+from meshware.errors import IdentityError, SettingsError
 from meshware.events import Event
+from meshware.identity.spiffe import SpiffeID
 from meshware.inbound.gate import Gate
 from meshware.inbound.head import InboundHead
 from meshware.inbound.passage import Admission, Answered
+from meshware.inbound.peer import NOBODY, Caller, Refused, required
 from meshware.inbound.wellformed import split_target
 from meshware.policy.file import Records
 from meshware.policy.paths import decoded
@@ -122,10 +124,12 @@ class Explainer:
         self._rng = Random(1)
         self._world_for = lru_cache(maxsize=64)(self._compile)
         self.snapshot: Snapshot = self._world_for(client.namespace, None).snapshot
+        self._claimed = _Claimed()
         self._gate = Gate(
             lambda: self.snapshot,
             monotonic=at_rest,
             new_request_id=lambda: "",
+            peers=self._claimed,
             sink=_nowhere,
             on_error=self.failures.append,
         )
@@ -134,8 +138,8 @@ class Explainer:
         """Answer one question.
 
         Raises:
-            SettingsError: an outbound question names no host, an address or port is none, or
-                `ejected` stands in an inbound question.
+            SettingsError: an outbound question names no host, an address, port or principal is
+                none, or `ejected` stands in an inbound question.
         """
         _check_ip(question.source.ip)
         if question.ejected and question.direction == "inbound":
@@ -165,6 +169,7 @@ class Explainer:
         if port is None and known is not None and len(known.ports) == 1:
             port = known.ports[0]
         headers = _headers(question, question.host or self._client.name or "")
+        self._claimed.caller = _caller(question.source.principal)
         admitted = self._gate.admit(
             InboundHead(
                 method=question.method,
@@ -258,6 +263,28 @@ def _split_host(written: str) -> tuple[str, int | None]:
     if port and (len(port) > 5 or not 1 <= int(port) <= 65535):
         raise SettingsError("`host` names a port that is not from 1 to 65535")
     return host.strip("[]").rstrip(".").lower(), int(port) if port else None
+
+
+class _Claimed:
+    """Takes a question's word for who calls."""
+
+    caller: Caller = NOBODY
+
+    def identify(self, head: InboundHead, snapshot: Snapshot) -> Caller | Refused:
+        """Return who is said to call, unless policy wants somebody and it is nobody."""
+        return required(self.caller, head, snapshot)
+
+
+def _caller(principal: str | None) -> Caller:
+    if principal is None:
+        return NOBODY
+    try:
+        return Caller(SpiffeID.parse(f"spiffe://{principal}"))
+    except IdentityError as error:
+        raise SettingsError(
+            f"`source.principal` is {principal[:80]!r}, which cannot be one ({error}); write "
+            "trust-domain/ns/NAMESPACE/sa/SERVICE-ACCOUNT"
+        ) from None
 
 
 def _check_ip(written: str | None) -> None:

@@ -22,6 +22,7 @@ from meshware.errors import SettingsError
 from meshware.events import EventSink, ignore
 from meshware.ids import new_request_id
 from meshware.inbound.gate import Gate
+from meshware.inbound.peer import Peers
 from meshware.outbound.exchange import Exchange, exchange
 from meshware.outbound.ledger import Ledger
 from meshware.policy.file import Records
@@ -90,6 +91,7 @@ class Mesh:
             self._snapshot,
             monotonic=self._monotonic,
             new_request_id=self._new_request_id,
+            peers=Peers(self.identity.bundles_of, self.clock.now),
             sink=sink,
             on_error=_tell_once,
         )

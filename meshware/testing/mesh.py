@@ -8,9 +8,12 @@ from pathlib import Path
 from random import Random
 from typing import Any, ClassVar
 
-from meshware.clock import Clock
+from meshware.clock import Clock, SystemClock
 from meshware.errors import SettingsError
 from meshware.events import Event
+from meshware.identity.bundle import Bundle
+from meshware.identity.spiffe import SpiffeID
+from meshware.identity.svid import X509SVID
 from meshware.policy.dns_records import with_addresses
 from meshware.policy.document.service_entry import (
     ObjectMeta,
@@ -26,6 +29,7 @@ from meshware.policy.validate import check
 from meshware.policy.view import Client
 from meshware.runtime.mesh import Mesh
 from meshware.runtime.settings import workload_client
+from meshware.testing.identities import Identities
 
 __all__ = ["Policies", "TestMesh"]
 
@@ -43,7 +47,8 @@ class TestMesh(Mesh):
         policies: YAML text, a `Path` (file or directory), a mapping (one resource), or a list of
             these; checked as one, as the daemon would.
         workload: `namespace/name` of the workload that this process is.
-        bundles: will replace the roots of trust domains; refused until workloads have identities.
+        bundles: the roots to believe, as PEM, by trust domain, in place of all others; None: those
+            of the authority that `issue` uses for our own trust domain, and what policy has.
         clock: time; the machine's when left out.
         rng: chance; seeded with 0 when left out.
         port: where the app is reached, as MESH_PORT would say; None: not known.
@@ -51,7 +56,8 @@ class TestMesh(Mesh):
 
     Raises:
         PolicyError: the policies have problems; all of them are in it.
-        SettingsError: the workload is not a name, or there are bundles.
+        SettingsError: the workload is not a name.
+        IdentityError: a bundle is not PEM, or is of no trust domain.
 
     Attributes:
         events: what happened, oldest first: one event for each call that is over.
@@ -70,8 +76,8 @@ class TestMesh(Mesh):
         port: int | None = None,
         addresses: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
-        if bundles is not None:
-            raise SettingsError("bundles are not supported yet: there are no identities to verify")
+        self._identities = Identities(clock or SystemClock(), bundles)
+        self._own: tuple[SpiffeID, X509SVID] | None = None
         self.events: list[Event] = []
         self._addresses = addresses or {}
         super().__init__(
@@ -80,6 +86,7 @@ class TestMesh(Mesh):
             rng=rng or Random(0),
             sink=self.events.append,
             port=port,
+            source_of=lambda snapshot: self,
         )
         self.apply(policies)
 
@@ -93,7 +100,9 @@ class TestMesh(Mesh):
         _add_workload(resources, self.client)
         previous = self.cell.current
         snapshot = build_snapshot(
-            MemoryRecords(with_addresses(build_records(resources), self._addresses)),
+            MemoryRecords(
+                self._identities.believed(with_addresses(build_records(resources), self._addresses))
+            ),
             self.client,
             generation=previous.generation + 1 if previous else 1,
             on_refusal=_refused,
@@ -101,6 +110,37 @@ class TestMesh(Mesh):
         )
         self.cell.current = snapshot
         self.ledger.retain(snapshot.cluster_names())
+
+    # --- identities -----------------------------------------------------------------------
+
+    def issue(self, spiffe_id: str, life_s: float = 3600.0) -> X509SVID:
+        """Issue an SVID for any valid ID: `.cert_pem` is its whole chain, `.key_pem` its key.
+
+        Args:
+            spiffe_id: "spiffe://...". Of a foreign trust domain the issuer is an authority that
+                this mesh does not believe.
+            life_s: seconds from now.
+
+        Raises:
+            IdentityError: it is no SPIFFE ID.
+        """
+        return self._identities.issue(SpiffeID.parse(spiffe_id), life_s)
+
+    def svid(self) -> X509SVID | None:
+        """Return what the workload shows; None: policy gives it no service account."""
+        snapshot = self.cell.current
+        wanted = None if snapshot is None else snapshot.id
+        if wanted is None:
+            return None
+        own = self._own
+        now = self.clock.now().timestamp()
+        if own is None or own[0] != wanted or now > (own[1].from_s + own[1].until_s) / 2:
+            own = self._own = (wanted, self._identities.issue(wanted))
+        return own[1]
+
+    def bundle(self, trust_domain: str) -> Bundle | None:
+        """Return the roots of a trust domain, where policy has none."""
+        return None
 
     def start(self) -> None:
         """Do nothing: there is nothing to follow."""

@@ -87,6 +87,7 @@ def broken_gate(what: str, caught: list[Exception], events: list) -> Gate:
         fail if what == "snapshot" else lambda: mesh.cell.current,
         monotonic=FakeClock().monotonic,
         new_request_id=lambda: "made",
+        peers=mesh.gate._peers,
         sink=fail if what == "sink" else events.append,
         on_error=caught.append,
     )
@@ -349,6 +350,7 @@ def test_the_policy_in_force_is_asked_for_once_for_each_call():
         look,
         monotonic=FakeClock().monotonic,
         new_request_id=lambda: "made",
+        peers=mesh.gate._peers,
         sink=lambda event: None,
         on_error=lambda error: pytest.fail(str(error)),
     )

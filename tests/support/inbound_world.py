@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from meshware.identity.svid import X509SVID
 from meshware.inbound.head import InboundHead
 from meshware.inbound.passage import Admission, Denial
 from meshware.inbound.wellformed import split_target
@@ -91,8 +94,13 @@ def request(
     source_ip: str | None = "192.0.2.1",
     destination_ip: str | None = "192.0.2.9",
     port: int | None = 8080,
+    shows: X509SVID | None = None,
+    sni: str | None = None,
 ) -> InboundHead:
-    """A request as a driver hands it over; `paths` as an honest server makes them of the target."""
+    """A request as a driver hands it over; `paths` as an honest server makes them of the target.
+
+    `shows` is what the caller has shown in TLS.
+    """
     pairs = [*([] if host is None else [("host", host)]), *headers]
     table: dict[str, list[str]] = {}
     for name, value in pairs:
@@ -112,7 +120,52 @@ def request(
         source_ip=source_ip,
         destination_ip=destination_ip,
         port=port,
+        chain=None
+        if shows is None
+        else tuple(one.public_bytes(Encoding.DER) for one in shows.chain),
+        sni=sni,
     )
+
+
+def workload(account: str | None = "app", name: str = "app", **labels: str) -> dict[str, Any]:
+    """A WorkloadGroup in namespace default."""
+    return {
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "WorkloadGroup",
+        "metadata": {"name": name},
+        "spec": {
+            "metadata": {"labels": {"app": name, **labels}},
+            "template": {} if account is None else {"serviceAccount": account},
+        },
+    }
+
+
+def peer_authentication(
+    mode: str | None = None,
+    *,
+    name: str = "it",
+    namespace: str = "default",
+    labels: Mapping[str, str] | None = None,
+    ports: Mapping[str, str] | None = None,
+    created: str | None = None,
+) -> dict[str, Any]:
+    """A PeerAuthentication."""
+    spec: dict[str, Any] = {}
+    if mode is not None:
+        spec["mtls"] = {"mode": mode}
+    if labels is not None:
+        spec["selector"] = {"matchLabels": dict(labels)}
+    if ports is not None:
+        spec["portLevelMtls"] = {port: {"mode": mode} for port, mode in ports.items()}
+    metadata = {"name": name, "namespace": namespace}
+    if created is not None:
+        metadata["creationTimestamp"] = created
+    return {
+        "apiVersion": "security.istio.io/v1",
+        "kind": "PeerAuthentication",
+        "metadata": metadata,
+        "spec": spec,
+    }
 
 
 def status_of(mesh: TestMesh, head: InboundHead) -> int:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from random import Random
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
-from meshware.errors import PolicyError, SettingsError
+from meshware.errors import IdentityError, PolicyError, SettingsError
 from meshware.inbound.head import InboundHead
 from meshware.inbound.passage import Admission, Denial
 from meshware.testing import FakeClock, TestMesh
+from tests.support.inbound_world import request
 
 SERVICE = """\
 apiVersion: networking.istio.io/v1
@@ -109,10 +111,26 @@ def test_events_tell_of_calls_that_are_over():
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"workload": "Default/App"}, {"workload": ""}, {"bundles": {"cluster.local": ""}}],
-    ids=["not a name", "no name", "bundles"],
+    [
+        {"workload": "Default/App"},
+        {"workload": ""},
+        {"bundles": {"cluster.local": ""}},
+        {"bundles": {"Not A Domain": "x"}},
+    ],
+    ids=["not a name", "no name", "no certificate", "no trust domain"],
 )
 def test_settings_that_cannot_be_used_are_refused(arguments):
     """A test that believes it has bundles would test nothing."""
-    with pytest.raises(SettingsError):
+    with pytest.raises((SettingsError, IdentityError)):
         TestMesh(SERVICE, **arguments)
+
+
+def test_bundles_take_the_place_of_all_others():
+    """So a test can have a mesh believe somebody else's roots."""
+    other = TestMesh(SERVICE)
+    svid = other.issue("spiffe://cluster.local/ns/default/sa/web")
+    root = other.identity.bundles()["cluster.local"].roots[0].public_bytes(Encoding.PEM).decode()
+    mesh = TestMesh(SERVICE, bundles={"cluster.local": root})
+    assert isinstance(mesh.gate.admit(request(shows=svid)), Admission)
+    own = mesh.issue("spiffe://cluster.local/ns/default/sa/web")
+    assert mesh.gate.admit(request(shows=own)).status == 403

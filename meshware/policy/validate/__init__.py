@@ -13,7 +13,13 @@ from meshware.policy.validate.delegates import check_delegates
 from meshware.policy.validate.destination_rule import check_destination_rule
 from meshware.policy.validate.duplicates import check_duplicates
 from meshware.policy.validate.mesh_config import check_mesh_config, check_mesh_configs
+from meshware.policy.validate.mesh_identity import check_mesh_identity
 from meshware.policy.validate.networking import check_networking
+from meshware.policy.validate.peer_authentication import (
+    check_peer_authentication,
+    check_peer_authentications,
+    check_workload_policy,
+)
 from meshware.policy.validate.retries import check_default_retries
 from meshware.policy.validate.service_entry import check_service_entry
 from meshware.policy.validate.service_policy import check_service_policies, check_service_policy
@@ -26,6 +32,9 @@ __all__ = ["check"]
 _ALONE: tuple[Callable[[Resource, Report], None], ...] = (
     check_authorization_policy,
     check_mesh_config,
+    check_mesh_identity,
+    check_peer_authentication,
+    check_workload_policy,
     check_service_policy,
     check_virtual_service,
     check_destination_rule,
@@ -39,6 +48,7 @@ _TOGETHER: tuple[Callable[[Sequence[Resource], Report], None], ...] = (
     check_duplicates,
     check_mesh_configs,
     check_authorization_selectors,
+    check_peer_authentications,
     check_service_policies,
     check_delegates,
     check_networking,

@@ -25,8 +25,11 @@ from meshware.policy.document.authorization_policy import (
 from meshware.policy.inbound_rules import NamedPolicy, compile_inbound, header_of
 from meshware.policy.parse import Resource
 from meshware.policy.validate.authorization_values import (
+    MAX_ACCOUNTS,
     OPERATION_DOUBTS,
     OPERATION_ERRORS,
+    PEER_KEY_TESTS,
+    SOURCE_DOUBTS,
     SOURCE_ERRORS,
     Test,
     block,
@@ -48,18 +51,13 @@ _FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
 
 _ADDRESS_KEYS = frozenset({"source.ip", "destination.ip"})
 _PORT_KEY = "destination.port"
-# Istio's other keys: they come with identities, tokens and trusted proxies.
+# Istio's other keys: they come with end users' tokens and trusted proxies.
 _LATER_KEYS = frozenset(
     {
         "remote.ip",
-        "source.namespace",
-        "source.principal",
-        "source.serviceAccount",
-        "source.trustDomain",
         "request.auth.principal",
         "request.auth.audiences",
         "request.auth.presenter",
-        "connection.sni",
     }
 )
 _CLAIMS = re.compile(r"request\.auth\.claims(\[[^\[\]]+\])+")
@@ -67,7 +65,13 @@ _ENVOY_KEY = "experimental.envoy.filters."
 # Keys that Istio once had: what they said, a selector and `namespace` say today.
 _REMOVED_KEYS = frozenset({"destination.name", "destination.namespace", "destination.user"})
 _REMOVED_LABELS = "destination.labels["
-_KNOWN_KEYS = (*sorted(_ADDRESS_KEYS), _PORT_KEY, "request.headers[NAME]", *sorted(_LATER_KEYS))
+_KNOWN_KEYS = (
+    *sorted(_ADDRESS_KEYS),
+    *sorted(PEER_KEY_TESTS),
+    _PORT_KEY,
+    "request.headers[NAME]",
+    *sorted(_LATER_KEYS),
+)
 
 
 def check_authorization_policy(resource: Resource, report: Report) -> None:
@@ -123,7 +127,8 @@ class _Checker:
             if one.source is None:
                 self._error(here, "source is missing; add it, or remove `from` for any source")
             else:
-                self._values_of(one.source, here, SOURCE_ERRORS, {})
+                self._values_of(one.source, here, SOURCE_ERRORS, SOURCE_DOUBTS)
+                self._accounts(one.source, here)
         self._not_empty(rule.to, f"{path}.to", "an operation, or remove it for any operation")
         for index, to in enumerate(rule.to or ()):
             here = f"{path}.to[{index}].operation"
@@ -134,6 +139,24 @@ class _Checker:
         self._not_empty(rule.when, f"{path}.when", "a condition, or remove it")
         for index, condition in enumerate(rule.when or ()):
             self._condition(condition, f"{path}.when[{index}]")
+
+    def _accounts(self, source: Source, path: str) -> None:
+        """Report what Istio does not let stand beside service accounts."""
+        accounts = source.service_accounts or source.not_service_accounts
+        if not accounts:
+            return
+        if len(accounts) > MAX_ACCOUNTS:
+            self._error(
+                path, f"there are more than {MAX_ACCOUNTS} service accounts; split the rule"
+            )
+        for field in ("principals", "not_principals", "namespaces", "not_namespaces"):
+            if getattr(source, field) is not None:
+                self._error(
+                    path,
+                    "serviceAccounts cannot stand beside principals or namespaces; write one of "
+                    "them",
+                )
+                return
 
     def _condition(self, condition: Condition, path: str) -> None:
         if condition.values is None and condition.not_values is None:
@@ -151,6 +174,8 @@ class _Checker:
             return block, nothing
         if key == _PORT_KEY:
             return port, nothing
+        if key in PEER_KEY_TESTS:
+            return PEER_KEY_TESTS[key]
         header = header_of(key)
         if header is not None and is_token(header):
             return nothing, star_within

@@ -1,4 +1,4 @@
-"""Check which workloads the AuthorizationPolicies select: a slip there leaves a door open.
+"""Check which workloads the inbound policies select: a slip there leaves a door open.
 
 Source: Istio's validation of workload selectors; its analyser, IST0127.
 """
@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from meshware.policy.document.authorization_policy import AuthorizationPolicySpec
+from meshware.policy.document.common import WorkloadSelector
+from meshware.policy.document.peer_authentication import PeerAuthenticationSpec
 from meshware.policy.document.service_entry import WorkloadEntrySpec, WorkloadGroupSpec
+from meshware.policy.document.workload_policy import WorkloadPolicySpec
 from meshware.policy.labels import selects
 from meshware.policy.parse import Resource
 from meshware.policy.records import labels_of
@@ -21,6 +24,7 @@ __all__ = ["NO_WORKLOAD", "check_authorization_selectors"]
 NO_WORKLOAD = "IST0127"  # Istio's NoMatchingWorkloadsFound
 
 _SELECTOR = "spec.selector"
+_SELECTING = (AuthorizationPolicySpec, PeerAuthenticationSpec, WorkloadPolicySpec)
 
 
 def check_authorization_selectors(resources: Sequence[Resource], report: Report) -> None:
@@ -31,20 +35,23 @@ def check_authorization_selectors(resources: Sequence[Resource], report: Report)
         if isinstance(resource.spec, WorkloadEntrySpec | WorkloadGroupSpec):
             workloads.setdefault(resource.namespace, []).append(labels_of(resource))
     for resource in resources:
-        if isinstance(resource.spec, AuthorizationPolicySpec):
-            _check(resource, resource.spec, workloads, root, report)
+        spec = resource.spec
+        if isinstance(spec, PeerAuthenticationSpec) and resource.namespace == root:
+            continue  # with a selector it selects nobody there, which is told elsewhere
+        if isinstance(spec, _SELECTING):
+            _check(resource, spec.selector, workloads, root, report)
 
 
 def _check(
     resource: Resource,
-    spec: AuthorizationPolicySpec,
+    selector: WorkloadSelector | None,
     workloads: Mapping[str, Sequence[Mapping[str, str]]],
     root: str,
     report: Report,
 ) -> None:
-    if spec.selector is None:
+    if selector is None:
         return
-    wanted = spec.selector.match_labels
+    wanted = selector.match_labels
     if not wanted:
         report.warning(
             resource,

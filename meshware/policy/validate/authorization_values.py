@@ -15,8 +15,11 @@ from meshware.policy.match import PathTemplate, is_path_template
 from meshware.policy.yaml12 import brief
 
 __all__ = [
+    "MAX_ACCOUNTS",
     "OPERATION_DOUBTS",
     "OPERATION_ERRORS",
+    "PEER_KEY_TESTS",
+    "SOURCE_DOUBTS",
     "SOURCE_ERRORS",
     "Test",
     "block",
@@ -153,7 +156,81 @@ def _without_wildcard(value: str) -> str:
     return value[1:] if value.startswith("*") else value
 
 
-SOURCE_ERRORS: Mapping[str, Test] = MappingProxyType({"ip_blocks": block, "not_ip_blocks": block})
+def principal(value: str) -> str | None:
+    """Return what to write instead of what can be no principal."""
+    if value.startswith("spiffe:"):
+        return "write it without spiffe://, such as cluster.local/ns/default/sa/web"
+    if "*" in _without_wildcard(value):
+        return "only a `*` that is first or last is a wildcard; write several values"
+    if not _PRINCIPAL.fullmatch(_without_wildcard(value)):
+        return "no principal has such characters; write trust-domain/ns/NAMESPACE/sa/ACCOUNT"
+    return None
+
+
+def principal_doubt(value: str) -> str | None:
+    """Tell of a principal that nobody has."""
+    if "*" not in value and value.count("/") < 2:
+        return "a principal is trust-domain/ns/NAMESPACE/sa/ACCOUNT, so nothing matches"
+    return None
+
+
+def namespace(value: str) -> str | None:
+    """Return what to write instead of what can be no namespace."""
+    if not _NAMESPACE.fullmatch(value):
+        return "write a namespace: lower-case letters, digits and hyphens; `*` stands for any"
+    return None
+
+
+def service_account(value: str) -> str | None:
+    """Return what to write instead of what names no service account."""
+    if not _ACCOUNT.fullmatch(value):
+        return "write ACCOUNT or NAMESPACE/ACCOUNT; wildcards stand in principals only"
+    return None
+
+
+def trust_domain(value: str) -> str | None:
+    """Return what to write instead of what can be no trust domain."""
+    if not _DOMAIN.fullmatch(_without_wildcard(value)) or value.count("*") > 1:
+        return "write a trust domain; one `*` may stand first or last"
+    return None
+
+
+_PRINCIPAL = re.compile(r"[A-Za-z0-9._/-]*")
+_NAMESPACE = re.compile(r"[a-z0-9*-]+")
+_ACCOUNT = re.compile(r"([a-z0-9]([-a-z0-9]*[a-z0-9])?/)?[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
+_DOMAIN = re.compile(r"[a-z0-9._-]*")
+
+MAX_ACCOUNTS = 16
+"""Istio's: no more stand in one `serviceAccounts`."""
+
+SOURCE_ERRORS: Mapping[str, Test] = MappingProxyType(
+    {
+        "ip_blocks": block,
+        "not_ip_blocks": block,
+        "principals": principal,
+        "not_principals": principal,
+        "namespaces": namespace,
+        "not_namespaces": namespace,
+        "service_accounts": service_account,
+        "not_service_accounts": service_account,
+        "trust_domains": trust_domain,
+        "not_trust_domains": trust_domain,
+    }
+)
+SOURCE_DOUBTS: Mapping[str, Test] = MappingProxyType(
+    {"principals": principal_doubt, "not_principals": principal_doubt}
+)
+PEER_KEY_TESTS: Mapping[str, tuple[Test, Test]] = MappingProxyType(
+    {
+        "source.principal": (principal, principal_doubt),
+        "source.namespace": (namespace, nothing),
+        "source.serviceAccount": (service_account, nothing),
+        "source.trustDomain": (trust_domain, nothing),
+        "connection.sni": (nothing, star_within),
+    }
+)
+"""The tests of the values of `when` keys that are about the caller and its connection."""
+
 OPERATION_ERRORS: Mapping[str, Test] = MappingProxyType(
     {
         "hosts": _host,
