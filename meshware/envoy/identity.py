@@ -113,9 +113,7 @@ def bundles_of(records: Records) -> tuple[BundleRecord, ...]:
 
 def expected(endpoint: EndpointRecord, port: int) -> str | None:
     """Return whom to expect at a port of an endpoint; None: it speaks plaintext there."""
-    if 0 in endpoint.plain_ports or port in endpoint.plain_ports:
-        return None
-    return endpoint.tls_id
+    return None if port in endpoint.plain_ports else endpoint.tls_id
 
 
 def match_of(endpoint: EndpointRecord, port: int) -> Json:
@@ -142,7 +140,7 @@ def sockets(
         is_forced: ISTIO_MUTUAL, so that nobody is called in the clear.
     """
     host, port, subset = key
-    sni = f"outbound_.{port}_.{subset or '_'}_.{host}"
+    sni = f"outbound_.{port}_.{subset}_.{host}"
     if names:
         return {"transport_socket": _upstream(identity, names, sni)}
     ids = {

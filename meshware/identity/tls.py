@@ -179,8 +179,15 @@ def peer_chain(connection: Any) -> tuple[x509.Certificate, ...]:
     return tuple(x509.load_der_x509_certificate(each) for each in shown[: MAX_CHAIN + 1])
 
 
+class _MeshContext(ssl.SSLContext):
+    """A context of the mesh, which knows when what it shows ends (unix seconds)."""
+
+    until_s: float
+
+
 def _mesh_context(protocol: int, svid: X509SVID, bundles: Bundles) -> ssl.SSLContext:
-    context = ssl.SSLContext(protocol)
+    context = _MeshContext(protocol)
+    context.until_s = svid.until_s
     context.minimum_version = ssl.TLSVersion.TLSv1_2  # Istio's meshMTLS.minProtocolVersion
     context.check_hostname = False  # the ID is the name
     context.verify_mode = ssl.CERT_REQUIRED
