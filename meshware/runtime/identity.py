@@ -72,7 +72,7 @@ class Identity:
     def renew(self) -> None:
         """Forget, in a child process, everything of TLS that is the parent's."""
         self._lock = threading.Lock()
-        self._clients: dict[tuple[frozenset[str], type[ssl.SSLSocket]], ssl.SSLContext] = {}
+        self._clients: dict[tuple[frozenset[str], type[ssl.SSLSocket] | None], ssl.SSLContext] = {}
         self._clients_epoch: Epoch | None = None
         self._server: tuple[Epoch, ssl.SSLContext] | None = None
         self._believed: tuple[Bundles, Bundle | None, Bundles] | None = None
@@ -117,7 +117,7 @@ class Identity:
     # --- what is made of it -------------------------------------------------------------------
 
     def client_context(
-        self, expected: frozenset[str], socket_class: type[ssl.SSLSocket] = ssl.SSLSocket
+        self, expected: frozenset[str], socket_class: type[ssl.SSLSocket] | None = None
     ) -> ssl.SSLContext:
         """Return the context for calls to a workload; the same one for as long as it holds.
 
