@@ -74,9 +74,8 @@ class Token:
 
     @property
     def type(self) -> str | None:
-        """What kind of token it says it is, as RFC 7515 4.1.9 compares it."""
-        found = self.header.get("typ")
-        return None if found is None else found.lower().removeprefix("application/")
+        """What kind of token it says it is."""
+        return self.header.get("typ")
 
 
 def parse(token: str, *, headers: Collection[str] | None = None) -> Token:
