@@ -6,7 +6,8 @@
     ├── PolicyError          policy text or a policy file that cannot be used; carries all problems
     │   └── PolicyFileError  a policy file that is torn, altered, too old or not ours to trust
     ├── IdentityError        a workload, key or certificate that is missing or does not fit
-    │   └── PeerIdentityError  the other end of a TLS connection is not whom policy expects
+    │   ├── PeerIdentityError  the other end of a TLS connection is not whom policy expects
+    │   └── TokenError       a token or a forwarded certificate header that nobody may believe
     ├── SyncError            the daemon cannot start or go on
     └── SettingsError        an environment variable, argument or file the user can mend
 
@@ -31,6 +32,7 @@ __all__ = [
     "PolicyFileError",
     "SettingsError",
     "SyncError",
+    "TokenError",
 ]
 
 
@@ -64,6 +66,13 @@ class PeerIdentityError(IdentityError, ssl.SSLCertVerificationError):
     """The other end of a TLS connection is not whom policy expects.
 
     Also an `ssl.SSLCertVerificationError`, so that TLS stacks end the handshake for it.
+    """
+
+
+class TokenError(IdentityError):
+    """A token, or a header about a certificate, that nobody may believe.
+
+    The text says what is wrong with it and never repeats any of it: tokens are for no log.
     """
 
 

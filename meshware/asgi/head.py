@@ -56,6 +56,7 @@ def inbound_head(
         scheme=scope.get("scheme", "http"),
         version=scope.get("http_version", "1.1"),
         target=raw_path.decode("latin-1") if raw_path else None,
+        query=scope.get("query_string", b"").decode("latin-1"),
         paths=paths,
         partial_paths=partial,
         headers=lambda name: table.get(name, _NO_VALUES),

@@ -57,4 +57,6 @@ class InboundHead:
     # keeps it to itself. It is verified anew, whatever the server did.
     chain: tuple[bytes, ...] | None = None
     sni: str | None = None  # the name that it asked for in TLS
+    # Still encoded, without its question mark; None: only `target` may have it.
+    query: str | None = None
     route_of: RouteOf = field(default_factory=RouteOf)

@@ -51,6 +51,7 @@ def inbound_head(environ: Environ, mesh_port: int | None) -> InboundHead:
         scheme=environ.get("wsgi.url_scheme", "http"),
         version=environ.get("SERVER_PROTOCOL", "HTTP/1.1").rpartition("/")[2],
         target=target or None,
+        query=environ.get("QUERY_STRING", ""),
         paths=paths,
         partial_paths=partial,
         headers=headers,

@@ -1,0 +1,89 @@
+"""Remember the proofs that were used, so that each is good for one call.
+
+Of this process alone: another worker, or another replica with the same ID, has not seen them. That
+bounds a replay to the receivers of one ID within a proof's life, and does not rule it out.
+
+1. A proof is remembered until it cannot be valid any more; then its slice of time goes whole.
+2. Memory has a bound. When it is full of proofs that may still come again, a new one is *refused*:
+   to forget one instead would let whoever can make many calls replay any of them.
+3. No single key may hold more than a part of it, so that a caller who floods shuts out itself.
+
+The clock that is handed in may step back: slices that went do not come back, and what is expired
+then is refused by its `exp` as soon as the clock has caught up; until then it is refused here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from threading import Lock
+
+__all__ = ["MAX_PROOFS", "ReplayCache"]
+
+MAX_PROOFS = 65_536
+"""About 7 MB when full: 500 calls a second with proofs that live for two minutes."""
+
+_SLICE_S = 16
+_SHARE = 4  # a key may hold one part in so many
+
+
+class _Slice:
+    """The proofs that end within the same seconds."""
+
+    __slots__ = ("by_key", "seen")
+
+    def __init__(self) -> None:
+        self.seen: set[bytes] = set()
+        self.by_key: dict[str, int] = {}
+
+
+class ReplayCache:
+    """Says of a proof whether it was used before. Safe to use from any thread.
+
+    Args:
+        most: proofs that are remembered at once.
+    """
+
+    def __init__(self, most: int = MAX_PROOFS) -> None:
+        self._most = most
+        self._slices: dict[int, _Slice] = {}
+        self._gone_until = float("-inf")
+        self.renew()
+
+    def renew(self) -> None:
+        """Forget, in a child process, the lock of the parent; what it saw stays seen."""
+        self._lock = Lock()
+
+    def seen(self, jti: str, thumbprint: str, until: float, now: float) -> bool:
+        """Say whether a proof must not be used; else it is used with this.
+
+        Args:
+            jti: of the proof.
+            thumbprint: of the key that signed it.
+            until: unix seconds up to which anybody would take it, leeway included.
+            now: unix seconds.
+        """
+        name = hashlib.sha256(f"{thumbprint}\n{jti}".encode()).digest()[:16]
+        with self._lock:
+            self._forget(now)
+            if until <= self._gone_until:
+                return True  # the clock went back: it may have been seen in what is forgotten
+            slices = self._slices.values()
+            if any(name in one.seen for one in slices):
+                return True
+            if sum(len(one.seen) for one in slices) >= self._most:
+                return True
+            if sum(one.by_key.get(thumbprint, 0) for one in slices) >= self._most // _SHARE:
+                return True
+            own = self._slices.setdefault(int(until // _SLICE_S), _Slice())
+            own.seen.add(name)
+            own.by_key[thumbprint] = own.by_key.get(thumbprint, 0) + 1
+            return False
+
+    def __len__(self) -> int:
+        """How many proofs are remembered."""
+        return sum(len(one.seen) for one in list(self._slices.values()))
+
+    def _forget(self, now: float) -> None:
+        for number in [each for each in self._slices if (each + 1) * _SLICE_S <= now]:
+            del self._slices[number]
+            self._gone_until = max(self._gone_until, (number + 1.0) * _SLICE_S)

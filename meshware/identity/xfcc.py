@@ -1,0 +1,175 @@
+"""`X-Forwarded-Client-Cert`: what a proxy says of the certificate that its caller showed.
+
+A header is only as good as who sent it: it is read when the connection itself is proved to be a
+proxy's that policy names. And whoever called that proxy may have had a header of its own in it, so
+only what this proxy wrote counts, and that is the last element. An attacker's best is to make the
+parser see another last element than the proxy wrote: with a quote left open, an escape, a key twice.
+So all of it must be exactly what Envoy writes, or the call is refused.
+
+::
+
+    header  = element *( "," element )
+    element = pair *( ";" pair )
+    pair    = key "=" ( token / DQUOTE *( char / "\\" char ) DQUOTE )
+
+Source: Envoy, HTTP header manipulation, `x-forwarded-client-cert`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+
+from meshware.errors import IdentityError, TokenError
+from meshware.identity.spiffe import SpiffeID
+
+__all__ = ["MAX_XFCC_BYTES", "Forwarded", "element", "forwarded", "last_element"]
+
+MAX_XFCC_BYTES = 32 * 1024
+_MOST_PAIRS = 256
+
+_KEYS = frozenset({"by", "hash", "cert", "chain", "subject", "uri", "dns"})
+_REPEATED = frozenset({"dns", "uri"})  # Envoy writes one for each name in the certificate
+_PAIR = re.compile(
+    r"(?P<key>[A-Za-z]{1,16})="
+    r'(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<bare>[^",;=\\ ][^",;\\ ]*)?)'
+    r"(?P<end>[,;]|\Z)"
+)
+_CONTROL = re.compile(r"[^\x20-\x7e\x80-\xff]")
+_HASH = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Forwarded:
+    """What the last proxy says of its caller."""
+
+    id: SpiffeID
+    by: str | None  # who says so; None: it does not tell
+    hash: str | None  # SHA-256 of the caller's certificate, in lower hex
+
+
+def last_element(values: Sequence[str], proxy: SpiffeID) -> Forwarded:
+    """Return what a proxy wrote of its caller.
+
+    Args:
+        values: of the header, one for each line.
+        proxy: who it is proved to be by its own connection.
+
+    Raises:
+        TokenError: any of it is not as Envoy writes it, the caller has no single SPIFFE ID, or
+            another proxy wrote it. The text repeats none of it.
+    """
+    if not values:
+        raise TokenError("there is no header")
+    if sum(map(len, values)) > MAX_XFCC_BYTES:
+        raise TokenError(f"it is longer than {MAX_XFCC_BYTES} bytes")
+    last: dict[str, list[str]] = {}
+    for value in values:
+        for last in _elements(value.strip(" \t")):
+            pass
+    uris = last.get("uri", [])
+    if len(uris) != 1:
+        raise TokenError(f"its last element has {len(uris)} URIs; a SPIFFE ID stands alone")
+    by, digest = last.get("by", [None])[0], last.get("hash", [None])[0]
+    if by is not None and by != str(proxy):
+        raise TokenError("its last element was written by another than who sent it")
+    if digest is not None and not _HASH.fullmatch(digest):
+        raise TokenError("its Hash is no SHA-256")
+    try:
+        found = SpiffeID.parse(uris[0])
+    except IdentityError as error:
+        raise TokenError(str(error)) from error
+    return Forwarded(found, by, digest)
+
+
+def element(by: SpiffeID | None, leaf_der: bytes, uri: SpiffeID) -> str:
+    """Return an element as Envoy writes it when asked for subject and URI.
+
+    Args:
+        by: our own ID.
+        leaf_der: the caller's certificate.
+        uri: the caller's ID, verified.
+    """
+    subject = _subject(x509.load_der_x509_certificate(leaf_der).subject)
+    own = "" if by is None else f"By={by};"
+    digest = hashlib.sha256(leaf_der).hexdigest()
+    return f'{own}Hash={digest};Subject="{subject}";URI={uri}'
+
+
+def forwarded(
+    mode: Literal["SANITIZE", "SANITIZE_SET", "APPEND_FORWARD"],
+    received: Sequence[str],
+    own: str | None,
+) -> str | None:
+    """Return the header that an app gets; None: none.
+
+    Args:
+        mode: MeshConfig's.
+        received: the lines that came, from a proxy that is believed; else ().
+        own: our element about who called us; None: nobody has shown a certificate.
+    """
+    if mode == "SANITIZE":
+        return None
+    if mode == "SANITIZE_SET":
+        return own
+    lines = [value.strip(" \t") for value in received]
+    return ",".join([*lines, own] if own is not None else lines) or None
+
+
+def _elements(value: str) -> Iterator[dict[str, list[str]]]:
+    """Yield the elements of a line, each with its values by key in lower case."""
+    if _CONTROL.search(value):
+        raise TokenError("a character in it belongs into no header")
+    at, pairs, is_open = 0, 0, True
+    found: dict[str, list[str]] = {}
+    while is_open:
+        match = _PAIR.match(value, at)
+        if match is None:
+            raise TokenError("an element of it is empty, or a pair is not key=value")
+        pairs += 1
+        key = match["key"].lower()
+        if key not in _KEYS or pairs > _MOST_PAIRS:
+            raise TokenError("a key in it is unknown, or there are too many")
+        if key in found and key not in _REPEATED:
+            raise TokenError("a key stands twice in an element")
+        quoted = match["quoted"]
+        written = match["bare"] or "" if quoted is None else _ESCAPED.sub(r"\1", quoted)
+        found.setdefault(key, []).append(written)
+        at = match.end()
+        is_open = bool(match["end"])
+        if match["end"] != ";":
+            yield found
+            found = {}
+            # Joined from several lines, elements have a space between them.
+            at += len(value[at : at + 1]) - len(value[at : at + 1].lstrip(" "))
+
+
+_ESCAPED = re.compile(r"\\(.)")
+
+# What OpenSSL calls them, which `cryptography` writes as numbers. Source: RFC 2253; OpenSSL.
+_NAMES = {
+    NameOID.EMAIL_ADDRESS: "emailAddress",
+    NameOID.SERIAL_NUMBER: "serialNumber",
+    NameOID.GIVEN_NAME: "GN",
+    NameOID.SURNAME: "SN",
+    NameOID.TITLE: "title",
+    NameOID.DN_QUALIFIER: "dnQualifier",
+}
+
+
+def _subject(name: x509.Name) -> str:
+    """Return a name as OpenSSL's XN_FLAG_RFC2253 does: all but printable ASCII as `\\XX`."""
+    written = name.rfc4514_string(attr_name_overrides=_NAMES)
+    if written.isascii() and written.isprintable():
+        return written
+    return "".join(
+        one if " " <= one <= "~" else "".join(f"\\{byte:02X}" for byte in one.encode())
+        for one in written
+    )
