@@ -33,9 +33,11 @@ from meshware.call import Call, Flag, MessageEdit, RequestHead
 from meshware.events import EventSink
 from meshware.inbound.authz import Verdict, decide
 from meshware.inbound.cors import is_preflight, preflight, response_edit
+from meshware.inbound.forward import forwarded_cert
 from meshware.inbound.head import InboundHead
 from meshware.inbound.passage import Admission, Answered, Denial, Teller
-from meshware.inbound.peer import NOBODY, Caller, Identifies, Refused
+from meshware.inbound.peer import NOBODY, Caller, Identifies, Refused, takes_tokens
+from meshware.inbound.tokens import TOKEN_HEADERS
 from meshware.inbound.trace import read_request_id, read_trace
 from meshware.inbound.wellformed import complaint, split_target
 from meshware.policy.inbound_facts import Facts
@@ -146,7 +148,9 @@ class Gate:
 
         caller = self._peers.identify(head, snapshot)
         if isinstance(caller, Refused):
-            return self._deny(asked, 403, caller.reason)
+            denial = self._deny(asked, caller.status, caller.reason)
+            denial.body, denial.headers = caller.body, caller.headers
+            return denial
         asked.caller = caller
 
         hosts = head.headers("host")
@@ -210,9 +214,15 @@ class Gate:
             if name[0:1] == "x" and name.replace("_", "-").startswith(OURS):
                 remove += (name,)
         add: tuple[tuple[str, str], ...] = ()
+        snapshot = asked.snapshot
+        if snapshot is not None:
+            if snapshot.mesh.forward_cert != "SANITIZE":
+                add = forwarded_cert(head, asked.caller, snapshot)
+            if takes_tokens(snapshot, head.port):
+                remove += tuple(name for name in TOKEN_HEADERS if name in head.names)
         if request_id is None:
             request_id = self._new_request_id()
-            add = (("x-request-id", request_id),)
+            add = (*add, ("x-request-id", request_id))
             remove = (*remove, "x-request-id")
         trace = read_trace(head.headers)
         return Admission(
@@ -302,7 +312,7 @@ def _as_routed(asked: _Question, authority: str) -> RequestHead:
 
 
 # A refusal says little to the caller; its reason is for the log.
-_BODIES = {400: "Bad Request", 403: "RBAC: access denied", 503: "no policy"}
+_BODIES = {400: "Bad Request", 401: "Unauthorized", 403: "RBAC: access denied", 503: "no policy"}
 
 
 @dataclass(slots=True)

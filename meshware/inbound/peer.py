@@ -2,7 +2,12 @@
 
 1. A chain that the caller has shown in TLS is verified, whatever the server did with it; one that
    is not valid refuses the call, also where none is asked for: it is never taken for plaintext.
-2. Where PeerAuthentication says STRICT, nobody without an identity goes further.
+2. A caller that is proved to be a proxy which policy names may say for whom it calls, by
+   `X-Forwarded-Client-Cert`. From anybody else that header means nothing.
+3. Where policy takes token identities, a caller may prove itself by those, over plaintext or
+   through such a proxy. Over its own mutual TLS it must be the same one. A token that is not valid
+   refuses the call.
+4. Where PeerAuthentication says STRICT, nobody without an identity goes further.
 
 What was verified is remembered for as long as it holds: by the bytes of the chain and by whom we
 believe, so that a change of trust ends it at once, and a certificate ends on its second.
@@ -16,19 +21,32 @@ from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from meshware.call import Peer
-from meshware.errors import PeerIdentityError
+from meshware.errors import PeerIdentityError, TokenError
 from meshware.identity.spiffe import SpiffeID
 from meshware.inbound.head import InboundHead
+from meshware.inbound.tokens import TOKEN_HEADERS, TokenRefusal, check_tokens
 from meshware.policy.peer_modes import mode_at
 from meshware.policy.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from meshware.identity.bundle import Bundles
+    from meshware.identity.replays import ReplayCache
     from meshware.identity.verify import Verified
 
-__all__ = ["NOBODY", "Caller", "Identifies", "Peers", "Refused", "required"]
+__all__ = [
+    "NOBODY",
+    "XFCC",
+    "Caller",
+    "Identifies",
+    "Peers",
+    "Refused",
+    "required",
+    "takes_tokens",
+]
 
 _MOST_REMEMBERED = 4096
+
+XFCC = "x-forwarded-client-cert"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +55,16 @@ class Caller:
 
     id: SpiffeID | None  # None: nobody has proved to be anybody
     peer: Peer | None = None  # the same for the app
+    proxy: SpiffeID | None = None  # who said so, where it is not the caller's own connection
 
 
 class Refused(NamedTuple):
     """Why a call is refused for what it proves, or does not."""
 
     reason: str  # Envoy's response code details; for the log
+    status: int = 403
+    body: str = "RBAC: access denied"
+    headers: tuple[tuple[str, str], ...] = (("content-type", "text/plain"),)
 
 
 NOBODY = Caller(None)
@@ -64,6 +86,17 @@ def required(caller: Caller, head: InboundHead, snapshot: Snapshot) -> Caller | 
     return caller
 
 
+def takes_tokens(snapshot: Snapshot, port: int | None) -> bool:
+    """Say whether token identities are taken at a port; not known: where they are at every port."""
+    own = snapshot.inbound
+    if own is None:
+        return False
+    modes = own.tokens
+    if port is not None:
+        return modes.ports.get(str(port), modes.mode) == "ACCEPT"
+    return modes.mode == "ACCEPT" and "DISABLE" not in modes.ports.values()
+
+
 class Peers:
     """Identifies callers. Safe to use from any thread.
 
@@ -78,6 +111,12 @@ class Peers:
         self._bundles_of = bundles_of
         self._now = now
         self._verified: dict[tuple[tuple[bytes, ...], str], tuple[Verified, Caller]] = {}
+        self._replays: ReplayCache | None = None  # made when the first token comes
+
+    def renew(self) -> None:
+        """Renew, in a child process, what holds locks."""
+        if self._replays is not None:
+            self._replays.renew()
 
     def identify(self, head: InboundHead, snapshot: Snapshot) -> Caller | Refused:
         """Return who calls, or why nobody may call so.
@@ -92,7 +131,59 @@ class Peers:
                 caller = self._of_chain(head.chain, snapshot)
             except PeerIdentityError as error:
                 return Refused(f"peer_certificate_refused{{{error.args[1]}}}")
+        if caller.id is not None and str(caller.id) in snapshot.mesh.xfcc_trusted_proxies:
+            forwarded = self._of_proxy(caller, head)
+            if isinstance(forwarded, Refused):
+                return forwarded
+            caller = forwarded
+        if takes_tokens(snapshot, head.port):
+            proved = self._of_tokens(caller, head, snapshot)
+            if isinstance(proved, Refused):
+                return proved
+            caller = proved
         return required(caller, head, snapshot)
+
+    def _of_proxy(self, proxy: Caller, head: InboundHead) -> Caller | Refused:
+        """Return for whom a proxy calls; itself, where it says nothing."""
+        values = head.headers(XFCC)
+        if not values or proxy.id is None or proxy.peer is None:
+            return proxy
+        from meshware.identity.xfcc import last_element
+
+        try:
+            said = last_element(values, proxy.id)
+        except TokenError as error:
+            return Refused(f"forwarded_client_cert_refused{{{error}}}")
+        peer = Peer(id=str(said.id), proved_by="xfcc", until=proxy.peer.until)
+        return Caller(said.id, peer, proxy.id)
+
+    def _of_tokens(self, caller: Caller, head: InboundHead, snapshot: Snapshot) -> Caller | Refused:
+        """Return who a call's tokens prove to make it; the caller so far, where it bears none."""
+        if not any(head.headers(name) for name in TOKEN_HEADERS):
+            return caller
+        if snapshot.id is None:
+            return Refused("workload_token_refused{this workload has no identity to be called by}")
+        from meshware.identity.replays import ReplayCache
+
+        if self._replays is None:
+            self._replays = ReplayCache()
+        found = check_tokens(
+            head,
+            self._bundles_of(snapshot),
+            audience=str(snapshot.id),
+            now=self._now().timestamp(),
+            replays=self._replays,
+        )
+        if found is None:
+            return caller
+        if isinstance(found, TokenRefusal):
+            reason = f"workload_token_refused{{{found.reason}}}"
+            return Refused(reason, found.status, found.body, found.headers)
+        is_own = caller.id is not None and caller.proxy is None
+        is_proxy = is_own and str(caller.id) in snapshot.mesh.xfcc_trusted_proxies
+        if is_own and not is_proxy and found.id != caller.id:
+            return Refused("workload_token_refused{its subject is not who the connection shows}")
+        return Caller(found.id, Peer(id=str(found.id), proved_by="token", until=found.until))
 
     def _of_chain(self, chain: tuple[bytes, ...], snapshot: Snapshot) -> Caller:
         bundles = self._bundles_of(snapshot)

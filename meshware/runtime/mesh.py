@@ -83,6 +83,7 @@ class Mesh:
         self.ledger = Ledger()
         self.port = port
         self.identity = Identity(self._snapshot, source_of, self.clock)
+        self._peers = Peers(self.identity.bundles_of, self.clock.now)
         self._sink = sink
         self._follower: Follower | None = None
         self._reporter: Reporter | None = None
@@ -91,7 +92,7 @@ class Mesh:
             self._snapshot,
             monotonic=self._monotonic,
             new_request_id=self._new_request_id,
-            peers=Peers(self.identity.bundles_of, self.clock.now),
+            peers=self._peers,
             sink=sink,
             on_error=_tell_once,
         )
@@ -223,6 +224,7 @@ class Mesh:
         """Shed what a fork copied: another thread may have held a lock, and chance must differ."""
         self.rng.seed()
         self.ledger = Ledger()
+        self._peers.renew()
         if self.cell.current is not None:
             self.cell.current.renew_lock()
 

@@ -275,3 +275,75 @@ def test_what_is_probed_is_open_to_probes_alone(caller, method, target, status):
     mesh = mesh_of(STRICT, PROBED, rules, config)
     shows = None if caller is None else mesh.issue(caller)
     assert status_of(mesh, request(target, method=method, shows=shows)) == status
+
+
+# --- proxies --------------------------------------------------------------------------------------
+
+EDGE = "spiffe://cluster.local/ns/edge/sa/nginx"
+TRUSTED = mesh_config(xfccTrustedProxies=[EDGE])
+
+
+def xfcc(*elements):
+    return [("x-forwarded-client-cert", ",".join(elements))]
+
+
+@pytest.mark.parametrize(
+    ("caller", "headers", "seen"),
+    [
+        (EDGE, xfcc(f"By={EDGE};URI={WEB}"), (WEB, "xfcc")),
+        (EDGE, xfcc(f"By={EDGE};URI={SHOP}", f"By={EDGE};URI={WEB}"), (WEB, "xfcc")),
+        (EDGE, [], (EDGE, "mtls")),
+        (WEB, xfcc(f"By={WEB};URI={SHOP}"), (WEB, "mtls")),
+        (None, xfcc(f"By={EDGE};URI={WEB}"), None),
+        (EDGE, xfcc(f"By=spiffe://cluster.local/ns/x/sa/y;URI={WEB}"), 403),
+        (EDGE, xfcc('Subject="CN=a;URI=' + WEB), 403),
+        (EDGE, xfcc(f'By={EDGE};Subject="x\\";URI={WEB}"'), 403),
+        (EDGE, xfcc(f"By={EDGE};URI={WEB};URI={SHOP}"), 403),
+        (EDGE, xfcc("URI=http://x"), 403),
+        (EDGE, xfcc(""), 403),
+    ],
+)
+def test_a_proxy_that_policy_names_speaks_for_others(caller, headers, seen):
+    """Its last element only, whole and well-formed; from anybody else the header is air."""
+    mesh = mesh_of(TRUSTED)
+    shows = None if caller is None else mesh.issue(caller)
+    passage = mesh.gate.admit(request(headers=headers, shows=shows))
+    if seen == 403:
+        assert isinstance(passage, Denial)
+        assert passage.reason.startswith("forwarded_client_cert_refused{")
+        return
+    assert isinstance(passage, Admission)
+    peer = passage.call.peer
+    assert (None if peer is None else (peer.id, peer.proved_by)) == seen
+    assert not headers or "x-forwarded-client-cert" in passage.remove
+
+
+@pytest.mark.parametrize(
+    ("mode", "caller", "count"),
+    [
+        ("SANITIZE", WEB, 0),
+        ("SANITIZE_SET", WEB, 1),
+        ("SANITIZE_SET", EDGE, 1),
+        ("SANITIZE_SET", None, 0),
+        ("APPEND_FORWARD", WEB, 1),
+        ("APPEND_FORWARD", EDGE, 2),
+        ("APPEND_FORWARD", None, 0),
+    ],
+)
+def test_the_app_is_told_of_certificates_when_asked_for(mode, caller, count):
+    """In Envoy's form; what was there before goes on only from a proxy that policy names."""
+    config = mesh_config(
+        xfccTrustedProxies=[EDGE],
+        defaultConfig={"proxyHeaders": {"forwardedClientCert": mode}},
+    )
+    mesh = mesh_of(config)
+    shows = None if caller is None else mesh.issue(caller)
+    headers = xfcc(f"By={EDGE};URI={SHOP}")
+    passage = mesh.gate.admit(request(headers=headers, shows=shows))
+    assert isinstance(passage, Admission)
+    told = dict(passage.add).get("x-forwarded-client-cert", "")
+    elements = [each for each in told.split(",") if each]
+    assert len(elements) == count
+    if elements:
+        assert f"By={OWN};Hash=" in elements[-1]
+        assert elements[-1].endswith(f'Subject="";URI={caller}')
