@@ -99,6 +99,9 @@ def _mesh(resources: Sequence[Resource]) -> MeshRecord:
         "default_retry": spec.default_http_retry_policy,
         "locality_lb_setting": spec.locality_lb_setting,
         "dns_refresh_s": spec.dns_refresh_rate,
+        "identity_provider": spec.identity and spec.identity.provider,
+        "denied_authorities": spec.identity and spec.identity.denied_authorities,
+        "daemon_account": spec.identity and spec.identity.daemon_service_account,
     }
     return MeshRecord(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
 

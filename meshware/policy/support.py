@@ -300,6 +300,8 @@ SUPPORT: Mapping[str, Support] = MappingProxyType(
         "MeshConfig.spec": _later(),
         "MeshConfig.spec.trustDomain": _done(),
         "MeshConfig.spec.rootNamespace": _done(),
+        "MeshConfig.spec.identity": _done(),
+        "MeshConfig.spec.nodeIdentities": _done(),
         "MeshConfig.spec.outboundTrafficPolicy": _done(),
         "MeshConfig.spec.pathNormalization": _differs(
             "absent: decides with `DECODE_AND_MERGE_SLASHES`, and the app's path stays as it is"
