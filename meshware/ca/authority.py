@@ -114,7 +114,9 @@ class EmbeddedAuthority:
             OSError: a file cannot be read or written.
         """
         if store.exists():
-            return cls(store, *store.load())
+            state, generations = store.load()
+            store.tidy(state)
+            return cls(store, state, generations)
         if bundle_in is not None:
             raise SyncError(
                 f"there is a bundle of {trust_domain} already, in {bundle_in}, and the authority's "

@@ -21,14 +21,14 @@ from pathlib import Path
 from cryptography import x509
 
 from meshware.ca.authority import checked_svid
-from meshware.ca.store import read_issuer
+from meshware.ca.store import read_issuer, trust_domain_in
 from meshware.errors import IdentityError, SyncError
 from meshware.identity.bundle import Bundle, Bundles, fingerprint, read_certificates
 from meshware.identity.issue import Issuer
 from meshware.identity.spiffe import SpiffeID, workload_id
 from meshware.identity.svid import X509SVID
 
-__all__ = ["GivenAuthority"]
+__all__ = ["GivenAuthority", "trust_domain_of"]
 
 _MOST_BYTES = 256 * 1024
 _MOST_FILES = 1024
@@ -43,6 +43,10 @@ class GivenAuthority:
         trust_domain: whose it must be.
         now: aware UTC.
 
+    Attributes:
+        issuer: its key and chain.
+        bundle: who vouches for the trust domain.
+
     Raises:
         SyncError: it cannot be used; the message says what to mend.
     """
@@ -52,12 +56,12 @@ class GivenAuthority:
         self._directory = directory
         self._denied: frozenset[str] = frozenset()
         self._state = _state(directory)
-        self._issuer, self.bundle = self._read(now)
+        self.issuer, self.bundle = self._read(now)
 
     @property
     def until(self) -> datetime:
         """When the first certificate of its chain ends."""
-        return self._issuer.until
+        return self.issuer.until
 
     def look(self, now: datetime, life_s: float, denied: Collection[str] = ()) -> None:
         """Read the files again if they have changed.
@@ -69,9 +73,9 @@ class GivenAuthority:
         self._denied = frozenset(denied)
         state = _state(self._directory)
         if state != self._state:
-            self._issuer, self.bundle = self._read(now)
+            self.issuer, self.bundle = self._read(now)
             self._state = state
-        if any(fingerprint(each) in self._denied for each in self._issuer.chain):
+        if any(fingerprint(each) in self._denied for each in self.issuer.chain):
             raise IdentityError(
                 f"policy denies the authority in {self._directory}: put another intermediate there"
             )
@@ -83,11 +87,11 @@ class GivenAuthority:
             IdentityError: it cannot be issued; the message says why.
         """
         bundles = Bundles([self.bundle], tuple(self._denied))
-        return checked_svid(self._issuer, bundles, spiffe_id, now, life_s)
+        return checked_svid(self.issuer, bundles, spiffe_id, now, life_s)
 
     def is_current(self, authority: str) -> bool:
         """Say whether what an intermediate of this fingerprint issued may stay until it is due."""
-        return authority not in self._denied and authority == fingerprint(self._issuer.certificate)
+        return authority not in self._denied and authority == fingerprint(self.issuer.certificate)
 
     def _read(self, now: datetime) -> tuple[Issuer, Bundle]:
         path = self._directory / "intermediate.pem"
@@ -122,6 +126,17 @@ class GivenAuthority:
             f"the authority in {self._directory} cannot be used: {why}; make it by `meshware cert "
             "issue-intermediate`, or name another by --ca-dir"
         )
+
+
+def trust_domain_of(directory: Path) -> str:
+    """Return the trust domain whose authority lies in a directory.
+
+    Raises:
+        IdentityError: its certificate names none, or cannot be read.
+        OSError: there is none.
+    """
+    path = directory / "intermediate.pem"
+    return trust_domain_in(_read(path, is_secret=True), str(path))
 
 
 def _check_trust_domain(certificate: x509.Certificate, trust_domain: str) -> None:

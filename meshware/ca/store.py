@@ -14,6 +14,7 @@ Directories have mode 0700, files 0600.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Literal
 
 import msgspec
+from cryptography import x509
 
 from meshware.errors import IdentityError, SyncError
 from meshware.identity.bundle import read_certificates
@@ -30,7 +32,16 @@ from meshware.identity.issue import Issuer
 from meshware.identity.svid import read_key
 from meshware.runtime.files import remove_leftovers, replace_file, sync_directory
 
-__all__ = ["Generation", "Rotation", "State", "Store", "issuer_pem", "read_issuer"]
+__all__ = [
+    "Generation",
+    "Rotation",
+    "State",
+    "Store",
+    "issuer_pem",
+    "read_issuer",
+    "trust_domain_in",
+    "trust_domains_in",
+]
 
 STATE_FORMAT = 1
 
@@ -90,14 +101,12 @@ class Store:
         return self._state_file.exists()
 
     def load(self) -> tuple[State, dict[int, Generation]]:
-        """Read everything, and clear away what a killed daemon left.
+        """Read everything; nothing is changed.
 
         Raises:
             SyncError: a file is missing or damaged; the message says which.
             OSError: a file cannot be read.
         """
-        self._make(self.directory)
-        remove_leftovers(self._state_file)
         try:
             state = msgspec.json.decode(_read(self._state_file), type=State)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -107,10 +116,30 @@ class Store:
         generations = {number: self._generation(number) for number in state.trusted}
         if state.issuing not in generations or not generations[state.issuing].intermediates:
             raise _damaged(self._state_file, "what issues is missing")
-        for path in self.directory.iterdir():
-            if path.name.isdecimal() and int(path.name) not in generations:
-                shutil.rmtree(path)
         return state, generations
+
+    def tidy(self, state: State) -> None:
+        """Clear away what a killed daemon left, and see to it that nobody else can read the rest.
+
+        For the daemon alone: what another is writing just now would go, too.
+
+        Raises:
+            OSError: it cannot be done.
+        """
+        remove_leftovers(self._state_file)
+        self._make(self.directory)
+        for path in self.directory.iterdir():
+            if not path.name.isdecimal():
+                continue
+            if int(path.name) not in state.trusted:
+                shutil.rmtree(path)
+                continue
+            self._make(path)
+            for file in path.iterdir():
+                if file.name.endswith(".tmp"):
+                    file.unlink(missing_ok=True)
+                else:
+                    file.chmod(0o600)
 
     def save_root(self, number: int, root: Issuer) -> None:
         """Keep the root of a generation.
@@ -152,9 +181,7 @@ class Store:
     # --- inside -------------------------------------------------------------------------------
 
     def _generation(self, number: int) -> Generation:
-        place = self._place(number)
-        for path in place.glob(".*.tmp"):
-            path.unlink(missing_ok=True)
+        place = self.directory / str(number)
         root = self._issuer(place / "root.pem")
         found = {
             int(name[1]): path
@@ -165,9 +192,7 @@ class Store:
 
     def _issuer(self, path: Path) -> Issuer:
         try:
-            data = _read(path)
-            path.chmod(0o600)
-            return read_issuer(data, self._trust_domain)
+            return read_issuer(_read(path), self._trust_domain)
         except FileNotFoundError:
             raise _damaged(path, "it is missing") from None
         except IdentityError as error:
@@ -189,6 +214,17 @@ class Store:
         sync_directory(path.parent.parent)
 
 
+def trust_domains_in(authorities: Path) -> list[str]:
+    """Return the trust domains that have an authority in a directory, sorted."""
+    found = []
+    for path in authorities.glob("*/state.json"):
+        try:
+            found.append(msgspec.json.decode(_read(path), type=State).trust_domain)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise _damaged(path, "it is not what a daemon writes") from error
+    return sorted(found)
+
+
 def issuer_pem(issuer: Issuer) -> str:
     """Return what a file of an authority holds: the key, then the chain with the root."""
     return issuer.key_pem + issuer.cert_pem
@@ -202,6 +238,23 @@ def read_issuer(pem: bytes, trust_domain: str) -> Issuer:
     """
     chain = read_certificates(pem, "the authority's certificate")
     return Issuer(trust_domain, chain, read_key(pem, chain[0]))
+
+
+def trust_domain_in(pem: bytes, what: str) -> str:
+    """Return the trust domain that an authority's certificate names.
+
+    Raises:
+        IdentityError: it names none.
+    """
+    certificate = read_certificates(pem, what)[0]
+    uris: list[str] = []
+    with contextlib.suppress(x509.ExtensionNotFound):
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        uris = names.get_values_for_type(x509.UniformResourceIdentifier)
+    for uri in uris:
+        if uri.startswith("spiffe://") and "/" not in uri[9:]:
+            return uri[9:]
+    raise IdentityError(f"{what} names no trust domain")
 
 
 def _read(path: Path) -> bytes:
