@@ -106,7 +106,7 @@ class IdentityFiles:
                 try:
                     due_s.append(self._keep_one(top, plan, account, authority, now))
                 except (OSError, IdentityError) as error:
-                    failed = failed or _about(error, account)
+                    failed = failed or self._about(error, account)
                     due_s.append(now.timestamp() + _TRY_AGAIN_S)
         if failed is not None:
             raise failed
@@ -116,8 +116,21 @@ class IdentityFiles:
 
     @contextlib.contextmanager
     def _identities(self) -> Iterator[int]:
-        with opened(self._run_dir) as run, _ours(run, "identity") as top:
-            yield top
+        try:
+            with opened(self._run_dir) as run, _ours(run, "identity") as top:
+                yield top
+        except OSError as error:
+            if error.filename == "identity":
+                error.filename = str(self._run_dir / "identity")
+            raise
+
+    def _about(self, error: OSError | IdentityError, account: Account) -> OSError | IdentityError:
+        """Return an error that names the identity that it is about."""
+        where = f"{self._run_dir}/identity/{account.namespace}/{account.name}"
+        if isinstance(error, OSError):
+            error.filename, error.filename2 = where, None
+            return error
+        return IdentityError(f"{where}: {error}")
 
     def _keep_one(
         self, top: int, plan: Plan, account: Account, authority: Authority, now: datetime
@@ -276,12 +289,3 @@ def _remove_identity(middle: int, name: str) -> None:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(file, dir_fd=place)
         os.rmdir(name, dir_fd=middle)  # if there is nothing else in it
-
-
-def _about(error: OSError | IdentityError, account: Account) -> OSError | IdentityError:
-    """Return an error that names the identity that it is about."""
-    where = f"identity/{account.namespace}/{account.name}"
-    if isinstance(error, OSError):
-        error.filename, error.filename2 = where, None
-        return error
-    return IdentityError(f"{where}: {error}")

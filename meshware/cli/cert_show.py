@@ -19,17 +19,20 @@ from meshware.cli.cert_places import (
     table,
     when,
 )
-from meshware.cli.options import format_option
+from meshware.cli.options import PLACE, format_option
+from meshware.errors import SettingsError
 
 __all__ = ["list_command", "show_command"]
 
 
 @click.command("show", short_help="Tell which authority there is, and until when.")
-@run_dir_option
+@click.option("--run-dir", type=PLACE, help="The run directory of `meshware sync`.")
 @state_dir_option
 @ca_dir_option
 @format_option
-def show_command(run_dir: Path, state_dir: Path | None, ca_dir: Path | None, output: str) -> int:
+def show_command(
+    run_dir: Path | None, state_dir: Path | None, ca_dir: Path | None, output: str
+) -> int:
     """Tell which authority the daemon issues from, what workers believe, and when that ends.
 
     Exit code 0: all is well; 1: there is no authority, or something of it has ended; 2: there is
@@ -37,11 +40,16 @@ def show_command(run_dir: Path, state_dir: Path | None, ca_dir: Path | None, out
     """
     from meshware.ca.requests import read_progress
 
-    places = places_of(run_dir, state_dir, ca_dir)
+    if run_dir is None and ca_dir is None:
+        raise SettingsError("name what to look at: --run-dir of a daemon, or --ca-dir")
+    places = None if run_dir is None else places_of(run_dir, state_dir)
     now = datetime.now(UTC)
-    authorities = _authorities(places, now)
-    published = _published(places)
-    progress = read_progress(places.state_dir)
+    if ca_dir is not None:
+        authorities = [_given(ca_dir, now)]
+    else:
+        authorities = _embedded(places.authorities, now) if places else []
+    published = _published(places.policy_file) if places else {}
+    progress = read_progress(places.state_dir) if places else None
     change = None
     if progress is not None and progress.phase in {"announced", "issuing"}:
         change = {
@@ -63,7 +71,7 @@ def show_command(run_dir: Path, state_dir: Path | None, ca_dir: Path | None, out
         ]
         lines += table([("  kind", "name", "until", "fingerprint", ""), *rows])
     if not authorities:
-        lines.append(f"no authority in {places.ca_dir or places.authorities}")
+        lines.append(f"no authority in {places.authorities if places else ca_dir}")
     for trust_domain, bundle in published.items():
         lines.append(
             f"published: bundle of {trust_domain}: {len(bundle['roots'])} roots, "
@@ -81,27 +89,28 @@ def show_command(run_dir: Path, state_dir: Path | None, ca_dir: Path | None, out
     return 1 if has_ended or not authorities else 0
 
 
-def _authorities(places: Any, now: datetime) -> list[dict[str, Any]]:
+def _given(ca_dir: Path, now: datetime) -> dict[str, Any]:
     from meshware.ca.given import GivenAuthority, trust_domain_of
+
+    given = GivenAuthority(ca_dir, trust_domain_of(ca_dir), now)
+    issuing = given.issuer.certificate
+    return {
+        "trust_domain": given.trust_domain,
+        "where": str(ca_dir),
+        "roots": [{**about(one), "state": "trusted"} for one in given.bundle.roots],
+        "intermediates": [
+            {**about(one), "state": _state(one == issuing, one, now)}
+            for one in given.bundle.intermediates
+        ],
+    }
+
+
+def _embedded(directory: Path, now: datetime) -> list[dict[str, Any]]:
     from meshware.ca.store import Store, trust_domains_in
 
-    if places.ca_dir is not None:
-        given = GivenAuthority(places.ca_dir, trust_domain_of(places.ca_dir), now)
-        issuing = given.issuer.certificate
-        return [
-            {
-                "trust_domain": given.trust_domain,
-                "where": str(places.ca_dir),
-                "roots": [{**about(one), "state": "trusted"} for one in given.bundle.roots],
-                "intermediates": [
-                    {**about(one), "state": _state(one == issuing, one, now)}
-                    for one in given.bundle.intermediates
-                ],
-            }
-        ]
     found = []
-    for trust_domain in trust_domains_in(places.authorities):
-        store = Store(places.authorities, trust_domain)
+    for trust_domain in trust_domains_in(directory):
+        store = Store(directory, trust_domain)
         state, generations = store.load()
         found.append(
             {
@@ -133,7 +142,7 @@ def _state(issues: bool, certificate: Any, now: datetime) -> str:
     return "issues" if issues else "known"
 
 
-def _published(places: Any) -> dict[str, dict[str, list[dict[str, Any]]]]:
+def _published(policy_file: Path) -> dict[str, dict[str, list[dict[str, Any]]]]:
     import msgspec
 
     from meshware.errors import PolicyFileError
@@ -142,8 +151,8 @@ def _published(places: Any) -> dict[str, dict[str, list[dict[str, Any]]]]:
     from meshware.runtime.policy_file import open_policy_file
 
     try:
-        owner = places.policy_file.stat().st_uid
-        records = open_policy_file(places.policy_file, frozenset({owner}))
+        owner = policy_file.stat().st_uid
+        records = open_policy_file(policy_file, frozenset({owner}))
         keys = [key for key in records.keys() if key.startswith("bundle/")]  # noqa: SIM118
         found = [msgspec.json.decode(records.get(key) or b"", type=BundleRecord) for key in keys]
     except (FileNotFoundError, PolicyFileError, msgspec.MsgspecError):

@@ -154,6 +154,7 @@ class _Loop:
         self._sure_at: float | None = None
         self._identities_at = float("-inf")
         self._troubles: set[str] = set()
+        self._troubles_of_identities: set[str] = set()  # told again only after they were over
 
     def run(self, wake: Wake) -> None:
         look_at = self._monotonic() + POLL_S
@@ -248,7 +249,8 @@ class _Loop:
             nonlocal due_s
             due_s = self._keeper.keep_identities()
 
-        self._tried(keep)
+        if self._tried(keep, self._troubles_of_identities):
+            self._troubles_of_identities.clear()
         # Never at once, so that policy need not wait; each second they are looked at anyway.
         self._identities_at = self._monotonic() + min(max(due_s, _PAUSE_S), _CARE_S)
 
@@ -258,11 +260,16 @@ class _Loop:
         is_new = swept is not None and swept.may_miss_a_change(time.time_ns())
         self._sure_at = self._monotonic() + _SURE_S if is_new else None
 
-    def _tried(self, action: Callable[[], object]) -> bool:
+    def _tried(self, action: Callable[[], object], told: set[str] | None = None) -> bool:
         """Do something that may fail for a while, and tell once of each way in which it does.
+
+        Args:
+            action: what to do.
+            told: what was told already; None: what is forgotten when the sources are read well.
 
         Returns whether it was done.
         """
+        told = self._troubles if told is None else told
         try:
             action()
         except TakenError:
@@ -271,8 +278,8 @@ class _Loop:
             reason = str(error)
             if isinstance(error, OSError) and error.filename:
                 reason = f"{error.filename}: {(error.strerror or reason).lower()}"
-            if reason not in self._troubles:
-                self._troubles.add(reason)
+            if reason not in told:
+                told.add(reason)
                 self._announce.note(f"{reason}; trying again")
             return False
         return True

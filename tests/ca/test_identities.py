@@ -175,7 +175,7 @@ def test_what_fails_keeps_no_other_from_its_identity(run, issuer):
     (run / "identity" / "default" / "bad").write_text("a file in its place", encoding="utf-8")
     with pytest.raises(OSError, match="bad") as caught:
         IdentityFiles(run).keep(plan("bad", "web"), issuer, NOW, always)
-    assert caught.value.filename == "identity/default/bad"
+    assert caught.value.filename == str(place(run, "bad"))
     assert svid_in(run).id.service_account == "web"
 
 
@@ -294,9 +294,7 @@ def test_workloads_of_other_users_have_a_place_for_reports(run):
     """Theirs alone; else no worker of theirs could say which bundle it has."""
     [user] = users(1)
     (run / "reports").mkdir()
-    wanted = msgspec.structs.replace(
-        plan(), reports=(ReportPlace("default", "web", user.pw_name),)
-    )
+    wanted = msgspec.structs.replace(plan(), reports=(ReportPlace("default", "web", user.pw_name),))
     make_report_places(run / "reports", wanted)
     made = run / "reports" / "default" / "web"
     assert (made.stat().st_uid, mode_of(made)) == (user.pw_uid, 0o700)
