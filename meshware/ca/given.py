@@ -106,8 +106,10 @@ class GivenAuthority:
                 others += read_certificates(_read(path), str(path))
             # Between this authority and the root nothing is left out, whatever its file says.
             chain = tuple(each for each in issuer.chain if each not in roots)
+            if not chain:
+                raise IdentityError("intermediate.pem holds a root; a node has no root's key")
             above = next((root for root in roots if root.subject == chain[-1].issuer), None)
-            if not chain or above is None:
+            if above is None:
                 raise IdentityError("its chain does not end at a root of root.crt")
             issuer = Issuer(self.trust_domain, (*chain, above), issuer.key)
             between = tuple(dict.fromkeys(each for each in others if each not in roots))
@@ -117,7 +119,7 @@ class GivenAuthority:
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
             raise self._unusable(f"{path}: {reason}") from error
-        except (IdentityError, IndexError, x509.DuplicateExtension) as error:
+        except (IdentityError, ValueError, x509.DuplicateExtension) as error:
             raise self._unusable(str(error)) from error
         return issuer, bundle
 
