@@ -27,6 +27,7 @@ COMMANDS = {
     "check": "Find everything that is wrong with policy.",
     "sync": "Run the daemon: check, publish and watch policy.",
     "status": "Tell which policy the daemon published and the workers follow.",
+    "cert": "Look after authorities and identities.",
     "explain": "Tell what policy decides about a call, and why.",
     "export": "Write policy as the configuration of an Envoy.",
     "demo": "Run a shop through the mesh and edit its policy live.",

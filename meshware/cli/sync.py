@@ -28,13 +28,18 @@ _STDOUT, _STDERR = 1, 2
     "--run-dir",
     required=True,
     type=PLACE,
-    help="What daemon and workers share: policy.mesh, reports, status.json.",
+    help="What daemon and workers share: policy.mesh, identity, reports, status.json.",
 )
 @click.option(
     "--state-dir",
     type=PLACE,
     help="The daemon's own memory, outside of the run directory.  "
     "[default: /var/lib/meshware for root, else $XDG_STATE_HOME/meshware]",
+)
+@click.option(
+    "--ca-dir",
+    type=PLACE,
+    help="An authority made by `meshware cert issue-intermediate`, in place of the daemon's own.",
 )
 @click.option(
     "--listen",
@@ -58,6 +63,7 @@ def command(
     sources: tuple[Path, ...],
     run_dir: Path,
     state_dir: Path | None,
+    ca_dir: Path | None,
     listen: str,
     dns_servers: str,
     once: bool,
@@ -79,7 +85,7 @@ def command(
     from meshware.syncd.places import default_state_dir, settle_places
 
     state = state_dir or default_state_dir(os.environ, os.geteuid())
-    places = settle_places(sources, run_dir, state)
+    places = settle_places(sources, run_dir, state, ca_dir)
     announcer = JsonAnnouncer if output == "json" else TextAnnouncer
     address = parse_address(listen)
     servers = parse_servers(dns_servers, "--dns")

@@ -24,7 +24,7 @@ from meshware.identity.bundle import read_certificates
 from meshware.identity.spiffe import SpiffeID
 from meshware.identity.verify import id_of
 
-__all__ = ["PrivateKey", "X509SVID"]
+__all__ = ["PrivateKey", "X509SVID", "read_key"]
 
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
@@ -63,16 +63,7 @@ class X509SVID:
             IdentityError: a part is missing or does not fit the other. No text of a key is in it.
         """
         certificates = read_certificates(chain, "the certificate")
-        written = chain if key is None else key
-        data = written.encode() if isinstance(written, str) else written
-        try:
-            private = load_pem_private_key(_key_block(data), password=None)
-        except (ValueError, TypeError) as error:
-            raise IdentityError("the private key cannot be read, or has a password") from error
-        if not isinstance(private, PrivateKey):
-            raise IdentityError("the private key is neither ECDSA nor RSA")
-        if _public(private.public_key()) != _public(certificates[0].public_key()):
-            raise IdentityError("the private key does not belong to the certificate")
+        private = read_key(chain if key is None else key, certificates[0])
         return cls(id_of(certificates[0]), certificates, private)
 
     @property
@@ -104,6 +95,24 @@ class X509SVID:
     def pem(self) -> str:
         """What `svid.pem` holds: the key, then the chain."""
         return self.key_pem + self.cert_pem
+
+
+def read_key(pem: bytes | str, certificate: x509.Certificate) -> PrivateKey:
+    """Return the private key in a PEM text, which must be a certificate's.
+
+    Raises:
+        IdentityError: there is none, or it is another's. No text of a key is in it.
+    """
+    data = pem.encode() if isinstance(pem, str) else pem
+    try:
+        private = load_pem_private_key(_key_block(data), password=None)
+    except (ValueError, TypeError) as error:
+        raise IdentityError("the private key cannot be read, or has a password") from error
+    if not isinstance(private, PrivateKey):
+        raise IdentityError("the private key is neither ECDSA nor RSA")
+    if _public(private.public_key()) != _public(certificate.public_key()):
+        raise IdentityError("the private key does not belong to the certificate")
+    return private
 
 
 def _key_block(data: bytes) -> bytes:

@@ -36,7 +36,7 @@ from meshware.policy.view import Client, Common, View
 if TYPE_CHECKING:
     from meshware.identity.bundle import Bundles
 
-__all__ = ["InboundView", "Snapshot", "SnapshotCell", "build_snapshot"]
+__all__ = ["InboundView", "Snapshot", "SnapshotCell", "build_snapshot", "read_bundles"]
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
@@ -145,7 +145,7 @@ class Snapshot:
         seen = View(records, client, self._common)
         self.mesh: MeshRecord = seen.mesh
         self.outbound_mode: Literal["ALLOW_ANY", "REGISTRY_ONLY"] = seen.outbound_mode
-        self.bundles = _bundles(records, self.mesh, previous)
+        self.bundles = read_bundles(records.get, self.mesh, previous)
         account = workload.service_account if workload is not None else None
         self.id: SpiffeID | None = (
             workload_id(self.mesh.trust_domain, client.namespace, account) if account else None
@@ -333,13 +333,21 @@ def _daemon_id(mesh: MeshRecord) -> SpiffeID | None:
     return workload_id(mesh.trust_domain, namespace, account) if slash else None
 
 
-def _bundles(records: Records, mesh: MeshRecord, previous: Snapshot | None) -> Bundles:
-    """Return whom policy believes; the very same object as before where nothing of it changed."""
+def read_bundles(
+    get: Callable[[str], bytes | None], mesh: MeshRecord, previous: Snapshot | None = None
+) -> Bundles:
+    """Return whom policy believes; the very same object as before where nothing of it changed.
+
+    Args:
+        get: returns the record of a key.
+        mesh: the policy's settings.
+        previous: what was in force before.
+    """
     from meshware.identity.bundle import Bundle, Bundles  # not at import: it is not light
 
     found: list[Bundle] = []
     for trust_domain in dict.fromkeys((mesh.trust_domain, *mesh.bundles)):
-        data = records.get(f"bundle/{trust_domain}")
+        data = get(f"bundle/{trust_domain}")
         if data is None:
             continue  # our own may come with the SVID; without any nobody is believed
         record = msgspec.json.decode(data, type=BundleRecord)

@@ -176,6 +176,7 @@ class Mesh:
             settings.address,
             settings.port,
             clock=self.clock,
+            bundle_of=self._bundles_digest,
         )
 
         def not_compiled(name: str, error: Exception) -> None:
@@ -216,6 +217,9 @@ class Mesh:
 
     def _snapshot(self) -> Snapshot | None:
         return self.cell.current
+
+    def _bundles_digest(self) -> str | None:
+        return None if self.cell.current is None else self.identity.bundles().digest
 
     def _new_request_id(self) -> str:
         return new_request_id(self.rng)

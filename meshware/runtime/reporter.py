@@ -19,6 +19,7 @@ import logging
 import os
 import threading
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,10 @@ _MOST_REASON = 2000  # characters: 10 of them in UTF-8, escaped, stay below the 
 _log = logging.getLogger("meshware.report")
 
 
+def _nobody() -> None:
+    """Believe nobody, or nobody that is known here."""
+
+
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     """Policy that this worker does not use, and why."""
 
@@ -67,6 +72,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     namespace: str
     workload: str | None
     generation: int | None = None  # applied; None: no policy yet
+    bundle: str | None = None  # digest of whom it believes: `identity.bundle.Bundles`
     refusals: tuple[Refusal, ...] = ()  # since then, oldest first
     address: str | None = None
     port: int | None = None
@@ -82,6 +88,7 @@ class Reporter:
         address: where it is reached, from MESH_ADDRESS; None: not known.
         port: likewise, from MESH_PORT.
         clock: tells when the worker started.
+        bundle_of: returns the digest of whom this process believes; None: it has no policy yet.
     """
 
     def __init__(
@@ -92,12 +99,14 @@ class Reporter:
         port: int | None = None,
         *,
         clock: Clock | None = None,
+        bundle_of: Callable[[], str | None] = _nobody,
     ) -> None:
         self._reports = run_dir / "reports"
         self._client = client
         self._address = address
         self._port = port
         self._clock: Clock = clock or SystemClock()
+        self._bundle_of = bundle_of
         self._generation: int | None = None
         self._refusals: tuple[Refusal, ...] = ()
         self._lock_descriptor: int | None = None
@@ -199,6 +208,7 @@ class Reporter:
                 namespace=self._client.namespace,
                 workload=self._client.name,
                 generation=self._generation,
+                bundle=self._bundle_of(),
                 refusals=self._refusals,
                 address=self._address,
                 port=self._port,

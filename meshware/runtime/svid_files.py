@@ -22,7 +22,7 @@ from meshware.identity.bundle import Bundle
 from meshware.identity.svid import X509SVID
 from meshware.runtime.fork import renew_after_fork
 
-__all__ = ["SVIDFiles"]
+__all__ = ["SVIDFiles", "read_svid"]
 
 _LOOK_AGAIN_S = 0.25
 _MOST_BYTES = 256 * 1024
@@ -106,6 +106,20 @@ class SVIDFiles:
             self._told = problem
             stays = "what was read before stays in use" if self._svid else "there is no identity"
             _log.error("%s cannot be used: %s; %s", self.directory, problem, stays)
+
+
+def read_svid(directory: Path) -> X509SVID:
+    """Return the key and chain that lie in the directory of an identity.
+
+    Raises:
+        IdentityError: they cannot be used.
+        OSError: they cannot be read.
+    """
+    path = directory / "svid.pem"
+    if path.exists() or not (directory / "tls.crt").exists():
+        return X509SVID.from_pem(_read_secret(path))
+    key = _read_secret(directory / "tls.key")
+    return X509SVID.from_pem(_read(directory / "tls.crt"), key)
 
 
 def _state(path: Path) -> tuple[int, ...] | None:

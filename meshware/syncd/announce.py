@@ -45,6 +45,10 @@ class Announcer(Protocol):
         """Policy was published with other addresses of names, the sources being as they were."""
         ...
 
+    def rekeyed(self, generation: int) -> None:
+        """Policy was published with another bundle, the sources being as they were."""
+        ...
+
     def note(self, sentence: str) -> None:
         """Something else that a person wants to know."""
         ...
@@ -83,6 +87,10 @@ class TextAnnouncer:
     def refreshed(self, generation: int) -> None:
         """Tell it in one line."""
         self._out(f"published generation {generation}: new addresses")
+
+    def rekeyed(self, generation: int) -> None:
+        """Tell it in one line."""
+        self._out(f"published generation {generation}: new authorities")
 
     def note(self, sentence: str) -> None:
         """Tell it on standard error."""
@@ -129,6 +137,10 @@ class JsonAnnouncer:
     def refreshed(self, generation: int) -> None:
         """Write an object with the generation."""
         self._write("refreshed", generation=generation)
+
+    def rekeyed(self, generation: int) -> None:
+        """Write an object with the generation."""
+        self._write("rekeyed", generation=generation)
 
     def note(self, sentence: str) -> None:
         """Write an object with a sentence for people."""

@@ -10,7 +10,8 @@ One loop in the main thread does all that matters; other threads only wake it.
    settles (`settle`), and the sources are read whole.
 3. Names that policy has for endpoints are looked up by threads of the address book; when their
    addresses change, policy is published anew (`keeper.refresh`), without reading the sources.
-4. Each second the run directory is looked after (`keeper.heal`).
+4. Each second the run directory is looked after (`keeper.heal`), and identities are
+   (`keeper.keep_identities`), or sooner where one is due.
 5. SIGTERM or SIGINT: the loop ends, and the files stay as they are. Workers do not notice.
 
 Failures on the way (a full disk, a lost mount) are told, and tried again; only what no retry can
@@ -45,6 +46,7 @@ POLL_S = 0.5
 _PATIENT_WARM_S = 6.0  # for who reads once: longer than a look-up takes, well or badly
 _MOST_SHARE = 0.05  # of a core, for looking; ten thousand files are looked at less often
 _CARE_S = 1.0  # between looks at the run directory
+_PAUSE_S = 0.05  # between two goes at many identities
 _SURE_S = 2.1  # after which a second write within one tick of a file's clock would show
 
 
@@ -69,6 +71,8 @@ def run_once(
     keeper = Keeper(places, source, announce, clock, book)
     try:
         outcome = keeper.read(_PATIENT_WARM_S)
+        while keeper.keep_identities() <= 0:
+            pass
         keeper.write_status(is_end=True)
         return outcome
     finally:
@@ -148,17 +152,21 @@ class _Loop:
         self._addresses = Settle()  # of names: they change without the sources
         self._swept = keeper.swept  # what is known of the sources
         self._sure_at: float | None = None
+        self._identities_at = float("-inf")
         self._troubles: set[str] = set()
+        self._troubles_of_identities: set[str] = set()  # told again only after they were over
 
     def run(self, wake: Wake) -> None:
         look_at = self._monotonic() + POLL_S
         care_at = self._monotonic() + _CARE_S
         self._settle.published(self._monotonic())
         self._want_to_be_sure()
+        self._keep_identities()
         while not wake.is_stopped():
             times = (
                 look_at,
                 care_at,
+                self._identities_at,
                 self._sure_at,
                 self._settle.due_at(),
                 self._addresses.due_at(),
@@ -175,6 +183,8 @@ class _Loop:
             if now >= care_at:
                 self._care()
                 care_at = now + _CARE_S
+            elif now >= self._identities_at:
+                self._keep_identities()
             if self._keeper.has_new_addresses:
                 self._addresses.changed(now)
             due_at = self._addresses.due_at()
@@ -201,6 +211,7 @@ class _Loop:
         before = self._keeper.publishes
         if self._tried(self._keeper.read):
             self._troubles.clear()
+            self._identities_at = float("-inf")  # new accounts have their identities at once
         elif self._settle.due_at() is None:
             self._settle.changed(self._monotonic() + _CARE_S)  # tried again after a while
         self._swept = self._keeper.swept
@@ -227,7 +238,21 @@ class _Loop:
         self._tried(self._watcher.refresh)
         self._tried(self._keeper.read_reports)
         self._tried(self._keeper.heal)
+        self._keep_identities()
         self._tried(self._keeper.write_status)
+
+    def _keep_identities(self) -> None:
+        """Issue and renew, and remember when the next is due."""
+        due_s = _CARE_S
+
+        def keep() -> None:
+            nonlocal due_s
+            due_s = self._keeper.keep_identities()
+
+        if self._tried(keep, self._troubles_of_identities):
+            self._troubles_of_identities.clear()
+        # Never at once, so that policy need not wait; each second they are looked at anyway.
+        self._identities_at = self._monotonic() + min(max(due_s, _PAUSE_S), _CARE_S)
 
     def _want_to_be_sure(self) -> None:
         """Have files that are very new read once more: a further write may not show."""
@@ -235,11 +260,16 @@ class _Loop:
         is_new = swept is not None and swept.may_miss_a_change(time.time_ns())
         self._sure_at = self._monotonic() + _SURE_S if is_new else None
 
-    def _tried(self, action: Callable[[], object]) -> bool:
+    def _tried(self, action: Callable[[], object], told: set[str] | None = None) -> bool:
         """Do something that may fail for a while, and tell once of each way in which it does.
+
+        Args:
+            action: what to do.
+            told: what was told already; None: what is forgotten when the sources are read well.
 
         Returns whether it was done.
         """
+        told = self._troubles if told is None else told
         try:
             action()
         except TakenError:
@@ -248,8 +278,8 @@ class _Loop:
             reason = str(error)
             if isinstance(error, OSError) and error.filename:
                 reason = f"{error.filename}: {(error.strerror or reason).lower()}"
-            if reason not in self._troubles:
-                self._troubles.add(reason)
+            if reason not in told:
+                told.add(reason)
                 self._announce.note(f"{reason}; trying again")
             return False
         return True

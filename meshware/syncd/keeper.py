@@ -7,7 +7,8 @@ The daemon's loop says when; this says what. It starts no thread and waits for n
 3. `heal`: a policy file that was deleted or altered is written again under a later generation, and
    so is one that workers cannot take up because they have met a later.
 4. `refresh`: what DNS finds anew is published, the sources being as they were.
-5. `write_status`: `status.json` says what came of it.
+5. `keep_identities`: the service accounts of this node have their keys, and policy their bundle.
+6. `write_status`: `status.json` says what came of it.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from meshware.runtime.resolver import WARM_S
 from meshware.runtime.sources import Sweep
 from meshware.syncd.announce import Announcer
 from meshware.syncd.directory import DirectorySource
+from meshware.syncd.identities import Identities
 from meshware.syncd.listen import Figures
 from meshware.syncd.lock import RunLock
 from meshware.syncd.places import Places, make_run_dir, make_state_dir
@@ -102,6 +104,9 @@ class Keeper:
             self._hold_place()
             remove_leftovers(places.status_file)
             self._publisher = Publisher(places, clock)
+            self._identities = Identities(
+                places, clock, announce.note, self._publisher.last_records
+            )
             self._book.seed(self._publisher.last_records())
             self.read_reports()
         except BaseException:
@@ -137,6 +142,7 @@ class Keeper:
             if not loaded.ok:
                 count = sum(problem.severity is Severity.ERROR for problem in loaded.problems)
                 return self._refuse("1 error" if count == 1 else f"{count} errors", loaded.problems)
+            self._identities.settle(loaded.resources)
             is_new = self._publish(self._book.fill(build_records(loaded.resources), warm_s))
         except PolicyError as error:
             self._book.fill(before, 0.0)  # the names of what stays in force are kept fresh
@@ -173,6 +179,7 @@ class Keeper:
             self._book.fill(self._publisher.wanted_records)  # its names are kept fresh, too
             if restored.is_republished:
                 self._count_publish()
+            self._identities.restore()
             self._announce.kept(
                 restored.header.generation,
                 "the sources cannot be used",
@@ -202,6 +209,36 @@ class Keeper:
             assert header is not None
             self._announce.refreshed(header.generation)
 
+    def keep_identities(self) -> float:
+        """Issue, renew and put back identities; publish their bundle where it has changed.
+
+        Returns:
+            Seconds until something is due; infinity: nothing will be.
+
+        Raises:
+            TakenError: another daemon took this one's place.
+            OSError, MeshError: something went wrong; the next call tries again.
+        """
+        self._hold_place()
+        wanted = self._publisher.wanted_records
+        if not wanted:
+            return float("inf")
+        self._publish_bundle()
+        due_s = self._identities.look(
+            self._publisher.wanted_records,
+            self._survey.live,
+            is_in_place=self._publisher.is_in_place(),
+        )
+        self._publish_bundle()  # what was made is published before the next look counts on it
+        return due_s
+
+    def _publish_bundle(self) -> None:
+        wanted = self._publisher.wanted_records
+        if self._identities.dressed(wanted) != wanted and self._publish(wanted):
+            header = self._publisher.current
+            assert header is not None
+            self._announce.rekeyed(header.generation)
+
     def current_figures(self) -> Figures:
         """Return what was done so far, for `/metrics`. From any thread."""
         return replace(self.figures, dns=self._book.figures())
@@ -210,7 +247,7 @@ class Keeper:
         mesh = msgspec.json.decode(records["mesh"], type=MeshRecord)
         self._hold_place()
         is_new = self._publisher.publish(
-            records,
+            self._identities.dressed(records),
             trust_domain=mesh.trust_domain,
             source=self._source.name,
             claims=self._survey.generations,

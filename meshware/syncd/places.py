@@ -24,11 +24,23 @@ class Places:
         sources: files and directories, as given.
         run_dir: what daemon and workers share.
         state_dir: the daemon's own, for this run directory alone.
+        ca_dir: holds the authority that somebody else made; None: the daemon makes its own.
     """
 
     sources: tuple[Path, ...]
     run_dir: Path
     state_dir: Path
+    ca_dir: Path | None = None
+
+    @property
+    def authorities(self) -> Path:
+        """Where the daemon's own authorities lie, with their keys."""
+        return self.state_dir / "ca"
+
+    @property
+    def plan_file(self) -> Path:
+        """What policy said last of identities."""
+        return self.state_dir / "identities.json"
 
     @property
     def policy_file(self) -> Path:
@@ -72,13 +84,16 @@ def default_state_dir(environ: Mapping[str, str], user: int) -> Path:
     return Path(environ["HOME"]) / ".local" / "state" / "meshware"
 
 
-def settle_places(sources: Sequence[Path], run_dir: Path, state_dir: Path) -> Places:
+def settle_places(
+    sources: Sequence[Path], run_dir: Path, state_dir: Path, ca_dir: Path | None = None
+) -> Places:
     """Return where everything lies.
 
     Args:
         sources: files and directories with policy.
         run_dir: what daemon and workers share.
         state_dir: what keeps state for any number of run directories.
+        ca_dir: holds the authority that somebody else made.
 
     Raises:
         SyncError: one lies where another reads or writes.
@@ -88,6 +103,11 @@ def settle_places(sources: Sequence[Path], run_dir: Path, state_dir: Path) -> Pl
         raise SyncError(
             f"the state directory {state_dir} lies in the run directory {run_dir}, which workers "
             "read: name another by --state-dir"
+        )
+    if ca_dir is not None and _resolved(ca_dir).is_relative_to(run):
+        raise SyncError(
+            f"the authority's directory {ca_dir} lies in the run directory {run_dir}, which "
+            "workers read: move it, and name its place by --ca-dir"
         )
     for source in sources:
         at = _resolved(source)
@@ -99,7 +119,7 @@ def settle_places(sources: Sequence[Path], run_dir: Path, state_dir: Path) -> Pl
                 )
     # A run directory keeps its path over reboots, which is how its state is found again.
     digest = hashlib.sha256(os.fsencode(run)).hexdigest()[:12]
-    return Places(tuple(sources), run_dir, state / f"{run.name or 'root'}-{digest}")
+    return Places(tuple(sources), run_dir, state / f"{run.name or 'root'}-{digest}", ca_dir)
 
 
 def make_run_dir(places: Places) -> None:

@@ -35,6 +35,7 @@ _MOST_ENTRIES = 4 * MOST_REPORTS  # of one directory: each worker has two files,
 _NAME = re.compile(r"[a-z0-9][-a-z0-9.]{0,252}")
 _LOCK = re.compile(r"([0-9a-f]{16})\.lock")
 _LEFT = re.compile(r"\.([0-9a-f]{16})\.(json\.[0-9a-f]+|lock)\.tmp|([0-9a-f]{16})\.json")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 _ORPHAN_S = 60.0  # a worker takes less than this from its first file to its lock
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -250,6 +251,7 @@ def _makes_sense(report: Report) -> bool:
         report.meshware == REPORT_FORMAT
         and all(number is None or 0 <= number <= MAX_GENERATION for number in generations)
         and 0 <= report.pid < 2**32
+        and (report.bundle is None or _DIGEST.fullmatch(report.bundle) is not None)
         and (report.port is None or 0 <= report.port <= 65535)
     )
 

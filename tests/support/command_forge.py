@@ -28,6 +28,9 @@ import importlib.readers, importlib.resources
 import meshware.cli.main, meshware.cli.init, meshware.cli.check, meshware.cli.sync
 import meshware.cli.status, meshware.cli.explain, meshware.cli.demo, meshware.demo.run
 import meshware.syncd.daemon, meshware.syncd.overview, meshware.policy.load, meshware.policy.records
+import meshware.cli.cert, meshware.cli.cert_show, meshware.cli.cert_issue, meshware.cli.cert_rotate
+import meshware.ca.found, meshware.ca.given, meshware.ca.identities, meshware.ca.rotate
+import meshware.ca.files, meshware.identity.tls, meshware.runtime.svid_files
 import http.server, prometheus_client.exposition, watchfiles, yaml, tracemalloc, encodings.idna
 """
 

@@ -85,6 +85,9 @@ class Recorded:
     def refreshed(self, generation):
         self.events.append(("refreshed", generation))
 
+    def rekeyed(self, generation):
+        self.events.append(("rekeyed", generation))
+
     def note(self, sentence):
         self.notes.append(sentence)
 

@@ -1,0 +1,272 @@
+"""Look after the identities of one run directory, as the policy in force wants it.
+
+The keeper says when; this puts together the authority, the files that it issues, and the bundle
+that is published with policy.
+
+1. `settle`: new policy has come. With `provider: embedded` and a service account the authority is
+   opened, or made; a mesh without service accounts has none.
+2. `dressed`: records about to be published get the bundle of the own trust domain.
+3. `look`: what is due is issued, renewed or put back; a change of root goes a step further.
+4. With `provider: files` nothing is written below `identity/`; the roots that lie there are
+   published. With `workload-api` there is neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from meshware.ca.plan import Plan, plan_of, read_plan, write_plan
+from meshware.ca.requests import read_request
+from meshware.clock import Clock
+from meshware.errors import IdentityError, MeshError
+from meshware.policy.parse import Resource
+from meshware.policy.record_types import BundleRecord, MeshRecord
+from meshware.policy.snapshot import read_bundles
+from meshware.runtime.reporter import Report
+from meshware.syncd.places import Places
+
+if TYPE_CHECKING:  # what imports `cryptography` is imported where it is used
+    from meshware.ca.authority import EmbeddedAuthority
+    from meshware.ca.found import FoundAuthorities
+    from meshware.ca.given import GivenAuthority
+    from meshware.ca.identities import IdentityFiles
+    from meshware.ca.rotate import RootChange
+    from meshware.identity.bundle import Bundle
+
+__all__ = ["Identities"]
+
+Records = Mapping[str, bytes]
+
+_MOST_S = 0.2
+"""Spent on issuing in one go: an edit of policy is not to wait for a thousand keys."""
+
+_SOON_S = 30 * 86400.0
+
+
+class Identities:
+    """The identities of one run directory. For the keeper's thread alone.
+
+    Args:
+        places: where everything lies.
+        clock: the machine's.
+        note: told what a person wants to know.
+        last_records: returns what was published last by any daemon.
+    """
+
+    def __init__(
+        self,
+        places: Places,
+        clock: Clock,
+        note: Callable[[str], None],
+        last_records: Callable[[], Records],
+    ) -> None:
+        self._places = places
+        self._clock = clock
+        self._note = note
+        self._last_records = last_records
+        self._plan = Plan()
+        self._plan_kept: Plan | None = None
+        self._authority: EmbeddedAuthority | GivenAuthority | None = None
+        self._files: IdentityFiles | None = None
+        self._found: FoundAuthorities | None = None
+        self._change: RootChange | None = None
+        self._told: set[str] = set()
+        self._reports_for: Plan | None = None
+
+    def settle(self, resources: Sequence[Resource]) -> None:
+        """Take up what new policy says.
+
+        Raises:
+            SyncError: the authority cannot be used, or must not be made.
+            OSError: a file cannot be read or written.
+        """
+        self._take(plan_of(resources))
+
+    def restore(self) -> None:
+        """Take up what policy said when it was read last, by any daemon.
+
+        Raises:
+            SyncError: the authority cannot be used, or must not be made.
+            OSError: a file cannot be read or written.
+        """
+        kept = read_plan(self._places.plan_file)
+        if kept is not None:
+            self._plan_kept = kept
+            self._take(kept)
+
+    def dressed(self, records: Records) -> Records:
+        """Return records with the bundle of the own trust domain, as far as there is one."""
+        bundle = self._bundle()
+        if bundle is None:
+            return records
+        key = f"bundle/{bundle.trust_domain}"
+        return {**records, key: msgspec.json.encode(_record(bundle, records.get(key)))}
+
+    def look(self, published: Records, live: Sequence[Report], *, is_in_place: bool) -> float:
+        """Do what is due now.
+
+        Args:
+            published: the records that are published, or about to be.
+            live: what live workers report.
+            is_in_place: they are published, with the bundle of now.
+
+        Returns:
+            Seconds until something is due; infinity: nothing will be.
+
+        Raises:
+            OSError, MeshError: something went wrong; all else was done.
+        """
+        plan = self._plan
+        if plan != self._plan_kept and (plan.accounts or self._plan_kept is not None):
+            write_plan(self._places.plan_file, plan)
+            self._plan_kept = plan
+        if plan.reports and plan != self._reports_for:
+            from meshware.ca.identities import make_report_places
+
+            make_report_places(self._places.reports, plan)
+        self._change_root(published, live, is_in_place=is_in_place)
+        authority = self._authority
+        if authority is None:
+            return float("inf")
+        from meshware.ca.identities import IdentityFiles
+
+        now = self._clock.now()
+        failed: OSError | MeshError | None = None
+        try:
+            authority.look(now, plan.leaf_life_s, plan.denied)
+            self._warn(authority)
+        except (OSError, MeshError) as error:
+            failed = error  # what it has issues all the same, if it may
+        if self._files is None:
+            self._files = IdentityFiles(self._places.run_dir)
+        until = self._clock.monotonic() + _MOST_S
+        due_s = self._files.keep(plan, authority, now, lambda: self._clock.monotonic() <= until)
+        if failed is not None:
+            raise failed
+        return max(0.0, due_s - self._clock.now().timestamp())
+
+    # --- inside -------------------------------------------------------------------------------
+
+    def _take(self, plan: Plan) -> None:
+        authority = self._authority
+        if plan.provider != "embedded" or not plan.accounts:
+            authority = None
+        elif authority is None or authority.trust_domain != plan.trust_domain:
+            authority = self._open(plan.trust_domain)
+        self._plan, self._authority = plan, authority
+        if authority is not None:
+            # Before the bundle is published: an authority that policy denies is followed first.
+            try:
+                authority.look(self._clock.now(), plan.leaf_life_s, plan.denied)
+            except IdentityError as error:
+                self._tell(str(error))
+
+    def _open(self, trust_domain: str) -> EmbeddedAuthority | GivenAuthority:
+        now = self._clock.now()
+        if self._places.ca_dir is not None:
+            from meshware.ca.given import GivenAuthority
+
+            return GivenAuthority(self._places.ca_dir, trust_domain, now)
+        from meshware.ca.authority import EmbeddedAuthority
+        from meshware.ca.store import Store
+
+        store = Store(self._places.authorities, trust_domain)
+        if store.exists():
+            return EmbeddedAuthority.open(store, trust_domain, now)
+        return EmbeddedAuthority.open(store, trust_domain, now, self._bundle_in(trust_domain))
+
+    def _bundle_in(self, trust_domain: str) -> str | None:
+        """Return where a bundle of a trust domain lies already; None: nowhere."""
+        from meshware.ca.found import has_bundle, identity_files
+
+        identities = self._places.run_dir / "identity"
+        where = [
+            str(directory)
+            for directory in identity_files(identities)
+            if has_bundle(directory, trust_domain)
+        ]
+        if f"bundle/{trust_domain}" in self._last_records():
+            files = (self._places.policy_file, self._places.last_file)
+            where = [str(path) for path in files if path.exists()] + where
+        if len(where) > 3:
+            where = [*where[:2], f"{len(where) - 2} more places"]
+        return " and ".join(where) or None
+
+    def _bundle(self) -> Bundle | None:
+        if self._authority is not None:
+            return self._authority.bundle
+        if self._plan.provider != "files":
+            return None
+        if self._found is None:
+            from meshware.ca.found import FoundAuthorities
+
+            self._found = FoundAuthorities(self._places.run_dir, self._tell)
+        return self._found.bundle(self._plan.trust_domain)
+
+    def _change_root(
+        self, published: Records, live: Sequence[Report], *, is_in_place: bool
+    ) -> None:
+        if self._authority is None and read_request(self._places.state_dir) is None:
+            return
+        from meshware.ca.authority import EmbeddedAuthority
+        from meshware.ca.rotate import RootChange
+
+        if self._change is None:
+            self._change = RootChange(self._places.state_dir)
+        authority = self._authority
+        embedded = authority if isinstance(authority, EmbeddedAuthority) else None
+        if authority is not None:
+            refusal = (
+                f"the root is not here: it is kept beside {self._places.ca_dir}; put the new root "
+                "into root.crt on every node, then new intermediates, then remove the old root"
+            )
+        elif self._plan.provider != "embedded":
+            refusal = f"identities come from elsewhere (identity.provider: {self._plan.provider})"
+        else:
+            refusal = "there is no authority: no workload has a service account"
+        now = self._clock.now()
+        before = None if embedded is None else embedded.state
+        self._change.look(embedded, refusal, now)
+        if embedded is not None and is_in_place and embedded.state == before:
+            mesh = msgspec.json.decode(published["mesh"], type=MeshRecord)
+            expected = read_bundles(published.get, mesh).digest
+            self._change.step(embedded, expected, live, now)
+
+    def _warn(self, authority: EmbeddedAuthority | GivenAuthority) -> None:
+        """Tell, once, that something ends that only an operator can follow by another."""
+        for root in authority.bundle.roots:
+            left_s = root.not_valid_after_utc.timestamp() - self._clock.now().timestamp()
+            if left_s < 12 * _SOON_S and len(authority.bundle.roots) == 1:
+                self._tell(
+                    f"the root of {authority.trust_domain} ends at "
+                    f"{root.not_valid_after_utc:%FT%TZ}: change it by `meshware cert rotate-root`"
+                )
+        until = getattr(authority, "until", None)
+        if until is not None and until.timestamp() - self._clock.now().timestamp() < _SOON_S:
+            self._tell(
+                f"the authority in {self._places.ca_dir} ends at {until:%FT%TZ}: put another there "
+                "(`meshware cert issue-intermediate`)"
+            )
+
+    def _tell(self, sentence: str) -> None:
+        if sentence not in self._told:
+            self._told.add(sentence)
+            self._note(sentence)
+
+
+def _record(bundle: Bundle, before: bytes | None) -> BundleRecord:
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    # The keys of the token authority are somebody else's part of the same record.
+    tokens = () if before is None else msgspec.json.decode(before, type=BundleRecord).tokens
+    return BundleRecord(
+        trust_domain=bundle.trust_domain,
+        roots=tuple(each.public_bytes(Encoding.PEM).decode() for each in bundle.roots),
+        intermediates=tuple(
+            each.public_bytes(Encoding.PEM).decode() for each in bundle.intermediates
+        ),
+        tokens=tokens,
+    )
