@@ -8,7 +8,7 @@ from meshware.policy.document.mesh_config import Identity, MeshConfigSpec
 from meshware.policy.parse import Resource
 from meshware.policy.record_types import TRUST_DOMAIN, BundleRecord, ForwardCert, MeshRecord
 
-__all__ = ["mesh_config_of", "mesh_records"]
+__all__ = ["mesh_config_of", "mesh_records", "plain_fingerprint"]
 
 
 def mesh_config_of(resources: Sequence[Resource]) -> MeshConfigSpec | None:
@@ -36,7 +36,8 @@ def mesh_records(
         "forward_cert": _forward_cert(spec),
         "identity_provider": identity.provider,
         "bundles": tuple(bundles) or None,
-        "denied_authorities": identity.denied_authorities,
+        "denied_authorities": identity.denied_authorities
+        and tuple(plain_fingerprint(each) for each in identity.denied_authorities),
         "daemon_account": identity.daemon_service_account,
         "root_namespace": spec.root_namespace,
         "outbound_mode": spec.outbound_traffic_policy and spec.outbound_traffic_policy.mode,
@@ -48,6 +49,11 @@ def mesh_records(
     }
     record = MeshRecord(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
     return record, {f"bundle/{name}": bundle for name, bundle in bundles.items()}
+
+
+def plain_fingerprint(written: str) -> str:
+    """Return a fingerprint as it is compared: OpenSSL writes capitals, with colons between."""
+    return written.replace(":", "").lower()
 
 
 def _bundles(spec: MeshConfigSpec) -> dict[str, BundleRecord]:

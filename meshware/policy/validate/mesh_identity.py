@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from meshware.errors import IdentityError
 from meshware.identity.spiffe import SpiffeID, is_trust_domain, workload_id
 from meshware.policy.document.mesh_config import Identity, MeshConfigSpec, NodeIdentity
+from meshware.policy.mesh_record import plain_fingerprint
 from meshware.policy.parse import Resource
 from meshware.policy.record_types import TRUST_DOMAIN
 from meshware.policy.validate.common import Report
@@ -99,12 +100,12 @@ def _check_certificates(resource: Resource, spec: MeshConfigSpec, own: str, repo
 
 def _check_identity(resource: Resource, identity: Identity, report: Report) -> None:
     for index, written in enumerate(identity.denied_authorities or ()):
-        if not _FINGERPRINT.fullmatch(written):
+        if not _FINGERPRINT.fullmatch(plain_fingerprint(written)):
             report.error(
                 resource,
                 f"spec.identity.deniedAuthorities[{index}]",
                 f"deniedAuthorities[{index}] is {brief(written)!r}; write the SHA-256 fingerprint "
-                "of a certificate, 64 digits of lower-case hex, as `meshware cert show` prints it",
+                "of a certificate, 64 digits of hex, as `meshware cert show` prints it",
             )
     life = identity.leaf_life
     if life is not None and not _SHORTEST_LIFE_S <= life <= _LONGEST_LIFE_S:
