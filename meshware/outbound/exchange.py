@@ -64,6 +64,7 @@ from meshware.outbound.fault import ABORTED, happens
 from meshware.outbound.ledger import OVERFLOW, Lease, Ledger, Taken
 from meshware.outbound.message import message_for, sent, shadow_of
 from meshware.outbound.outlier import status_of
+from meshware.outbound.proof import Prove, proved
 from meshware.outbound.queue import LATE, Place, turn
 from meshware.outbound.redirect import location
 from meshware.outbound.replies import BODY_FLAG, OVERFLOWED, failure_reply, for_protocol, is_grpc
@@ -95,6 +96,7 @@ def exchange(
     monotonic: Callable[[], float],
     rng: Random,
     sink: EventSink,
+    prove: Prove | None = None,
 ) -> Exchange:
     """Return the exchange for one call. See the module's theory of operation.
 
@@ -105,6 +107,7 @@ def exchange(
         monotonic: seconds, for deadlines and durations.
         rng: the source of chance.
         sink: takes the one event that tells how the call went.
+        prove: makes the headers of token identity; None: this process has no identity.
     """
     started = monotonic()
     event = OutboundEvent(
@@ -257,10 +260,12 @@ def exchange(
                     shadow_of(message),
                     placed(other, mirrored.key, table.service, head.host),
                     ledger.cluster(other.name),
+                    head=head,
                     timeout_s=route.timeout_s,
                     monotonic=monotonic,
                     rng=rng,
                     sink=sink,
+                    prove=prove,
                 )
                 mirrors.append(Mirror(copy))
         while mirrors and head.replayable:
@@ -333,7 +338,8 @@ def exchange(
                     server_name,
                     replay_bytes=rule.replay_bytes,
                 )
-                outcome = yield send
+                audience = cluster.audiences.get(endpoint.key)
+                outcome = yield proved(send, audience, head, prove)
                 if (
                     isinstance(outcome, Failure)
                     and outcome.is_stale
@@ -341,7 +347,8 @@ def exchange(
                 ):
                     left_s = None if timeout_s is None else timeout_s - (monotonic() - sent_at)
                     if left_s is None or left_s > 0:
-                        outcome = yield replace(send, timeout_s=left_s, is_fresh=True)
+                        send = replace(send, timeout_s=left_s, is_fresh=True)
+                        outcome = yield proved(send, audience, head, prove)
                 if not isinstance(outcome, Answer | Failure):
                     raise TypeError(f"a Send is followed by an Answer or a Failure, not {outcome}")
                 answer = outcome

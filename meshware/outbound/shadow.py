@@ -12,12 +12,23 @@ from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING
 
-from meshware.call import Answer, Deliver, Ended, ExchangeInfo, Failure, Flag, Raise, Send
+from meshware.call import (
+    Answer,
+    Deliver,
+    Ended,
+    ExchangeInfo,
+    Failure,
+    Flag,
+    Raise,
+    RequestHead,
+    Send,
+)
 from meshware.call import flags_text as text_of
 from meshware.events import EventSink, OutboundEvent
 from meshware.outbound.ledger import OVERFLOW, ClusterState, Lease, Taken
 from meshware.outbound.message import Message
 from meshware.outbound.outlier import status_of
+from meshware.outbound.proof import Prove, proved
 from meshware.outbound.queue import LATE, Place, turn
 from meshware.outbound.replies import BODY_FLAG
 from meshware.outbound.retry import UNCONNECTED
@@ -41,10 +52,12 @@ def shadow(
     cluster: Cluster,
     state: ClusterState,
     *,
+    head: RequestHead,
     timeout_s: float | None,
     monotonic: Callable[[], float],
     rng: Random,
     sink: EventSink,
+    prove: Prove | None = None,
 ) -> Exchange:
     """Return the exchange for a copy of a call.
 
@@ -53,10 +66,12 @@ def shadow(
         message: what goes out.
         cluster: where to.
         state: the cluster's.
+        head: the call that it is a copy of.
         timeout_s: of the route, counted anew; None: no limit.
         monotonic: seconds.
         rng: the source of chance.
         sink: takes the event.
+        prove: makes the headers of token identity.
     """
     started = monotonic()
     lease: Lease | None = None
@@ -78,7 +93,7 @@ def shadow(
             return
         endpoint, lease = taken
         event.attempts, event.endpoint = 1, endpoint.key
-        outcome = yield Send(
+        send = Send(
             endpoint.address,
             endpoint.port,
             cluster.pool,
@@ -91,6 +106,8 @@ def shadow(
             cluster.name,
             message.server_name(cluster.pool.tls),
         )
+        audience = cluster.audiences.get(endpoint.key)
+        outcome = yield proved(send, audience, head, prove)
         if isinstance(outcome, Failure):
             at = monotonic()
             state.failed(cluster, endpoint.key, at, is_connected=outcome.kind not in UNCONNECTED)

@@ -5,8 +5,9 @@ Everything with a default gets it here; the types are what `outbound.ledger` rea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from meshware.policy.addresses import UNIX_PREFIX
@@ -75,6 +76,8 @@ class Cluster:
     warmup: WarmupRule | None = None  # None: new endpoints get their whole share at once
     levels: tuple[Level, ...] | None = None  # None: it does not matter where endpoints are
     is_original: bool = False  # calls go where the caller's URL says; `placed` knows
+    # SPIFFE IDs of the endpoints that take token identity, by key.
+    audiences: Mapping[str, str] = field(default=MappingProxyType({}), hash=False)
     is_plain: bool = field(init=False)  # any two endpoints are drawn: nothing else has a say
 
     def __post_init__(self) -> None:
@@ -147,6 +150,7 @@ def compile_cluster(view: View, key: ClusterKey) -> Cluster | None:
         warmup=compile_warmup(balancer),
         levels=levels,
         is_original=_is_original(service, policy),
+        audiences=_audiences(view.endpoints(service), name, labels),
     )
 
 
@@ -170,6 +174,18 @@ def _endpoint(address: str, number: int, weight: int) -> Endpoint:
     if address.startswith(UNIX_PREFIX):
         return Endpoint(address, 0, weight, address)
     return Endpoint(address, number, weight, f"[{address}]:{number}")
+
+
+def _audiences(
+    records: Sequence[EndpointRecord], port: str, labels: Labels | None
+) -> Mapping[str, str]:
+    """Return the SPIFFE IDs of the endpoints that take token identity, by endpoint key."""
+    return {
+        _endpoint(record.address, record.ports[port], 1).key: record.tls_id
+        for record in records
+        if record.token_ports and record.tls_id and why_outside(record, port, labels) is None
+        if not {0, record.ports[port]}.isdisjoint(record.token_ports)
+    }
 
 
 def _is_original(service: ServiceView, policy: TrafficPolicy) -> bool:
