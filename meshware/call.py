@@ -123,10 +123,6 @@ class ClientIdentity(Protocol):
         """Return the TLS context for calls to any of these; raises `IdentityError` for none."""
         ...
 
-    def proof(self, audience: str, method: str, target: str) -> tuple[tuple[str, str], ...]:
-        """Return the headers that prove it for one request; none where there is no token."""
-        ...
-
 
 @dataclass(slots=True)
 class Send:

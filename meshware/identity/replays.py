@@ -46,6 +46,8 @@ class ReplayCache:
     def __init__(self, most: int = MAX_PROOFS) -> None:
         self._most = most
         self._slices: dict[int, _Slice] = {}
+        self._count = 0
+        self._by_key: dict[str, int] = {}  # the same, for each key
         self._gone_until = float("-inf")
         self.renew()
 
@@ -67,23 +69,31 @@ class ReplayCache:
             self._forget(now)
             if until <= self._gone_until:
                 return True  # the clock went back: it may have been seen in what is forgotten
-            slices = self._slices.values()
-            if any(name in one.seen for one in slices):
-                return True
-            if sum(len(one.seen) for one in slices) >= self._most:
-                return True
-            if sum(one.by_key.get(thumbprint, 0) for one in slices) >= self._most // _SHARE:
+            for one in self._slices.values():
+                if name in one.seen:
+                    return True
+            of_key = self._by_key.get(thumbprint, 0)
+            if self._count >= self._most or of_key >= self._most // _SHARE:
                 return True
             own = self._slices.setdefault(int(until // _SLICE_S), _Slice())
             own.seen.add(name)
             own.by_key[thumbprint] = own.by_key.get(thumbprint, 0) + 1
+            self._count += 1
+            self._by_key[thumbprint] = of_key + 1
             return False
 
     def __len__(self) -> int:
         """How many proofs are remembered."""
-        return sum(len(one.seen) for one in list(self._slices.values()))
+        return self._count
 
     def _forget(self, now: float) -> None:
         for number in [each for each in self._slices if (each + 1) * _SLICE_S <= now]:
-            del self._slices[number]
+            gone = self._slices.pop(number)
+            self._count -= len(gone.seen)
+            for key, count in gone.by_key.items():
+                left = self._by_key[key] - count
+                if left:
+                    self._by_key[key] = left
+                else:
+                    del self._by_key[key]
             self._gone_until = max(self._gone_until, (number + 1.0) * _SLICE_S)

@@ -3,8 +3,8 @@
 A header is only as good as who sent it: it is read when the connection itself is proved to be a
 proxy's that policy names. And whoever called that proxy may have had a header of its own in it, so
 only what this proxy wrote counts, and that is the last element. An attacker's best is to make the
-parser see another last element than the proxy wrote: with a quote left open, an escape, a key twice.
-So all of it must be exactly what Envoy writes, or the call is refused.
+parser see another last element than the proxy wrote: with a quote left open, an escape, a key
+that stands twice. So all of it must be as Envoy writes it, or the call is refused.
 
 ::
 
@@ -38,10 +38,11 @@ _KEYS = frozenset({"by", "hash", "cert", "chain", "subject", "uri", "dns"})
 _REPEATED = frozenset({"dns", "uri"})  # Envoy writes one for each name in the certificate
 _PAIR = re.compile(
     r"(?P<key>[A-Za-z]{1,16})="
-    r'(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<bare>[^",;=\\ ][^",;\\ ]*)?)'
+    r'(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<bare>[^",;=\\ ]*))'
     r"(?P<end>[,;]|\Z)"
 )
-_CONTROL = re.compile(r"[^\x20-\x7e\x80-\xff]")
+_ALIEN = re.compile(r"[^\x20-\x7e]")  # OpenSSL escapes what is not ASCII
+_ESCAPED = re.compile(r"\\(.)")
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
@@ -69,10 +70,8 @@ def last_element(values: Sequence[str], proxy: SpiffeID) -> Forwarded:
         raise TokenError("there is no header")
     if sum(map(len, values)) > MAX_XFCC_BYTES:
         raise TokenError(f"it is longer than {MAX_XFCC_BYTES} bytes")
-    last: dict[str, list[str]] = {}
     for value in values:
-        for last in _elements(value.strip(" \t")):
-            pass
+        *_, last = _elements(value.strip(" \t"))
     uris = last.get("uri", [])
     if len(uris) != 1:
         raise TokenError(f"its last element has {len(uris)} URIs; a SPIFFE ID stands alone")
@@ -124,7 +123,7 @@ def forwarded(
 
 def _elements(value: str) -> Iterator[dict[str, list[str]]]:
     """Yield the elements of a line, each with its values by key in lower case."""
-    if _CONTROL.search(value):
+    if _ALIEN.search(value):
         raise TokenError("a character in it belongs into no header")
     at, pairs, is_open = 0, 0, True
     found: dict[str, list[str]] = {}
@@ -139,7 +138,7 @@ def _elements(value: str) -> Iterator[dict[str, list[str]]]:
         if key in found and key not in _REPEATED:
             raise TokenError("a key stands twice in an element")
         quoted = match["quoted"]
-        written = match["bare"] or "" if quoted is None else _ESCAPED.sub(r"\1", quoted)
+        written = match["bare"] if quoted is None else _ESCAPED.sub(r"\1", quoted)
         found.setdefault(key, []).append(written)
         at = match.end()
         is_open = bool(match["end"])
@@ -149,8 +148,6 @@ def _elements(value: str) -> Iterator[dict[str, list[str]]]:
             # Joined from several lines, elements have a space between them.
             at += len(value[at : at + 1]) - len(value[at : at + 1].lstrip(" "))
 
-
-_ESCAPED = re.compile(r"\\(.)")
 
 # What OpenSSL calls them, which `cryptography` writes as numbers. Source: RFC 2253; OpenSSL.
 _NAMES = {

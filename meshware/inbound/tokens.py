@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # what imports `cryptography` is imported where it is used
     from meshware.identity.bundle import Bundles
     from meshware.identity.replays import ReplayCache
     from meshware.identity.verify import Verified
+    from meshware.identity.wimse import KnownWorkloads
 
 __all__ = ["TOKEN_HEADERS", "TokenRefusal", "check_tokens"]
 
@@ -37,7 +38,13 @@ class TokenRefusal:
 
 
 def check_tokens(
-    head: InboundHead, bundles: Bundles, *, audience: str, now: float, replays: ReplayCache
+    head: InboundHead,
+    bundles: Bundles,
+    *,
+    audience: str,
+    now: float,
+    replays: ReplayCache,
+    known: KnownWorkloads | None = None,
 ) -> Verified | TokenRefusal | None:
     """Return who makes a call; None: it bears no token at all.
 
@@ -50,6 +57,7 @@ def check_tokens(
         audience: our own SPIFFE ID.
         now: unix seconds.
         replays: of this process.
+        known: of this process; None: every identity token is verified anew.
     """
     identity, proof = (_values(head.headers, name) for name in TOKEN_HEADERS)
     if not identity and not proof:
@@ -62,7 +70,13 @@ def check_tokens(
     request = Received(method=head.method, target=head.target, path=head.paths[0], query=head.query)
     try:
         found = verify_proof(
-            identity[0], proof[0], bundles, audience=audience, request=request, now=now
+            identity[0],
+            proof[0],
+            bundles,
+            audience=audience,
+            request=request,
+            now=now,
+            known=known,
         )
     except TokenError as error:
         return TokenRefusal(str(error))

@@ -65,7 +65,7 @@ from meshware.outbound.fault import ABORTED, happens
 from meshware.outbound.ledger import OVERFLOW, Lease, Ledger, Taken
 from meshware.outbound.message import message_for, sent, shadow_of
 from meshware.outbound.outlier import status_of
-from meshware.outbound.proof import pool_of, proof_for
+from meshware.outbound.proof import Prove, pool_of, proved
 from meshware.outbound.queue import LATE, Place, turn
 from meshware.outbound.redirect import location
 from meshware.outbound.replies import BODY_FLAG, OVERFLOWED, failure_reply, for_protocol, is_grpc
@@ -98,6 +98,7 @@ def exchange(
     rng: Random,
     sink: EventSink,
     identity: ClientIdentity | None = None,
+    prove: Prove | None = None,
 ) -> Exchange:
     """Return the exchange for one call. See the module's theory of operation.
 
@@ -109,6 +110,7 @@ def exchange(
         rng: the source of chance.
         sink: takes the one event that tells how the call went.
         identity: proves who we are; None: nothing does, and calls that need it fail.
+        prove: makes the headers of token identity; None: this process has no identity.
     """
     started = monotonic()
     event = OutboundEvent(
@@ -260,11 +262,13 @@ def exchange(
                     shadow_of(message),
                     placed(other, mirrored.key, table.service, head.host),
                     ledger.cluster(other.name),
+                    head=head,
                     timeout_s=route.timeout_s,
                     monotonic=monotonic,
                     rng=rng,
                     sink=sink,
                     identity=identity,
+                    prove=prove,
                 )
                 mirrors.append(Mirror(copy))
         while mirrors and head.replayable:
@@ -331,11 +335,7 @@ def exchange(
                     event.attempts,
                     timeout_s,
                     cluster.connect_timeout_s,
-                    (
-                        *message.headers,
-                        ("x-envoy-attempt-count", str(event.attempts)),
-                        *proof_for(cluster, endpoint.key, head, message, identity),
-                    ),
+                    (*message.headers, ("x-envoy-attempt-count", str(event.attempts))),
                     message.edit,
                     message.target,
                     cluster.name,
@@ -343,7 +343,8 @@ def exchange(
                     replay_bytes=rule.replay_bytes,
                     identity=identity,
                 )
-                outcome = yield send
+                audience = cluster.audiences.get(endpoint.key)
+                outcome = yield proved(send, audience, head, prove)
                 if (
                     isinstance(outcome, Failure)
                     and outcome.is_stale
@@ -351,7 +352,8 @@ def exchange(
                 ):
                     left_s = None if timeout_s is None else timeout_s - (monotonic() - sent_at)
                     if left_s is None or left_s > 0:
-                        outcome = yield replace(send, timeout_s=left_s, is_fresh=True)
+                        send = replace(send, timeout_s=left_s, is_fresh=True)
+                        outcome = yield proved(send, audience, head, prove)
                 if not isinstance(outcome, Answer | Failure):
                     raise TypeError(f"a Send is followed by an Answer or a Failure, not {outcome}")
                 answer = outcome

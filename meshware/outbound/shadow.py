@@ -21,6 +21,7 @@ from meshware.call import (
     Failure,
     Flag,
     Raise,
+    RequestHead,
     Send,
 )
 from meshware.call import flags_text as text_of
@@ -28,7 +29,7 @@ from meshware.events import EventSink, OutboundEvent
 from meshware.outbound.ledger import OVERFLOW, ClusterState, Lease, Taken
 from meshware.outbound.message import Message
 from meshware.outbound.outlier import status_of
-from meshware.outbound.proof import pool_of
+from meshware.outbound.proof import Prove, pool_of, proved
 from meshware.outbound.queue import LATE, Place, turn
 from meshware.outbound.replies import BODY_FLAG
 from meshware.outbound.retry import UNCONNECTED
@@ -52,11 +53,13 @@ def shadow(
     cluster: Cluster,
     state: ClusterState,
     *,
+    head: RequestHead,
     timeout_s: float | None,
     monotonic: Callable[[], float],
     rng: Random,
     sink: EventSink,
     identity: ClientIdentity | None = None,
+    prove: Prove | None = None,
 ) -> Exchange:
     """Return the exchange for a copy of a call.
 
@@ -65,11 +68,13 @@ def shadow(
         message: what goes out.
         cluster: where to.
         state: the cluster's.
+        head: the call that it is a copy of.
         timeout_s: of the route, counted anew; None: no limit.
         monotonic: seconds.
         rng: the source of chance.
         sink: takes the event.
         identity: proves who we are.
+        prove: makes the headers of token identity.
     """
     started = monotonic()
     lease: Lease | None = None
@@ -92,7 +97,7 @@ def shadow(
         endpoint, lease = taken
         event.attempts, event.endpoint = 1, endpoint.key
         pool = pool_of(cluster, endpoint.key)
-        outcome = yield Send(
+        send = Send(
             endpoint.address,
             endpoint.port,
             pool,
@@ -106,6 +111,8 @@ def shadow(
             message.server_name(pool.tls),
             identity=identity,
         )
+        audience = cluster.audiences.get(endpoint.key)
+        outcome = yield proved(send, audience, head, prove)
         if isinstance(outcome, Failure):
             at = monotonic()
             state.failed(cluster, endpoint.key, at, is_connected=outcome.kind not in UNCONNECTED)

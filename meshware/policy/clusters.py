@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from meshware.policy.addresses import UNIX_PREFIX
@@ -76,8 +77,9 @@ class Cluster:
     warmup: WarmupRule | None = None  # None: new endpoints get their whole share at once
     levels: tuple[Level, ...] | None = None  # None: it does not matter where endpoints are
     pools: Mapping[str, PoolRule] | None = None  # by endpoint, where not all have `pool`
-    audiences: Mapping[str, str] | None = None  # endpoints that take token identities: for whom
     is_original: bool = False  # calls go where the caller's URL says; `placed` knows
+    # SPIFFE IDs of the endpoints that take token identity, by key.
+    audiences: Mapping[str, str] = field(default=MappingProxyType({}), hash=False)
     is_plain: bool = field(init=False)  # any two endpoints are drawn: nothing else has a say
 
     def __post_init__(self) -> None:
@@ -165,7 +167,7 @@ def compile_cluster(view: View, key: ClusterKey) -> Cluster | None:
         warmup=compile_warmup(balancer),
         levels=levels,
         pools=pools or None,
-        audiences=audiences or None,
+        audiences=MappingProxyType(audiences),
         is_original=is_original,
     )
 
@@ -225,7 +227,7 @@ def placed(cluster: Cluster, key: ClusterKey, service: str, dialled: str) -> Clu
         keys=frozenset((endpoint.key,)),
         is_weighted=False,
         pools=None,
-        audiences=None,
+        audiences=MappingProxyType({}),
         table=None,
         warmup=None,
         levels=None,

@@ -142,16 +142,6 @@ class Identity:
                 self._clients[key] = found
             return found
 
-    def proof(self, audience: str, method: str, target: str) -> tuple[tuple[str, str], ...]:
-        """Return the headers that prove who calls; none where this process has no token.
-
-        Args:
-            audience: whom it calls, a SPIFFE ID.
-            method: of the request.
-            target: its path and query.
-        """
-        return ()
-
     def server_context(self) -> ssl.SSLContext:
         """Return the context for calls that come in now; the same one for as long as it holds.
 

@@ -35,11 +35,16 @@ if TYPE_CHECKING:
     from meshware.runtime.reporter import Reporter
     from meshware.runtime.settings import Settings
     from meshware.runtime.svid_files import SVIDFiles
+    from meshware.runtime.token_files import TokenFile, WorkloadToken
 
 __all__ = ["Mesh"]
 
 
 def _no_source(_: Snapshot) -> None:
+    return None
+
+
+def _no_token(_: Snapshot, __: float) -> None:
     return None
 
 
@@ -75,6 +80,7 @@ class Mesh:
         sink: EventSink = ignore,
         port: int | None = None,
         source_of: Callable[[Snapshot], SVIDSource | None] = _no_source,
+        token_of: Callable[[Snapshot, float], WorkloadToken | None] = _no_token,
     ) -> None:
         self.client = client or Client()
         self.cell = cell or SnapshotCell()
@@ -84,6 +90,7 @@ class Mesh:
         self.port = port
         self.identity = Identity(self._snapshot, source_of, self.clock)
         self._peers = Peers(self.identity.bundles_of, self.clock.now)
+        self._token_of = token_of
         self._sink = sink
         self._follower: Follower | None = None
         self._reporter: Reporter | None = None
@@ -110,7 +117,13 @@ class Mesh:
         from meshware.runtime.settings import Settings
 
         settings = Settings.from_env(os.environ if environ is None else environ)
-        mesh = cls(client=settings.client, port=settings.port, source_of=_Sources(settings.run_dir))
+        sources = _Sources(settings.run_dir)
+        mesh = cls(
+            client=settings.client,
+            port=settings.port,
+            source_of=sources,
+            token_of=sources.token,
+        )
         mesh._follow(settings)
         return mesh
 
@@ -160,6 +173,7 @@ class Mesh:
             rng=self.rng,
             sink=self._sink,
             identity=self.identity,
+            prove=self._prove,
         )
 
     # --- inside -------------------------------------------------------------------------------
@@ -221,6 +235,16 @@ class Mesh:
     def _bundles_digest(self) -> str | None:
         return None if self.cell.current is None else self.identity.bundles().digest
 
+    def _prove(self, audience: str, method: str, target: str) -> tuple[tuple[str, str], ...] | None:
+        """Return the headers that prove who we are, once; None: this process cannot."""
+        snapshot, now = self.cell.current, self.clock.now().timestamp()
+        token = None if snapshot is None else self._token_of(snapshot, now)
+        if token is None:
+            return None
+        from meshware.runtime.prover import prove
+
+        return prove(token, audience, method, target, now)
+
     def _new_request_id(self) -> str:
         return new_request_id(self.rng)
 
@@ -234,23 +258,39 @@ class Mesh:
 
 
 class _Sources:
-    """Where the SVIDs of a run directory's workloads lie, as policy says."""
+    """Where the SVIDs and tokens of a run directory's workloads lie, as policy says."""
 
     def __init__(self, run_dir: Path) -> None:
         self._identities = run_dir / "identity"
         self._kept: SVIDFiles | None = None
+        self._token: TokenFile | None = None
 
     def __call__(self, snapshot: Snapshot) -> SVIDSource | None:
-        own = snapshot.id
-        if own is None:
+        directory = self._directory(snapshot)
+        if directory is None:
             return None
-        directory = self._identities.joinpath(*own.path.split("/")[2::2])
         kept = self._kept
         if kept is None or kept.directory != directory:
             from meshware.runtime.svid_files import SVIDFiles
 
             kept = self._kept = SVIDFiles(directory)
         return kept
+
+    def token(self, snapshot: Snapshot, now: float) -> WorkloadToken | None:
+        """Return the identity token of a workload; None: there is none that has not ended."""
+        directory = self._directory(snapshot)
+        if directory is None:
+            return None
+        kept = self._token
+        if kept is None or kept.directory != directory:
+            from meshware.runtime.token_files import TokenFile
+
+            kept = self._token = TokenFile(directory)
+        return kept.token(now)
+
+    def _directory(self, snapshot: Snapshot) -> Path | None:
+        own = snapshot.id
+        return None if own is None else self._identities.joinpath(*own.path.split("/")[2::2])
 
 
 def _tell_about_workload(client: Client) -> None:

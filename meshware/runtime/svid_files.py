@@ -22,7 +22,7 @@ from meshware.identity.bundle import Bundle
 from meshware.identity.svid import X509SVID
 from meshware.runtime.fork import renew_after_fork
 
-__all__ = ["SVIDFiles", "read_svid"]
+__all__ = ["SVIDFiles", "read_secret", "read_svid", "state_of"]
 
 _LOOK_AGAIN_S = 0.25
 _MOST_BYTES = 256 * 1024
@@ -77,7 +77,7 @@ class SVIDFiles:
             if now - self._looked_at < _LOOK_AGAIN_S:
                 return
             state = tuple(
-                _state(self.directory / name)
+                state_of(self.directory / name)
                 for name in ("svid.pem", "tls.crt", "tls.key", "bundle.pem", "ca.crt")
             )
             if state != self._state:
@@ -89,9 +89,9 @@ class SVIDFiles:
         has_one_file, has_roots = state[0] is not None, state[3] is not None
         try:
             if has_one_file:
-                self._svid = X509SVID.from_pem(_read_secret(self.directory / "svid.pem"))
+                self._svid = X509SVID.from_pem(read_secret(self.directory / "svid.pem"))
             elif state[1] is not None and state[2] is not None:
-                key = _read_secret(self.directory / "tls.key")
+                key = read_secret(self.directory / "tls.key")
                 self._svid = X509SVID.from_pem(_read(self.directory / "tls.crt"), key)
             if has_roots or state[4] is not None:
                 name = "bundle.pem" if has_roots else "ca.crt"
@@ -117,12 +117,13 @@ def read_svid(directory: Path) -> X509SVID:
     """
     path = directory / "svid.pem"
     if path.exists() or not (directory / "tls.crt").exists():
-        return X509SVID.from_pem(_read_secret(path))
-    key = _read_secret(directory / "tls.key")
+        return X509SVID.from_pem(read_secret(path))
+    key = read_secret(directory / "tls.key")
     return X509SVID.from_pem(_read(directory / "tls.crt"), key)
 
 
-def _state(path: Path) -> tuple[int, ...] | None:
+def state_of(path: Path) -> tuple[int, ...] | None:
+    """Return what changes with a file; None: there is none."""
     try:
         found = path.stat()
     except OSError:
@@ -130,7 +131,7 @@ def _state(path: Path) -> tuple[int, ...] | None:
     return (found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino)
 
 
-def _read_secret(path: Path) -> bytes:
+def read_secret(path: Path) -> bytes:
     """Return the bytes of a file that nobody else may read.
 
     Raises:
