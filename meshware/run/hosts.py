@@ -67,9 +67,19 @@ def hook_uvicorn(uvicorn: ModuleType) -> None:
     replace(uvicorn.Server, "startup", startup_of)
 
 
-def hook_hypercorn(_config: ModuleType) -> None:
-    """hypercorn: its TLS; the app is wrapped in the worker."""
+def hook_hypercorn(config: ModuleType) -> None:
+    """hypercorn: its TLS, and the sockets that it opens; the app is wrapped in the worker."""
     secure("hypercorn")
+
+    def sockets_of(create_sockets: Any) -> Any:
+        def create_and_tell(self: Any) -> Any:
+            sockets = create_sockets(self)
+            reached_by([*sockets.secure_sockets, *sockets.insecure_sockets])
+            return sockets
+
+        return create_and_tell
+
+    replace(config.Config, "create_sockets", sockets_of)
 
 
 def hook_hypercorn_worker(run: ModuleType) -> None:

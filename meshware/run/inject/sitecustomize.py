@@ -11,25 +11,34 @@ An interpreter that has no meshware cannot be brought into the mesh, and must no
    framework: then it ends with exit code 2.
 """
 
+from __future__ import annotations
+
 import os
 import sys
 
-_HERE = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120: pathlib is not loaded
-_OURS = (_HERE, os.path.dirname(__file__))  # noqa: PTH120: as it was written in PYTHONPATH
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_HERE = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 (pathlib is not loaded)
+_OURS = (_HERE, os.path.dirname(__file__))  # noqa: PTH120 (as PYTHONPATH has it)
 
 
-def _run_hooks():
+def _run_hooks() -> dict[str, Any]:
     """Return what `meshware/run/hooks.py` defines, without importing meshware."""
     from importlib.machinery import SourceFileLoader
 
     name = "meshware.run.hooks"
-    path = os.path.join(os.path.dirname(_HERE), "hooks.py")  # noqa: PTH118, PTH120: as above
-    names = {"__name__": name, "__file__": path}
-    exec(SourceFileLoader(name, path).get_code(name), names)
+    path = os.path.join(os.path.dirname(_HERE), "hooks.py")  # noqa: PTH118, PTH120 (as above)
+    names: dict[str, Any] = {"__name__": name, "__file__": path}
+    code = SourceFileLoader(name, path).get_code(name)
+    if code is None:
+        raise ImportError(path)
+    exec(code, names)
     return names
 
 
-def _install():
+def _install() -> None:
     command = os.environ.get("MESHWARE_RUN")
     if not command:
         return
@@ -47,7 +56,7 @@ def _install():
         os._exit(2)
 
 
-def _next():
+def _next() -> None:
     """Run the `sitecustomize` that stands behind this one, in this one's place."""
     from importlib.machinery import PathFinder
 
