@@ -36,6 +36,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "dashboard": WIRING,
     "testing": WIRING,
     "syncd": WIRING | {"ca", "dashboard"},
+    "run": WIRING | {"asgi", "wsgi", "clients", "servers"},
 }
 # These put everything together.
 TOP = frozenset({"cli", "demo", "__init__", "__main__"})

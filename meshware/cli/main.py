@@ -26,6 +26,7 @@ COMMANDS = {
     "init": "Write a policy directory with a commented example.",
     "check": "Find everything that is wrong with policy.",
     "sync": "Run the daemon: check, publish and watch policy.",
+    "run": "Run a program in the mesh, unchanged.",
     "status": "Tell which policy the daemon published and the workers follow.",
     "cert": "Look after authorities and identities.",
     "explain": "Tell what policy decides about a call, and why.",

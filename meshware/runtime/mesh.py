@@ -64,7 +64,7 @@ class Mesh:
         ledger: what is in flight outbound.
         identity: what this process proves about itself, and whom it believes.
         clock, rng: time and chance, as every decision here is handed them.
-        port: where this process is reached, from MESH_PORT; None: not known.
+        port: where this process is reached, from MESH_PORT or its server; None: not known.
     """
 
     _process_wide: ClassVar[Mesh | None] = None
@@ -162,6 +162,12 @@ class Mesh:
             self._reporter.stop()
         if self._follower is not None:
             self._follower.stop()
+
+    def reached_at(self, port: int | None) -> None:
+        """Note where this process is reached, as its server says; None: at several ports."""
+        self.port = port
+        if self._reporter is not None:
+            self._reporter.reached_at(port)
 
     def exchange(self, head: RequestHead) -> Exchange:
         """Return the exchange for one outbound call, over the policy in force now."""

@@ -86,7 +86,7 @@ class Reporter:
         run_dir: the run directory.
         client: the workload that this process is.
         address: where it is reached, from MESH_ADDRESS; None: not known.
-        port: likewise, from MESH_PORT.
+        port: likewise, from MESH_PORT or the server.
         clock: tells when the worker started.
         bundle_of: returns the digest of whom this process believes; None: it has no policy yet.
     """
@@ -145,6 +145,11 @@ class Reporter:
         if refusal not in self._refusals:
             self._refusals = (*self._refusals, refusal)[-_MOST_REFUSALS:]
             self._changed.set()
+
+    def reached_at(self, port: int | None) -> None:
+        """Note where this process is reached, which its server tells when it starts."""
+        self._port = port
+        self._changed.set()
 
     # --- its life -----------------------------------------------------------------------------
 

@@ -1,0 +1,1 @@
+"""`meshware run -- CMD`: the mesh in programs that know nothing of it."""
