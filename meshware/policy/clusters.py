@@ -79,7 +79,7 @@ class Cluster:
     pools: Mapping[str, PoolRule] | None = None  # by endpoint, where not all have `pool`
     is_original: bool = False  # calls go where the caller's URL says; `placed` knows
     # SPIFFE IDs of the endpoints that take token identity, by key.
-    audiences: Mapping[str, str] = field(default=MappingProxyType({}), hash=False)
+    audiences: Mapping[str, str] = field(default_factory=dict, hash=False)
     is_plain: bool = field(init=False)  # any two endpoints are drawn: nothing else has a say
 
     def __post_init__(self) -> None:
