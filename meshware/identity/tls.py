@@ -47,24 +47,26 @@ _VERIFIED = "_meshware_verified"
 def check_peers(
     context: ssl.SSLContext,
     check: PeerCheck,
-    socket_class: type[ssl.SSLSocket] = ssl.SSLSocket,
+    socket_class: type[ssl.SSLSocket] | None = None,
 ) -> None:
     """Make every handshake of a context end with a check.
 
     Args:
         context: of clients or servers; it is changed.
         check: runs when OpenSSL has verified what it was told to.
-        socket_class: of its sockets, to be built upon.
+        socket_class: of its sockets, to be built upon; None: the one of `ssl`, which gevent may
+            have replaced by now.
     """
+    base = socket_class or ssl.SSLSocket
 
     class CheckedObject(ssl.SSLObject):
         def do_handshake(self) -> None:
             super().do_handshake()
             check(self)
 
-    class CheckedSocket(socket_class):  # type: ignore[misc,valid-type]
-        def do_handshake(self, block: bool = False) -> None:
-            super().do_handshake(block)
+    class CheckedSocket(base):  # type: ignore[misc,valid-type]
+        def do_handshake(self, *block: bool) -> None:  # gevent's takes no argument
+            super().do_handshake(*block)
             check(self)
 
     context.sslobject_class = CheckedObject
