@@ -79,7 +79,8 @@ def settle(
             connection.settimeout(None)
             return connection
         return _shake_hands(connection, mesh)
-    except (OSError, IdentityError) as error:  # `ssl` raises the former too
+    except (OSError, IdentityError, ValueError) as error:
+        # `ssl` raises the first; the last are certificates that OpenSSL reads and others cannot.
         connection.close()
         raise Unwanted(str(error)) from error
 

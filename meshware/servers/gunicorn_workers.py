@@ -53,7 +53,7 @@ def seen_as(cfg: Any, is_ssl: bool) -> Any:
         names = {"is_ssl": is_ssl, "do_handshake_on_connect": True}
         kind = _views[key] = type("ConfigOfConnection", (type(cfg),), names)
     view: Any = object.__new__(kind)
-    view.__dict__ = cfg.__dict__  # the very same settings
+    object.__setattr__(view, "__dict__", cfg.__dict__)  # the very same settings
     return view
 
 

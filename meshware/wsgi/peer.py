@@ -39,7 +39,7 @@ def chain_of(environ: dict[str, Any]) -> Chain | None:
             kept = _shown(connection)
             setattr(connection, _CHAIN, kept)
         if kept:
-            return kept  # type: ignore[no-any-return]
+            return kept
     pem = environ.get("SSL_CLIENT_CERT") or environ.get("HTTPS_CC")
     return _read(pem) if pem else None
 
