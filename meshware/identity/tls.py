@@ -57,8 +57,8 @@ def check_peers(
     Args:
         context: of clients or servers; it is changed.
         check: runs when OpenSSL has verified what it was told to.
-        socket_class: of its sockets, to be built upon; None: that of `ssl` now, which gevent may
-            have put its own into.
+        socket_class: of its sockets, to be built upon; None: the one of `ssl`, which gevent may
+            have replaced by now.
     """
     base = socket_class or ssl.SSLSocket
 
@@ -68,8 +68,8 @@ def check_peers(
             check(self)
 
     class CheckedSocket(base):  # type: ignore[misc,valid-type]
-        def do_handshake(self, block: bool = False) -> None:
-            super().do_handshake(block)
+        def do_handshake(self, *block: bool) -> None:  # gevent's takes no argument
+            super().do_handshake(*block)
             check(self)
 
     context.sslobject_class = CheckedObject

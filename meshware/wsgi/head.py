@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from meshware.inbound.head import InboundHead, RouteOf
+from meshware.wsgi.peer import chain_of, server_name_of
 
 __all__ = ["Environ", "header_key", "inbound_head"]
 
@@ -61,6 +62,8 @@ def inbound_head(environ: Environ, mesh_port: int | None) -> InboundHead:
         source_ip=source_ip,
         destination_ip=destination_ip,
         port=mesh_port if port is None else port,
+        chain=chain_of(environ),
+        sni=server_name_of(environ),
         # Flask forgets it before the body is made; it is remembered from the response's start.
         route_of=RouteOf(lambda: _flask_route(environ)),
     )

@@ -83,9 +83,13 @@ def test_a_program_that_is_no_python_runs_too(start):
 def test_another_sitecustomize_and_pythonpath_are_kept(start, tmp_path):
     """What the user's environment brings in is brought in, in children too."""
     (tmp_path / "own").mkdir()
-    (tmp_path / "own" / "sitecustomize.py").write_text("import builtins\nbuiltins.own = 'is here'\n")
+    (tmp_path / "own" / "sitecustomize.py").write_text(
+        "import builtins\nbuiltins.own = 'is here'\n"
+    )
     own = str(tmp_path / "own")
-    program = "import os, sitecustomize; print(own, os.environ['PYTHONPATH'], sitecustomize.__file__)"
+    program = (
+        "import os, sitecustomize; print(own, os.environ['PYTHONPATH'], sitecustomize.__file__)"
+    )
     nested = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {program!r}])"
     expected = f"is here {INJECT}{os.pathsep}{own} {own}/sitecustomize.py"
     assert finish(start(PYTHON, "-c", nested, PYTHONPATH=own)) == (0, expected, "")
