@@ -12,15 +12,18 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from ssl import SSLContext, SSLSocket
+
     from meshware.policy.pool_rule import PoolRule
 
 __all__ = [
     "Action",
     "Answer",
     "Call",
+    "ClientIdentity",
     "Deliver",
     "Ended",
     "ExchangeInfo",
@@ -113,6 +116,18 @@ class MessageEdit:
     append: tuple[tuple[str, str], ...]
 
 
+class ClientIdentity(Protocol):
+    """What proves to others of the mesh who this process is."""
+
+    def client_context(self, expected: frozenset[str], socket_class: type[SSLSocket]) -> SSLContext:
+        """Return the TLS context for calls to any of these; raises `IdentityError` for none."""
+        ...
+
+    def proof(self, audience: str, method: str, target: str) -> tuple[tuple[str, str], ...]:
+        """Return the headers that prove it for one request; none where there is no token."""
+        ...
+
+
 @dataclass(slots=True)
 class Send:
     """Make one attempt. The outcome is an `Answer` or a `Failure`."""
@@ -132,6 +147,7 @@ class Send:
     server_name: str | None = None  # of TLS, to send and to verify; None: no TLS of policy's
     is_fresh: bool = False  # over a connection that nobody has used before
     replay_bytes: int = 0  # how much to keep of a body that can be read only once
+    identity: ClientIdentity | None = None  # what proves who we are, where the pool wants that
 
 
 @dataclass(slots=True)

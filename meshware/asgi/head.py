@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from asyncio import Queue
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from meshware.asgi.certificate import shown_in
 from meshware.inbound.head import InboundHead, RouteOf
+from meshware.runtime.connection import connected
 
 __all__ = ["Message", "Receive", "Scope", "Send", "inbound_head"]
 
@@ -45,7 +48,9 @@ def inbound_head(
         partial = (path[len(root) :],)
     elif root:  # hypercorn keeps them apart, frameworks put them together
         paths = (root + path, path)
-    source_ip, destination_ip, port = _addresses(scope, receive)
+    transport = _transport_of(receive)
+    source_ip, destination_ip, port = _addresses(scope, transport)
+    chain, sni = shown_in(scope, transport)
     return InboundHead(
         method=scope.get("method", "GET"),
         scheme=scope.get("scheme", "http"),
@@ -59,6 +64,8 @@ def inbound_head(
         destination_ip=destination_ip,
         port=mesh_port if port is None else port,
         route_of=route or RouteOf(),
+        chain=chain,
+        sni=sni,
     )
 
 
@@ -72,17 +79,29 @@ def route_of(scope: Scope) -> str | None:
     return root + template if root and not template.startswith(root) else template
 
 
-def _addresses(scope: Scope, receive: Receive) -> tuple[str | None, str | None, int | None]:
+def _transport_of(receive: Receive) -> Any:
+    """Return the transport that a call came over; None: the server keeps it to itself.
+
+    Of uvicorn's objects `receive` is a method, of gunicorn's one that knows such an object; with
+    hypercorn it takes from a queue.
+    """
+    owner = getattr(receive, "__self__", None)
+    transport = getattr(owner, "transport", None)
+    if transport is None:
+        transport = getattr(getattr(owner, "protocol", None), "transport", None)
+    if transport is None and isinstance(owner, Queue):
+        # hypercorn's, which nobody but our listener knows more of.
+        noted = connected.get()
+        transport = None if noted is None else noted.transport
+    return transport
+
+
+def _addresses(scope: Scope, transport: Any) -> tuple[str | None, str | None, int | None]:
     """Return the peer's address, and the address and port where the call came in.
 
     Behind its own proxy-header middleware uvicorn puts what `X-Forwarded-For` says into
     `scope["client"]`; the transport knows better.
     """
-    # Of uvicorn's objects `receive` is a method, of gunicorn's one that knows such an object.
-    owner = getattr(receive, "__self__", None)
-    transport = getattr(owner, "transport", None)
-    if transport is None:
-        transport = getattr(getattr(owner, "protocol", None), "transport", None)
     about = getattr(transport, "get_extra_info", None)
     peer = local = None
     if about is not None:

@@ -72,6 +72,19 @@ def command() -> None:
     show_default=True,
     help="A file for each cluster, or all in cds.json; auto: files up to 64 clusters.",
 )
+@click.option(
+    "--identity",
+    type=PLACE,
+    help="The directory of the workload's svid.pem, for mutual TLS: run/identity/NS/ACCOUNT.",
+)
+@click.option("--inbound", default="", help="ADDRESS:PORT where the workload's own callers arrive.")
+@click.option(
+    "--app-port",
+    type=click.IntRange(1, 65535),
+    default=8080,
+    show_default=True,
+    help="Where its app listens on the loopback, behind --inbound.",
+)
 @format_option
 def envoy(
     *,
@@ -84,6 +97,9 @@ def envoy(
     locality: str,
     ca_file: Path,
     endpoints: Endpoints,
+    identity: Path | None,
+    inbound: str,
+    app_port: int,
     output: str,
 ) -> int:
     """Write the configuration of an Envoy that calls services as this workload would.
@@ -106,6 +122,9 @@ def envoy(
         locality=locality,
         ca_file=str(ca_file),
         endpoints=endpoints,
+        identity=None if identity is None else str(identity.absolute()),
+        inbound=_inbound(inbound),
+        app_port=app_port,
     )
     export = export_files(records, client, settings)
     write_export(export, out)
@@ -117,6 +136,16 @@ def envoy(
     else:
         click.echo(f"{out}: {export.hosts} hosts, {export.clusters} clusters")
     return 1 if export.warnings else 0
+
+
+def _inbound(written: str) -> tuple[str, int] | None:
+    if not written:
+        return None
+    address, _, port = written.rpartition(":")
+    address = address.strip("[]")
+    if not is_ip(address) or not port.isdecimal() or not 1 <= int(port) <= 65535:
+        raise SettingsError(f"--inbound {written}: write ADDRESS:PORT, such as 0.0.0.0:8443")
+    return address, int(port)
 
 
 def write_export(export: Export, out: Path) -> None:

@@ -25,7 +25,7 @@ from meshware.clients.aiohttp_responses import response_class
 from meshware.clients.aiohttp_watch import give_up
 from meshware.clients.connections import socket_options
 from meshware.clients.replay import Kept
-from meshware.clients.tls import Origination, origination
+from meshware.clients.tls import Origination, origination, user_of
 from meshware.policy.pool_rule import PoolRule
 
 __all__ = ["OnceBody", "Unwanted", "Wire", "attempt_request", "is_bytes", "with_body"]
@@ -62,6 +62,7 @@ class Wire:
         "on_connected",
         "read_s",
         "sent",
+        "tls",
         "used",
         "version",
     )
@@ -71,6 +72,7 @@ class Wire:
         self._rule = rule
         self.used: Used | None = None
         self.version: Hashable = None
+        self.tls: Origination | None = None
         self._must_be_fresh = must_be_fresh
         self._protocol: Any = None
         self._transport: Any = None
@@ -92,6 +94,8 @@ class Wire:
         if used is None:
             used = self._lives.add(protocol, self._rule, self.version)
             _set_options(connection.transport, self._rule)
+            if self.tls is not None:
+                self.tls.cap(used.life, connection.transport.get_extra_info("ssl_object"))
             # Bodies want to know how a connection ended; nobody is to be told that nobody asked.
             if protocol.closed is not None:
                 protocol.closed.add_done_callback(_retrieve)
@@ -209,8 +213,9 @@ def attempt_request(
     plain_scheme = "https" if original.is_ssl() else "http"
     tls = origination(action, plain_scheme)
     request.mesh_pool = (action.pool, tls)
+    wire.tls = tls
     wire.version = (action.pool, tls and tls.context)
-    lives.note((action.cluster, plain_scheme), wire.version)
+    lives.note(user_of(action, plain_scheme), wire.version)
     if tls is not None:
         scheme = "https"
         request._ssl = tls.context

@@ -51,6 +51,11 @@ class Life:
         self._requests_left = rule.requests
         self._until = None if rule.age_s is None else time.monotonic() + rule.age_s
 
+    def end_by(self, left_s: float) -> None:
+        """Let it end earlier: in so many seconds at the latest."""
+        until = time.monotonic() + left_s
+        self._until = until if self._until is None else min(self._until, until)
+
     def begin(self) -> None:
         """Say that a request begins to go over it."""
         self._idle_until = None

@@ -29,7 +29,7 @@ from meshware.clients.httpx_engines import (
 from meshware.clients.httpx_library import Library
 from meshware.clients.mirrors import MirrorTasks, MirrorThreads
 from meshware.clients.pools import Lent, Pools
-from meshware.clients.tls import origination
+from meshware.clients.tls import origination, user_of
 from meshware.outbound.drive import ExchangeSource
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class _Engines:
             tls = None if self._make_inner else origination(action, scheme)
             return self.pools.take(
                 (library, action.pool, scheme == "https", tls, None),
-                user=(action.cluster, scheme),
+                user=user_of(action, scheme),
                 version=(action.pool, tls and tls.context),
             )
         proxy = None if self._make_inner else environment_proxy(scheme, request.url.host)

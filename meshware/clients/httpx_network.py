@@ -73,7 +73,9 @@ class Network:
         stream = _Stream(core, sock, Life(self._rule), (from_host(host), port))
         if tls is None:
             return stream
-        return stream.start_tls(tls.context, tls.server_name, _left_s(until))
+        wrapped = stream.start_tls(tls.context, tls.server_name, _left_s(until))
+        tls.cap(wrapped._life, wrapped._sock)
+        return wrapped
 
     def sleep(self, seconds: float) -> None:
         """Wait, in seconds."""
@@ -253,7 +255,9 @@ class AsyncNetwork:
         stream = _AsyncStream(core, connected, Life(self._rule), (address, port))
         if tls is None:
             return stream
-        return await stream.start_tls(tls.context, tls.server_name, _left_s(until))
+        wrapped = await stream.start_tls(tls.context, tls.server_name, _left_s(until))
+        tls.cap(wrapped._life, wrapped.get_extra_info("ssl_object"))
+        return wrapped
 
     async def sleep(self, seconds: float) -> None:
         """Wait, in seconds."""

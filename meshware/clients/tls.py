@@ -20,12 +20,13 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from meshware.call import Send
+from meshware.clients.connections import Life
 from meshware.clients.deadline import DeadlineSSLSocket
 from meshware.errors import IdentityError
-from meshware.identity.tls import check_peers, must_bear_one_of
+from meshware.identity.tls import check_peers, must_bear_one_of, verified_peer
 from meshware.policy.pool_rule import TLSRule
 
-__all__ = ["Origination", "origination"]
+__all__ = ["Origination", "origination", "user_of"]
 
 _LOOK_AGAIN_S = 0.25
 """Files are looked at no more often than this: a look costs microseconds for each."""
@@ -44,6 +45,18 @@ class Origination(NamedTuple):
     context: ssl.SSLContext
     server_name: str  # to send, and to verify where the context is told to
 
+    def cap(self, life: Life, connection: object) -> None:
+        """Let a connection end with the certificates that vouched for it.
+
+        Args:
+            life: of the connection.
+            connection: what TLS made of it, its handshake being over.
+        """
+        verified = verified_peer(connection)
+        if verified is not None:
+            own: float = getattr(self.context, "until_s", verified.until)
+            life.end_by(min(verified.until, own) - time.time())
+
 
 def origination(action: Send, scheme: str) -> Origination | None:
     """Return the TLS to originate for an attempt; None: none, so it goes as its URL says.
@@ -59,10 +72,25 @@ def origination(action: Send, scheme: str) -> Origination | None:
     rule = action.pool.tls
     if rule is None or scheme == "https":
         return None
+    if rule.is_mesh:
+        if action.identity is None:
+            raise IdentityError("this process has no identity")
+        context = action.identity.client_context(frozenset(rule.names), DeadlineSSLSocket)
+        return Origination(context, rule.sni or "")
     server_name = (action.server_name or "").rstrip(".")
     if not _may_be_sent(server_name):
         raise IdentityError("the Host is no name of a server")
     return Origination(_contexts.get(rule), server_name)
+
+
+def user_of(action: Send, scheme: str) -> tuple[object, ...]:
+    """Return who uses one pool at a time: a cluster, or those of it whom one certificate serves.
+
+    Endpoints of a cluster that answer in different names have pools of their own beside each other.
+    """
+    rule = action.pool.tls
+    names = rule.names if rule is not None and rule.is_mesh else None
+    return (action.cluster, scheme, names, rule is None)
 
 
 def _may_be_sent(name: str) -> bool:

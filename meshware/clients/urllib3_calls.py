@@ -40,7 +40,7 @@ from meshware.clients.mirrors import MirrorThreads
 from meshware.clients.pools import Lent
 from meshware.clients.replay import Kept
 from meshware.clients.threads import until_woken
-from meshware.clients.tls import origination
+from meshware.clients.tls import origination, user_of
 from meshware.clients.urllib3_bodies import watch
 from meshware.clients.urllib3_edits import edited_request
 from meshware.clients.urllib3_failures import failure_of
@@ -247,7 +247,7 @@ class Urllib3Call(ABC):
         tls = origination(action, scheme)
         return self._take(
             (action.pool, tls),
-            user=(action.cluster, scheme),
+            user=user_of(action, scheme),
             version=(action.pool, tls and tls.context),
         )
 

@@ -156,7 +156,7 @@ class _Deadlines:
         Raises:
             ssl.SSLError: the handshake failed, which urllib3 wraps as its own.
         """
-        context, server_name = self.tls
+        context, server_name = self.tls.context, self.tls.server_name
         try:
             wrapped: socket.socket = context.wrap_socket(sock, server_hostname=server_name)
         except TimeoutError as error:
@@ -170,6 +170,7 @@ class _Deadlines:
         except BaseException:
             sock.close()
             raise
+        self.tls.cap(self.life, wrapped)
         return wrapped
 
     def putrequest(self: Any, *args: Any, **kwargs: Any) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import msgspec
 
 from meshware.envoy.balancing import balancer
+from meshware.envoy.identity import Identity, expected, match_of, sockets
 from meshware.envoy.limits import (
     circuit_breakers,
     keep_alive,
@@ -35,6 +36,7 @@ class Surroundings:
 
     locality: str  # the client's, "" where it is not known
     ca_file: str  # the roots to trust where policy names none
+    identity: Identity | None = None  # of the workload; None: it has none here
 
 
 def cluster(view: View, behind: Behind, path: str | None, around: Surroundings, say: Say) -> Json:
@@ -81,7 +83,31 @@ def cluster(view: View, behind: Behind, path: str | None, around: Surroundings, 
         found["upstream_connection_options"] = {"tcp_keepalive": probes}
     if socket is not None:
         found["transport_socket"] = socket
-    return found
+    return found | _mesh_tls(view, behind, around, say)
+
+
+def _mesh_tls(view: View, behind: Behind, around: Surroundings, say: Say) -> Json:
+    """Return how endpoints with an identity are called, by policy's word or of its own accord."""
+    written, claim = behind.policy.tls, behind.service.claim
+    is_forced = written is not None and written.mode == "ISTIO_MUTUAL"
+    if written is not None and not is_forced:
+        return {}
+    found = _endpoints(view, behind)
+    port = str(behind.key[1])
+    if not is_forced and (
+        not view.mesh.auto_mtls
+        or not any(expected(endpoint, endpoint.ports[port]) for endpoint in found)
+    ):
+        return {}
+    if around.identity is None:
+        say(
+            behind.origin,
+            "its endpoints speak mutual TLS, which takes an identity: name its directory by "
+            "--identity; without it the cluster speaks plain text",
+        )
+        return {}
+    names = ((written.subject_alt_names if written else None) or claim.subject_alt_names) or ()
+    return sockets(behind.key, found, around.identity, names=names, is_forced=is_forced)
 
 
 def assignment(view: View, behind: Behind, around: Surroundings) -> Json:
@@ -148,6 +174,7 @@ def _locality(group: Group, number: str) -> Json:
             {
                 "endpoint": {"address": _address(endpoint, number)},
                 "load_balancing_weight": endpoint.weight,
+                **match_of(endpoint, endpoint.ports[number]),
             }
             for endpoint in group.endpoints
         ]

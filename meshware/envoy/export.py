@@ -3,7 +3,9 @@
 ::
 
     bootstrap.json     who this is, and where the others are; read once
-    lds.json           the listener
+    svid.json          where its own key and chain lie; with an identity only
+    bundles.json       whom it believes; likewise
+    lds.json           the listeners
     rds.json           its routes
     cds.json           the clusters
     eds/<cluster>.json the endpoints of one cluster: they change most, and a change of theirs
@@ -26,6 +28,8 @@ import msgspec
 
 from meshware.envoy.clusters import Surroundings, assignment, cluster, has_names, is_original
 from meshware.envoy.hosts import virtual_hosts
+from meshware.envoy.identity import Identity, bundles_of, downstream
+from meshware.envoy.inbound import app_cluster, inbound_listener
 from meshware.envoy.listener import ROUTES, listener, pass_through
 from meshware.envoy.policies import behind
 from meshware.envoy.routes import Routes
@@ -39,7 +43,8 @@ from meshware.envoy.values import (
     path_config,
 )
 from meshware.policy.file import Records
-from meshware.policy.record_types import WorkloadRecord
+from meshware.policy.peer_modes import mode_at
+from meshware.policy.record_types import PeerModes, WorkloadRecord
 from meshware.policy.view import Client, View
 
 __all__ = ["CA_FILE", "ENDPOINTS", "Endpoints", "Export", "Settings", "export_files"]
@@ -72,6 +77,9 @@ class Settings:
     locality: str = ""  # region/zone/subzone of the client; "": as policy has it
     ca_file: str = CA_FILE
     endpoints: Endpoints = "auto"
+    identity: str | None = None  # the directory of `svid.pem`, absolute; None: there is none
+    inbound: tuple[str, int] | None = None  # where the workload's own callers arrive; None: nowhere
+    app_port: int = 8080  # where its app listens, on the loopback
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,16 +99,24 @@ def export_files(records: Records, client: Client, settings: Settings) -> Export
     def say(resource: str, text: str) -> None:
         warnings[f"{resource}: {text}"] = None
 
-    view = View(records, _as_policy_has_it(records, client, say))
+    workload = _workload(records, client, say)
+    if workload is not None:
+        client = replace(client, labels=workload.labels, locality=workload.locality)
+    view = View(records, client)
+    identity = None
+    if settings.identity is not None:
+        identity = Identity(settings.identity, settings.directory, bundles_of(records))
     routes = Routes(view)
     hosts = virtual_hosts(view, records, routes, say)
     around = Surroundings(
-        locality=settings.locality or view.client.locality or "", ca_file=settings.ca_file
+        locality=settings.locality or view.client.locality or "",
+        ca_file=settings.ca_file,
+        identity=identity,
     )
     passes_through = view.outbound_mode == "ALLOW_ANY"
 
     clusters: list[Json] = []
-    files: dict[str, Json] = {}
+    files: dict[str, Json] = {} if identity is None else identity.secrets()
     # A destination that is not there gets no cluster: its calls are answered 503, flag NC.
     found = [there for key in sorted(routes.clusters) if (there := behind(view, key)) is not None]
     in_files = settings.endpoints == "files" or (
@@ -120,10 +136,22 @@ def export_files(records: Records, client: Client, settings: Settings) -> Export
     files["cds.json"] = _discovery(_CLUSTER, clusters)
     files["rds.json"] = _discovery(_ROUTES, [routing])
     path = posixpath.join(settings.directory, "rds.json")
-    files["lds.json"] = _discovery(
-        _LISTENER,
-        [listener(settings.address, settings.port, path)],
-    )
+    listeners = [listener(settings.address, settings.port, path)]
+    if settings.inbound is not None:
+        modes = workload.peer if workload is not None else PeerModes()
+        mode = mode_at(modes, settings.inbound[1])
+        if identity is None and mode != "DISABLE":
+            say(
+                f"workload {client.namespace}/{client.name}",
+                f"its mode is {mode}, which takes an identity: name its directory by --identity; "
+                "without it the inbound listener is left out",
+            )
+        else:
+            chains = [({}, {})] if identity is None else downstream(identity, mode)
+            listeners.append(inbound_listener(*settings.inbound, chains))
+            clusters.append(app_cluster(settings.app_port))
+            files["cds.json"] = _discovery(_CLUSTER, clusters)
+    files["lds.json"] = _discovery(_LISTENER, listeners)
     files["bootstrap.json"] = _bootstrap(client, settings)
     return Export(
         files={name: _encode(content) for name, content in files.items()},
@@ -133,14 +161,13 @@ def export_files(records: Records, client: Client, settings: Settings) -> Export
     )
 
 
-def _as_policy_has_it(records: Records, client: Client, say: Say) -> Client:
-    """Return a client with the labels and locality that policy gives its workload."""
+def _workload(records: Records, client: Client, say: Say) -> WorkloadRecord | None:
+    """Return what policy says of the client's own workload."""
     data = records.get(f"workload/{client.namespace}/{client.name}")
     if data is None:
         say(f"workload {client.namespace}/{client.name}", "policy names none, so it has no labels")
-        return client
-    workload = msgspec.json.decode(data, type=WorkloadRecord)
-    return replace(client, labels=workload.labels, locality=workload.locality)
+        return None
+    return msgspec.json.decode(data, type=WorkloadRecord)
 
 
 def _endpoints_file(key: ClusterKey) -> str:

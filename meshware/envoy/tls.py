@@ -1,6 +1,6 @@
 """TLS towards outside services: ClientTLSSettings as a transport socket.
 
-Identities of the mesh (ISTIO_MUTUAL, and mTLS where policy says nothing) are not exported yet.
+What identities of the mesh do (ISTIO_MUTUAL, and mTLS where policy says nothing) is in `identity`.
 """
 
 from __future__ import annotations
@@ -24,10 +24,7 @@ def transport_socket(
         origin: the resource to name in a warning.
         say: takes warnings.
     """
-    if written is None or written.mode in (None, "DISABLE"):
-        return None, {}
-    if written.mode == "ISTIO_MUTUAL":
-        say(origin, "ISTIO_MUTUAL is not exported yet: the cluster speaks plain text")
+    if written is None or written.mode in (None, "DISABLE", "ISTIO_MUTUAL"):
         return None, {}
     if written.credential_name:
         say(origin, "credentialName means a secret that Envoy would be sent; name files instead")

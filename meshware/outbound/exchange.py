@@ -42,6 +42,7 @@ from typing import TYPE_CHECKING
 from meshware.call import (
     Action,
     Answer,
+    ClientIdentity,
     Deliver,
     Ended,
     ExchangeInfo,
@@ -64,6 +65,7 @@ from meshware.outbound.fault import ABORTED, happens
 from meshware.outbound.ledger import OVERFLOW, Lease, Ledger, Taken
 from meshware.outbound.message import message_for, sent, shadow_of
 from meshware.outbound.outlier import status_of
+from meshware.outbound.proof import pool_of, proof_for
 from meshware.outbound.queue import LATE, Place, turn
 from meshware.outbound.redirect import location
 from meshware.outbound.replies import BODY_FLAG, OVERFLOWED, failure_reply, for_protocol, is_grpc
@@ -95,6 +97,7 @@ def exchange(
     monotonic: Callable[[], float],
     rng: Random,
     sink: EventSink,
+    identity: ClientIdentity | None = None,
 ) -> Exchange:
     """Return the exchange for one call. See the module's theory of operation.
 
@@ -105,6 +108,7 @@ def exchange(
         monotonic: seconds, for deadlines and durations.
         rng: the source of chance.
         sink: takes the one event that tells how the call went.
+        identity: proves who we are; None: nothing does, and calls that need it fail.
     """
     started = monotonic()
     event = OutboundEvent(
@@ -235,7 +239,6 @@ def exchange(
         state = ledger.cluster(cluster.name)
         retry = route.retry
         message = message_for(goal, head, rng)
-        server_name = message.server_name(cluster.pool.tls)
         hashed: int | None = None
         cookie: str | None = None
         skip_tried = retry.skip_tried is not False
@@ -261,6 +264,7 @@ def exchange(
                     monotonic=monotonic,
                     rng=rng,
                     sink=sink,
+                    identity=identity,
                 )
                 mirrors.append(Mirror(copy))
         while mirrors and head.replayable:
@@ -319,19 +323,25 @@ def exchange(
                 event.attempts += 1
                 event.endpoint = endpoint.key
                 sent_at = monotonic()
+                pool = pool_of(cluster, endpoint.key)
                 send = Send(
                     endpoint.address,
                     endpoint.port,
-                    cluster.pool,
+                    pool,
                     event.attempts,
                     timeout_s,
                     cluster.connect_timeout_s,
-                    (*message.headers, ("x-envoy-attempt-count", str(event.attempts))),
+                    (
+                        *message.headers,
+                        ("x-envoy-attempt-count", str(event.attempts)),
+                        *proof_for(cluster, endpoint.key, head, message, identity),
+                    ),
                     message.edit,
                     message.target,
                     cluster.name,
-                    server_name,
+                    message.server_name(pool.tls),
                     replay_bytes=rule.replay_bytes,
+                    identity=identity,
                 )
                 outcome = yield send
                 if (

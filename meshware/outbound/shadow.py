@@ -12,12 +12,23 @@ from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING
 
-from meshware.call import Answer, Deliver, Ended, ExchangeInfo, Failure, Flag, Raise, Send
+from meshware.call import (
+    Answer,
+    ClientIdentity,
+    Deliver,
+    Ended,
+    ExchangeInfo,
+    Failure,
+    Flag,
+    Raise,
+    Send,
+)
 from meshware.call import flags_text as text_of
 from meshware.events import EventSink, OutboundEvent
 from meshware.outbound.ledger import OVERFLOW, ClusterState, Lease, Taken
 from meshware.outbound.message import Message
 from meshware.outbound.outlier import status_of
+from meshware.outbound.proof import pool_of
 from meshware.outbound.queue import LATE, Place, turn
 from meshware.outbound.replies import BODY_FLAG
 from meshware.outbound.retry import UNCONNECTED
@@ -45,6 +56,7 @@ def shadow(
     monotonic: Callable[[], float],
     rng: Random,
     sink: EventSink,
+    identity: ClientIdentity | None = None,
 ) -> Exchange:
     """Return the exchange for a copy of a call.
 
@@ -57,6 +69,7 @@ def shadow(
         monotonic: seconds.
         rng: the source of chance.
         sink: takes the event.
+        identity: proves who we are.
     """
     started = monotonic()
     lease: Lease | None = None
@@ -78,10 +91,11 @@ def shadow(
             return
         endpoint, lease = taken
         event.attempts, event.endpoint = 1, endpoint.key
+        pool = pool_of(cluster, endpoint.key)
         outcome = yield Send(
             endpoint.address,
             endpoint.port,
-            cluster.pool,
+            pool,
             1,
             None if until is None else until - monotonic(),
             cluster.connect_timeout_s,
@@ -89,7 +103,8 @@ def shadow(
             message.edit,
             message.target,
             cluster.name,
-            message.server_name(cluster.pool.tls),
+            message.server_name(pool.tls),
+            identity=identity,
         )
         if isinstance(outcome, Failure):
             at = monotonic()

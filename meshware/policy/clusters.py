@@ -5,7 +5,7 @@ Everything with a default gets it here; the types are what `outbound.ledger` rea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
@@ -22,6 +22,7 @@ from meshware.policy.hash_table import HashTable, build_table
 from meshware.policy.labels import selects
 from meshware.policy.limits import Limits, compile_limits
 from meshware.policy.locality import Level, Located, levels_of
+from meshware.policy.mutual_tls import compile_mutual, pool_with
 from meshware.policy.names import is_wildcard
 from meshware.policy.outlier_rule import OutlierRule, compile_outlier
 from meshware.policy.pool_rule import PoolRule, compile_pool
@@ -74,6 +75,8 @@ class Cluster:
     table: HashTable | None
     warmup: WarmupRule | None = None  # None: new endpoints get their whole share at once
     levels: tuple[Level, ...] | None = None  # None: it does not matter where endpoints are
+    pools: Mapping[str, PoolRule] | None = None  # by endpoint, where not all have `pool`
+    audiences: Mapping[str, str] | None = None  # endpoints that take token identities: for whom
     is_original: bool = False  # calls go where the caller's URL says; `placed` knows
     is_plain: bool = field(init=False)  # any two endpoints are drawn: nothing else has a say
 
@@ -108,15 +111,30 @@ def compile_cluster(view: View, key: ClusterKey) -> Cluster | None:
     policy = effective_policy(rule, subset, port).policy
     labels = subset.labels if subset is not None else None
     name = str(port)
-    located = [
-        Located(
-            _endpoint(record.address, record.ports[name], record.weight),
-            record.locality or "",
-            record.labels or {},
-        )
-        for record in view.endpoints(service)
-        if why_outside(record, name, labels) is None
-    ]
+    claim = service.claim
+    pool = compile_pool(f"{host}:{port}", policy, claim.subject_alt_names)
+    mutual = compile_mutual(policy.tls, claim.subject_alt_names, key, auto=view.mesh.auto_mtls)
+    pools: dict[str, PoolRule] = {}
+    audiences: dict[str, str] = {}
+    located = []
+    for record in view.endpoints(service):
+        if why_outside(record, name, labels) is not None:
+            continue
+        own_port = record.ports[name]
+        endpoint = _endpoint(record.address, own_port, record.weight)
+        located.append(Located(endpoint, record.locality or "", record.labels or {}))
+        if mutual is not None:
+            wanted = None if own_port in record.plain_ports else record.tls_id
+            tls = mutual.rule_for(wanted)
+            if tls is not None:
+                pools[endpoint.key] = pool_with(pool, tls)
+        if record.tls_id is not None and own_port in record.token_ports:
+            audiences[endpoint.key] = record.tls_id
+    is_original = _is_original(service, policy)
+    if is_original and mutual is not None and mutual.is_forced:
+        pool = pool_with(pool, mutual.rule)
+    elif pools and len(pools) == len(located) and len(set(pools.values())) == 1:
+        pool, pools = next(iter(pools.values())), {}
     balancer = policy.load_balancer
     hashing = compile_hash(balancer.consistent_hash if balancer else None)
     levels = levels_of(
@@ -134,7 +152,7 @@ def compile_cluster(view: View, key: ClusterKey) -> Cluster | None:
     endpoints = tuple(each.endpoint for each in located)
     return Cluster(
         name=cluster_name(key),
-        pool=compile_pool(f"{host}:{port}", policy, service.claim.subject_alt_names),
+        pool=pool,
         balance=_balance(policy),
         endpoints=endpoints,
         is_weighted=len({endpoint.weight for endpoint in endpoints}) > 1,
@@ -146,7 +164,9 @@ def compile_cluster(view: View, key: ClusterKey) -> Cluster | None:
         table=build_table(hashing, endpoints) if hashing and len(endpoints) > 1 else None,
         warmup=compile_warmup(balancer),
         levels=levels,
-        is_original=_is_original(service, policy),
+        pools=pools or None,
+        audiences=audiences or None,
+        is_original=is_original,
     )
 
 
@@ -204,6 +224,8 @@ def placed(cluster: Cluster, key: ClusterKey, service: str, dialled: str) -> Clu
         endpoints=(endpoint,),
         keys=frozenset((endpoint.key,)),
         is_weighted=False,
+        pools=None,
+        audiences=None,
         table=None,
         warmup=None,
         levels=None,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from meshware.policy.addresses import UNIX_PREFIX, parse_block
 from meshware.policy.document.service_entry import (
@@ -14,6 +15,7 @@ from meshware.policy.document.service_entry import (
     ServicePort,
     WorkloadEntrySpec,
 )
+from meshware.policy.endpoint_identity import Accounts, Speech
 from meshware.policy.names import expand, is_ip
 from meshware.policy.parse import Resource
 from meshware.policy.record_types import (
@@ -40,7 +42,13 @@ Endpoints = tuple[EndpointRecord, ...] | DnsRecord
 """The endpoints of one claim: known, or to be found by DNS."""
 
 
-def endpoints_of(spec: ServiceEntrySpec, host: str, instances: Sequence[Instance]) -> Endpoints:
+def endpoints_of(
+    spec: ServiceEntrySpec,
+    host: str,
+    instances: Sequence[Instance],
+    namespace: str = "default",
+    accounts: Accounts | None = None,
+) -> Endpoints:
     """Return the endpoints of one host of a ServiceEntry.
 
     Args:
@@ -48,13 +56,16 @@ def endpoints_of(spec: ServiceEntrySpec, host: str, instances: Sequence[Instance
         host: as written there. Without endpoints it is looked up itself, by this name and not by
             the full one: a short host then means what it means to the system's resolver.
         instances: who answers, as policy names them.
+        namespace: of the ServiceEntry and its instances.
+        accounts: tells how they are called; None: in plaintext.
     """
+    inside = _Inside(namespace, accounts if spec.location == "MESH_INTERNAL" else None)
     if spec.resolution in ("DNS", "DNS_ROUND_ROBIN"):
         if not spec.endpoints and spec.workload_selector is None:
             instances = [(WorkloadEntrySpec(address=host.lower()), {})]
         return DnsRecord(
             endpoints=tuple(
-                _endpoint(spec, *instance)
+                _endpoint(spec, *instance, inside)
                 for instance in instances
                 if instance[0].address and not instance[0].address.startswith(UNIX_PREFIX)
             ),
@@ -63,7 +74,9 @@ def endpoints_of(spec: ServiceEntrySpec, host: str, instances: Sequence[Instance
     if spec.resolution != "STATIC":
         return ()  # NONE and DYNAMIC_DNS: calls go where the caller's URL says
     return tuple(
-        _endpoint(spec, *instance) for instance in instances if _is_place(instance[0].address)
+        _endpoint(spec, *instance, inside)
+        for instance in instances
+        if _is_place(instance[0].address)
     )
 
 
@@ -72,20 +85,34 @@ def _is_place(address: str | None) -> bool:
     return address is not None and (is_ip(address) or address.startswith(UNIX_PREFIX))
 
 
+class _Inside(NamedTuple):
+    """The place of a ServiceEntry in the mesh."""
+
+    namespace: str
+    accounts: Accounts | None  # None: it is outside
+
+
 def _endpoint(
-    spec: ServiceEntrySpec, entry: WorkloadEntrySpec, labels: Mapping[str, str]
+    spec: ServiceEntrySpec, entry: WorkloadEntrySpec, labels: Mapping[str, str], inside: _Inside
 ) -> EndpointRecord:
     assert entry.address is not None
     is_name = not _is_place(entry.address)
+    ports = {str(port.number): own_port(port, entry) for port in spec.ports or ()}
+    speech = Speech()
+    if inside.accounts is not None:
+        speech = inside.accounts.speech(inside.namespace, entry, labels, ports)
     return EndpointRecord(
         address=entry.address.lower() if is_name else entry.address,
-        ports={str(port.number): own_port(port, entry) for port in spec.ports or ()},
+        ports=ports,
         labels=dict(labels) or None,
         # Istio leaves an absent weight at 0, which Envoy reads as 1.
         weight=entry.weight or 1,
         locality=entry.locality,
         service_account=entry.service_account,
         network=entry.network,
+        tls_id=speech.tls_id,
+        plain_ports=speech.plain_ports,
+        token_ports=speech.token_ports,
     )
 
 

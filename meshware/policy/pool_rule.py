@@ -46,6 +46,7 @@ class TLSRule:
     sni: str | None = None  # the server's name; None: the Host of each call
     names: tuple[str, ...] = ()  # the certificate must bear one; (): it must bear the server's name
     verifies: bool = True  # False: whoever answers will do
+    is_mesh: bool = False  # mutual TLS of the mesh: `names` are expected, and () is nobody
 
     def server_name(self, authority: str) -> str:
         """Return the name to ask the server for, and to find in its certificate.

@@ -136,9 +136,9 @@ class EndpointRecord(Document, frozen=True):
     service_account: str | None = None
     network: str | None = None
     name: str | None = None  # of DNS, whose answer the address is
-    tls_id: str | None = None  # whom to expect there by mutual TLS; None: it speaks plaintext
+    tls_id: str | None = None  # the SPIFFE ID in whose name it answers; None: it has none
     plain_ports: tuple[int, ...] = ()  # of its own, where it speaks plaintext all the same
-    token_ports: tuple[int, ...] = ()  # of its own, where it takes token identities; 0: all
+    token_ports: tuple[int, ...] = ()  # of its own, where it takes token identities
 
 
 class DnsRecord(Document, frozen=True):

@@ -27,6 +27,7 @@ from meshware.policy.document.service_entry import (
 from meshware.policy.document.service_policy import ServicePolicySpec
 from meshware.policy.document.sidecar import SidecarSpec
 from meshware.policy.document.virtual_service import VirtualServiceSpec
+from meshware.policy.endpoint_identity import Accounts
 from meshware.policy.endpoint_records import (
     Endpoints,
     Instance,
@@ -39,7 +40,7 @@ from meshware.policy.labels import selects
 from meshware.policy.mesh_record import mesh_records
 from meshware.policy.names import expand, is_partial_wildcard
 from meshware.policy.parse import Resource
-from meshware.policy.peer_modes import ModesOf, peer_modes
+from meshware.policy.peer_modes import peer_modes
 from meshware.policy.record_types import (
     Candidate,
     HostIndex,
@@ -52,7 +53,7 @@ from meshware.policy.record_types import (
     SidecarIndex,
     WorkloadRecord,
 )
-from meshware.policy.workload_extras import ExtrasOf, workload_extras
+from meshware.policy.workload_extras import workload_extras
 
 __all__ = ["age", "build_records", "default_export", "exported_to", "is_for_mesh", "labels_of"]
 
@@ -66,10 +67,13 @@ def build_records(resources: Iterable[Resource]) -> dict[str, bytes]:
     ordered = sorted(resources, key=age)
     mesh, bundles = mesh_records(ordered)
     records: dict[str, Document] = {"mesh": mesh, **bundles}
-    records |= _services(ordered, default_export(ordered, "default_service_export_to"))
+    modes_of = peer_modes(ordered, mesh.root_namespace)
+    extras_of = workload_extras(ordered, mesh.root_namespace)
+    accounts = Accounts(mesh.trust_domain, modes_of, extras_of)
+    records |= _services(ordered, default_export(ordered, "default_service_export_to"), accounts)
     records |= vip_index(ordered)
     records |= _clients(ordered, mesh.root_namespace)
-    records |= _workloads(ordered, mesh.root_namespace)
+    records |= _workloads(ordered, mesh.root_namespace, accounts)
     partial: dict[str, list[str]] = defaultdict(list)
     for key in sorted(records):
         prefix, _, host = key.partition("/")
@@ -93,7 +97,7 @@ def _match_labels(selector: WorkloadSelector | None) -> Labels | None:
 
 
 def _services(
-    resources: Sequence[Resource], default_export: tuple[str, ...] | None
+    resources: Sequence[Resource], default_export: tuple[str, ...] | None, accounts: Accounts
 ) -> dict[str, Document]:
     workloads = [r for r in resources if isinstance(r.spec, WorkloadEntrySpec)]
     claims: dict[str, list[ServiceClaim]] = defaultdict(list)
@@ -124,7 +128,9 @@ def _services(
                     subject_alt_names=spec.subject_alt_names or (),
                 )
             )
-            endpoints[host][resource.namespace] = endpoints_of(spec, written, instances)
+            endpoints[host][resource.namespace] = endpoints_of(
+                spec, written, instances, resource.namespace, accounts
+            )
     return {
         **{f"svc/{host}": ServiceRecord(claims=tuple(found)) for host, found in claims.items()},
         **{f"ep/{host}": endpoints_record(found) for host, found in endpoints.items()},
@@ -284,7 +290,9 @@ def _home(host: str, claimed_in: set[str], namespace: str) -> bool:
 # --- what servers read ------------------------------------------------------------------------
 
 
-def _workloads(resources: Sequence[Resource], root_namespace: str) -> dict[str, Document]:
+def _workloads(
+    resources: Sequence[Resource], root_namespace: str, accounts: Accounts
+) -> dict[str, Document]:
     policies = [r for r in resources if isinstance(r.spec, AuthorizationPolicySpec)]
     records: dict[str, Document] = {
         f"authz/{policy.namespace}/{policy.name}": policy.spec for policy in policies
@@ -298,13 +306,7 @@ def _workloads(resources: Sequence[Resource], root_namespace: str) -> dict[str, 
         for route in resource.spec.http or ()
     )
     services = [r for r in resources if has_cors and isinstance(r.spec, ServiceEntrySpec)]
-    about = _About(
-        policies,
-        services,
-        peer_modes(resources, root_namespace),
-        workload_extras(resources, root_namespace),
-        root_namespace,
-    )
+    about = _About(policies, services, accounts, root_namespace)
     kinds: tuple[type[Document], ...] = (WorkloadGroupSpec, WorkloadEntrySpec)
     for kind in kinds:
         for resource in resources:
@@ -319,19 +321,18 @@ class _About(NamedTuple):
 
     policies: Sequence[Resource]
     services: Sequence[Resource]
-    modes_of: ModesOf
-    extras_of: ExtrasOf
+    accounts: Accounts
     root_namespace: str
 
 
 def _workload(resource: Resource, about: _About) -> WorkloadRecord:
     labels = labels_of(resource)
     entry = _entry(resource.spec)
-    extras = about.extras_of(resource.namespace, labels)
+    extras = about.accounts.extras_of(resource.namespace, labels)
     return WorkloadRecord(
         labels=dict(labels),
         service_account=entry.service_account,
-        peer=about.modes_of(resource.namespace, labels),
+        peer=about.accounts.modes_of(resource.namespace, labels),
         tokens=extras.tokens,
         probe_paths=extras.probe_paths,
         address=entry.address,

@@ -146,7 +146,9 @@ def _port_policy(root: str) -> dict[str, Support]:
             "for calls to `http://`; what is called by `https://` has the TLS of the caller's "
             "library and no other"
         ),
-        f"{root}.tls.mode": _done(),
+        f"{root}.tls.mode": _done(
+            "`ISTIO_MUTUAL` without anybody to expect (no account, no subjectAltNames) fails"
+        ),
         f"{root}.tls.caCertificates": _done(_FILE),
         f"{root}.tls.caCrl": _done(_FILE),
         f"{root}.tls.clientCertificate": _done(_FILE),
@@ -367,22 +369,8 @@ SUPPORT: Mapping[str, Support] = MappingProxyType(
 """Field path -> status."""
 
 
-_NOT_YET = {
-    "tls.mode": ("ISTIO_MUTUAL",),
-}
-
 LATER_WORDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        **{
-            f"{root}.{field}": words
-            for root in (
-                _POLICY,
-                _SUBSET,
-                f"{_POLICY}.portLevelSettings[]",
-                f"{_SUBSET}.portLevelSettings[]",
-            )
-            for field, words in _NOT_YET.items()
-        },
         "AuthorizationPolicy.spec.action": ("AUDIT", "CUSTOM"),
     }
 )

@@ -72,7 +72,7 @@ class Identity:
     def renew(self) -> None:
         """Forget, in a child process, everything of TLS that is the parent's."""
         self._lock = threading.Lock()
-        self._clients: dict[tuple[frozenset[str], type[ssl.SSLSocket]], ssl.SSLContext] = {}
+        self._clients: dict[tuple[frozenset[str], type[ssl.SSLSocket] | None], ssl.SSLContext] = {}
         self._clients_epoch: Epoch | None = None
         self._server: tuple[Epoch, ssl.SSLContext] | None = None
         self._believed: tuple[Bundles, Bundle | None, Bundles] | None = None
@@ -117,7 +117,7 @@ class Identity:
     # --- what is made of it -------------------------------------------------------------------
 
     def client_context(
-        self, expected: frozenset[str], socket_class: type[ssl.SSLSocket] = ssl.SSLSocket
+        self, expected: frozenset[str], socket_class: type[ssl.SSLSocket] | None = None
     ) -> ssl.SSLContext:
         """Return the context for calls to a workload; the same one for as long as it holds.
 
@@ -141,6 +141,16 @@ class Identity:
                 found = mesh_client_context(svid, bundles, expected, self._now, socket_class)
                 self._clients[key] = found
             return found
+
+    def proof(self, audience: str, method: str, target: str) -> tuple[tuple[str, str], ...]:
+        """Return the headers that prove who calls; none where this process has no token.
+
+        Args:
+            audience: whom it calls, a SPIFFE ID.
+            method: of the request.
+            target: its path and query.
+        """
+        return ()
 
     def server_context(self) -> ssl.SSLContext:
         """Return the context for calls that come in now; the same one for as long as it holds.

@@ -158,6 +158,7 @@ class Mesh:
             monotonic=self._monotonic,
             rng=self.rng,
             sink=self._sink,
+            identity=self.identity,
         )
 
     # --- inside -------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import ssl
 from typing import TYPE_CHECKING, Any
 
 from meshware.errors import IdentityError
-from meshware.identity.tls import check_peers, note_verified, peer_chain
+from meshware.identity.tls import check_peers, note_name, note_verified, peer_chain
 from meshware.identity.verify import verify_chain
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def front_context(mesh: Mesh, protocols: tuple[str, ...] = ("http/1.1",)) -> ssl
     context.set_alpn_protocols(list(protocols))
 
     def swap(connection: Any, server_name: str | None, front: ssl.SSLContext) -> int | None:
+        note_name(connection, server_name, front)
         try:
             connection.context = mesh.identity.server_context()
         except IdentityError:

@@ -89,7 +89,6 @@ def test_what_is_most_likely_a_mistake_is_told(tls, field, words):
 @pytest.mark.parametrize(
     ("tls", "code", "field"),
     [
-        ({"mode": "ISTIO_MUTUAL"}, "not-supported-yet", "mode"),
         ({"mode": "SIMPLE", "credentialName": "secret"}, "not-applicable", "credentialName"),
     ],
     ids=str,
