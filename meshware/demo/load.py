@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Sample", "fetch", "load"]
+__all__ = ["Sample", "fetch", "knock", "load"]
 
 CONCURRENCY = 8
 TIMEOUT_S = 10.0
@@ -54,6 +54,22 @@ def fetch(port: int, *, user: str = "") -> Sample:
         stars=bool(reviews) and all(review.get("stars") for review in reviews["reviews"]),
         ratings=reviews.get("ratings"),
     )
+
+
+def knock(port: int) -> str:
+    """Ask a service of the shop for anything, without an identity. Never raises.
+
+    Returns the status and body of its answer, or "no answer".
+    """
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
+    try:
+        connection.request("GET", "/reviews/1")
+        response = connection.getresponse()
+        return f"{response.status} {response.read(200).decode('latin-1')}"
+    except (OSError, http.client.HTTPException):
+        return "no answer"
+    finally:
+        connection.close()
 
 
 def load(port: int, count: int, *, user: str = "") -> list[Sample]:

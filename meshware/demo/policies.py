@@ -114,6 +114,7 @@ def workloads(ports: Mapping[str, int], *, ratings: tuple[str, ...]) -> str:
             f"metadata: {{name: {name}}}\n"
             "spec:\n"
             "  address: 127.0.0.1\n"
+            f"  serviceAccount: {app}\n"
             f"  ports: {{http: {port}}}\n"
             f"  labels: {{app: {labels['app']}, version: {labels['version']}}}\n"
         )

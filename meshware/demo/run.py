@@ -10,7 +10,7 @@ from pathlib import Path
 
 from meshware.demo import policies
 from meshware.demo.interrupts import Interrupts
-from meshware.demo.load import Sample, fetch, load
+from meshware.demo.load import Sample, fetch, knock, load
 from meshware.demo.mesh import Daemon
 from meshware.demo.processes import Processes
 from meshware.demo.report import Report, StepReport
@@ -81,7 +81,7 @@ class _Stage:
         """Write the first policy, start everything, and wait until the page comes."""
         self.source.mkdir()
         examples = examples_directory() / "policies"
-        for name in ("mesh.yaml", "services.yaml"):
+        for name in ("mesh.yaml", "services.yaml", "security.yaml"):
             shutil.copyfile(examples / name, self.source / name)
         self._save("workloads.yaml", policies.workloads(self._shop.ports, ratings=("ratings",)))
         self._save("reviews.yaml", policies.V1_ONLY)
@@ -131,6 +131,10 @@ class _Stage:
     def load(self, count: int, *, user: str = "") -> list[Sample]:
         """Ask for the page `count` times."""
         return load(self.page_port, count, user=user)
+
+    def knock(self, name: str) -> str:
+        """Call a workload directly, without an identity; return its answer or "no answer"."""
+        return knock(self._shop.ports[name])
 
     def generation(self) -> int:
         """Return the generation of the policy that is published."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,8 +67,9 @@ class Shop:
         listener = self._sockets["productpage"]
         self._processes.start(
             "productpage",
-            "gunicorn",
+            "meshware",
             [
+                "run", "--", sys.executable, "-m", "gunicorn",
                 "--chdir", str(examples / "flask_app"),
                 "--bind", f"fd://{listener.fileno()}",
                 "--workers", "2",
@@ -87,8 +89,9 @@ class Shop:
         environ["SHOP_FAULT"] = role.fault
         self._processes.start(
             name,
-            "uvicorn",
+            "meshware",
             [
+                "run", "--", sys.executable, "-m", "uvicorn",
                 "--app-dir", str(examples / "fastapi_app"),
                 "--fd", str(listener.fileno()),
                 "--log-level", "warning",

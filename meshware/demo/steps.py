@@ -44,6 +44,10 @@ class Stage(Protocol):
         """Ask for the page `count` times."""
         ...
 
+    def knock(self, name: str) -> str:
+        """Call a workload directly, without an identity; return its answer or "no answer"."""
+        ...
+
     def generation(self) -> int:
         """Return the generation of the policy that is published."""
         ...
@@ -55,6 +59,9 @@ class Step:
 
     title: str
     run: Callable[[Stage], list[Row]]
+
+
+_NONE = "no answer"
 
 
 def exactly(what: str, wanted: int, seen: int, of: int) -> Row:
@@ -87,6 +94,17 @@ def _first(stage: Stage) -> list[Row]:
     samples = stage.load(100)
     seen = versions(samples)
     return [pages(samples), exactly("reviews by v1", 100, seen["v1"], 100)]
+
+
+def _nobody(stage: Stage) -> list[Row]:
+    answers = [stage.knock(name) for name in ("reviews-v1", "ratings")]
+    samples = stage.load(20)
+    return [
+        Row("reviews, called without an identity", "no answer", answers[0], answers[0] == _NONE),
+        Row("ratings, called without an identity", "no answer", answers[1], answers[1] == _NONE),
+        pages(samples),
+        exactly("pages with reviews, by mutual TLS", 20, versions(samples)["v1"], 20),
+    ]
 
 
 def _canary(stage: Stage) -> list[Row]:
@@ -192,12 +210,14 @@ def _broken(stage: Stage) -> list[Row]:
 
 
 STEPS = (
-    Step("1. Everything goes to reviews v1", _first),
-    Step("2. A canary: 80 % to v1, 20 % to v2", _canary),
-    Step("3. The user jason sees v3", _testers),
-    Step("4. One of two ratings always answers 500; retries hide it", _failing),
-    Step("5. The ratings hang; the time-out cuts them", _hanging),
-    Step("6. A DENY rule closes the reviews", _denied),
-    Step("7. The rule goes, the reviews are back", _allowed),
-    Step("8. A broken edit is refused while traffic goes on", _broken),
+    Step("1. Everything goes to reviews v1, by mutual TLS", _first),
+    Step("2. Whoever has no identity is not answered", _nobody),
+    Step("3. A canary: 80 % to v1, 20 % to v2", _canary),
+    Step("4. The user jason sees v3", _testers),
+    Step("5. One of two ratings always answers 500; retries hide it", _failing),
+    Step("6. The ratings hang; the time-out cuts them", _hanging),
+    Step("7. A DENY rule closes the reviews", _denied),
+    Step("8. The rule goes, the reviews are back", _allowed),
+    Step("9. A broken edit is refused while traffic goes on", _broken),
 )
+"""The demo, in order."""
