@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from meshware.asgi.peer import Shown, shown_in_extension, shown_on
 from meshware.inbound.head import InboundHead, RouteOf
 
 __all__ = ["Message", "Receive", "Scope", "Send", "inbound_head"]
@@ -13,6 +14,8 @@ Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+
+About = Callable[[str], Any]
 
 _NO_VALUES: tuple[str, ...] = ()
 
@@ -45,7 +48,9 @@ def inbound_head(
         partial = (path[len(root) :],)
     elif root:  # hypercorn keeps them apart, frameworks put them together
         paths = (root + path, path)
-    source_ip, destination_ip, port = _addresses(scope, receive)
+    about = _about_transport(receive)
+    source_ip, destination_ip, port = _addresses(scope, about)
+    chain, sni = _shown(scope, about)
     return InboundHead(
         method=scope.get("method", "GET"),
         scheme=scope.get("scheme", "http"),
@@ -58,6 +63,8 @@ def inbound_head(
         source_ip=source_ip,
         destination_ip=destination_ip,
         port=mesh_port if port is None else port,
+        chain=chain,
+        sni=sni,
         route_of=route or RouteOf(),
     )
 
@@ -72,18 +79,31 @@ def route_of(scope: Scope) -> str | None:
     return root + template if root and not template.startswith(root) else template
 
 
-def _addresses(scope: Scope, receive: Receive) -> tuple[str | None, str | None, int | None]:
-    """Return the peer's address, and the address and port where the call came in.
-
-    Behind its own proxy-header middleware uvicorn puts what `X-Forwarded-For` says into
-    `scope["client"]`; the transport knows better.
-    """
+def _about_transport(receive: Receive) -> About | None:
+    """Return what answers questions about the connection; None: it is out of reach."""
     # Of uvicorn's objects `receive` is a method, of gunicorn's one that knows such an object.
     owner = getattr(receive, "__self__", None)
     transport = getattr(owner, "transport", None)
     if transport is None:
         transport = getattr(getattr(owner, "protocol", None), "transport", None)
-    about = getattr(transport, "get_extra_info", None)
+    about: About | None = getattr(transport, "get_extra_info", None)
+    return about
+
+
+def _shown(scope: Scope, about: About | None) -> Shown:
+    """Return what the caller has shown in TLS: what the server says of it, else what is found."""
+    extension = (scope.get("extensions") or {}).get("tls")
+    if extension is not None:
+        return shown_in_extension(extension)
+    return (None, None) if about is None else shown_on(about)
+
+
+def _addresses(scope: Scope, about: About | None) -> tuple[str | None, str | None, int | None]:
+    """Return the peer's address, and the address and port where the call came in.
+
+    Behind its own proxy-header middleware uvicorn puts what `X-Forwarded-For` says into
+    `scope["client"]`; the transport knows better.
+    """
     peer = local = None
     if about is not None:
         peer, local = about("peername"), about("sockname")

@@ -11,14 +11,17 @@ Source: Istio PeerAuthentication; its `ComposePeerAuthentication`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from meshware.policy.document.common import Labels
 from meshware.policy.document.peer_authentication import MutualTLS, PeerAuthenticationSpec
 from meshware.policy.labels import selects
-from meshware.policy.parse import Resource
 from meshware.policy.record_types import PeerMode, PeerModes
 
-__all__ = ["ModesOf", "peer_modes"]
+if TYPE_CHECKING:
+    from meshware.policy.parse import Resource
+
+__all__ = ["ModesOf", "mode_at", "peer_modes"]
 
 ModesOf = Callable[[str, Mapping[str, str]], PeerModes]
 """Return the modes of the workloads of a namespace that bear certain labels."""
@@ -72,3 +75,20 @@ def _mode(written: MutualTLS | None) -> PeerMode | None:
     if written is None or written.mode is None or written.mode == "UNSET":
         return None
     return written.mode
+
+
+_STRICTER: tuple[PeerMode, ...] = ("DISABLE", "PERMISSIVE", "STRICT")
+
+
+def mode_at(modes: PeerModes, port: int | None) -> PeerMode:
+    """Return the mode of one port.
+
+    Args:
+        modes: of a workload.
+        port: its own; None: not known, so that the strictest of all its modes holds.
+    """
+    if port is not None:
+        return modes.ports.get(str(port), modes.mode) if modes.ports else modes.mode
+    if not modes.ports:
+        return modes.mode
+    return max((modes.mode, *modes.ports.values()), key=_STRICTER.index)

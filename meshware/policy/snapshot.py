@@ -23,7 +23,12 @@ from meshware.policy.cors_rule import CorsTable, compile_cors_table
 from meshware.policy.document.authorization_policy import AuthorizationPolicySpec
 from meshware.policy.file import Records
 from meshware.policy.inbound_rules import InboundRules, NamedPolicy, compile_inbound
-from meshware.policy.record_types import BundleRecord, MeshRecord, WorkloadRecord
+from meshware.policy.record_types import (
+    BundleRecord,
+    MeshRecord,
+    PeerModes,
+    WorkloadRecord,
+)
 from meshware.policy.routes import RouteTable, compile_routes
 from meshware.policy.view import Client, Common, View
 
@@ -49,6 +54,7 @@ class InboundView:
     ports: tuple[int, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     cors: CorsTable | None = None  # None: nothing is said about origins
+    peer: PeerModes = PeerModes()  # what callers must show
     most_requests: int | None = None  # under way at once in this process; None: no limit
 
 
@@ -207,6 +213,7 @@ class Snapshot:
         return InboundView(
             rules=rules,
             cors=cors,
+            peer=workload.peer,
             most_requests=most_requests,
             address=workload.address,
             ports=tuple(sorted((workload.ports or {}).values())),
