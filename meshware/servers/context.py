@@ -52,7 +52,7 @@ def front_context(mesh: Mesh, protocols: tuple[str, ...] = ("http/1.1",)) -> Fro
         setattr(connection, _ASKED, server_name)
         # Renewed between the two lines: then nobody says which one this connection shows.
         if svid is not None and svid is mesh.identity.svid():
-            setattr(connection, _SHOWN, svid.chain[0])
+            setattr(connection, _SHOWN, svid.leaf)
         return None
 
     def check(connection: ssl.SSLObject | ssl.SSLSocket) -> None:

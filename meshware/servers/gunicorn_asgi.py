@@ -80,7 +80,7 @@ def _worker(name: str) -> type[Any]:
         module = "uvicorn_worker" if _is_there("uvicorn_worker") else "uvicorn.workers"
     base = _class_of(module, name)
 
-    class Worker(base):  # type: ignore[misc]
+    class Worker(base):  # type: ignore[misc,valid-type]
         def init_process(self) -> None:
             install()
             super().init_process()
