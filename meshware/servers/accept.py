@@ -135,6 +135,7 @@ class Listener:
         sockets: bound; they are its own from now on.
         backlog: how many connections may wait to be accepted.
         tls: for `connect_accepted_socket`: the front context as `ssl`, and time limits.
+        silence_s: how long a connection may say nothing where its first byte decides.
     """
 
     def __init__(
@@ -146,7 +147,9 @@ class Listener:
         *,
         backlog: int = 100,
         tls: dict[str, Any] | None = None,
+        silence_s: float = HANDSHAKE_S,
     ) -> None:
+        self._silence_s = silence_s
         self._loop = loop
         self._mesh = mesh
         self._factory = factory
@@ -257,7 +260,7 @@ class Listener:
         except (BlockingIOError, InterruptedError):
             if connection not in self._silent:
                 self._silent[connection] = self._loop.call_later(
-                    HANDSHAKE_S, self._drop, connection
+                    self._silence_s, self._drop, connection
                 )
                 self._loop.add_reader(connection, self._look, connection)
             return

@@ -8,6 +8,7 @@ import os
 import re
 import socket
 import ssl
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -24,6 +25,7 @@ from meshware.identity.svid import X509SVID
 from meshware.identity.tls import mesh_client_context
 from meshware.policy.record_types import PeerModes, WorkloadRecord
 from meshware.runtime.files import replace_file
+from meshware.runtime.follower import POLL_S
 
 SELF = "spiffe://cluster.local/ns/default/sa/app"
 CALLER = "spiffe://cluster.local/ns/shop/sa/web"
@@ -114,8 +116,10 @@ class TLSServer(Server):
         self.wait_for_generation()
 
     def wait_for_generation(self) -> None:
-        """Wait until a worker has the newest policy in force."""
+        """Wait until the workers have the newest policy in force."""
         self.wait_for(self._has_newest, "take up policy")
+        if "--workers" in self.popen.args:
+            time.sleep(2 * POLL_S)  # whichever of them answered, the others look as often
 
     def _has_newest(self) -> bool:
         context = None
@@ -176,3 +180,4 @@ def tls_serving(
         yield server
     finally:
         server.end()
+    assert "Traceback" not in server.words()
