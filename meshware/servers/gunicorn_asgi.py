@@ -1,19 +1,22 @@
 """TLS for the ASGI workers of gunicorn: its own, and uvicorn's.
 
 `install()` makes them speak as policy says. Who would rather hand gunicorn a setting names a
-worker: `gunicorn -k meshware.servers.gunicorn_asgi.UvicornWorker app:app`, or `...ASGIWorker`.
+worker, `gunicorn -k meshware.servers.gunicorn_asgi.UvicornWorker app:app` (or `...ASGIWorker`), or
+has its own `asgi` worker take `ssl_context` from here in `gunicorn.conf.py`.
 """
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
+import ssl
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from meshware.errors import SettingsError
 
-__all__ = ["install"]
+__all__ = ["install", "ssl_context"]
 
 _INSTALLED = "_meshware_installed"
 
@@ -30,6 +33,16 @@ def install() -> None:
         uvicorn.install()
     if _is_there("gunicorn.workers.gasgi"):
         _install_own()
+
+
+def ssl_context(conf: Any, default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+    """Return the context for gunicorn's hook of this name: mutual TLS and no other."""
+    from meshware.runtime.mesh import Mesh
+    from meshware.servers.context import front_context
+
+    mesh = Mesh.current()
+    mesh.start()
+    return front_context(mesh)
 
 
 def _install_own() -> None:

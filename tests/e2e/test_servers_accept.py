@@ -59,7 +59,7 @@ async def say(where, context=None):
     reader, writer = await asyncio.open_connection(
         host, port, ssl=context, server_hostname="" if context else None
     )
-    writer.write(b"word")
+    writer.write(b"some words")
     try:
         return (await reader.read()).decode()
     finally:
@@ -84,7 +84,7 @@ def test_both_are_answered_on_one_port(run, world, mesh):
         await server.wait_closed()
         return said
 
-    assert run(main()) == ["None said word", f"{CALLER} said word"] * 50
+    assert run(main()) == ["None said some words", f"{CALLER} said some words"] * 50
 
 
 def test_one_who_says_nothing_is_dropped_and_keeps_nobody_waiting(run, world, mesh):
@@ -97,7 +97,7 @@ def test_one_who_says_nothing_is_dropped_and_keeps_nobody_waiting(run, world, me
         server.start()
         where = server.sockets[0].getsockname()
         silent, writer = await asyncio.open_connection(*where)
-        assert await say(where) == "None said word"
+        assert await say(where) == "None said some words"
         assert await asyncio.wait_for(silent.read(), 5) == b""
         writer.close()
         server.close()
@@ -116,7 +116,7 @@ def test_one_who_leaves_without_a_word_is_forgotten(run, world, mesh):
             _, writer = await asyncio.open_connection(*where)
             writer.close()
             await writer.wait_closed()
-        assert await say(where) == "None said word"
+        assert await say(where) == "None said some words"
         assert server._silent == {}
         server.close()
         await server.wait_closed()
@@ -174,7 +174,7 @@ def test_without_descriptors_it_goes_on_when_there_are_some(run, world, mesh):
             resource.setrlimit(resource.RLIMIT_NOFILE, limits)
         assert told
         assert isinstance(told[0]["exception"], OSError)
-        assert await asyncio.wait_for(say(where), 10) == "None said word"
+        assert await asyncio.wait_for(say(where), 10) == "None said some words"
         waiting.close()
         server.close()
         await server.wait_closed()
@@ -191,7 +191,7 @@ def test_a_unix_socket_speaks_as_the_strictest_port(run, world, mesh, tmp_path):
         reader, writer = await asyncio.open_unix_connection(
             path, ssl=context if tls else None, server_hostname="" if tls else None
         )
-        writer.write(b"word")
+        writer.write(b"some words")
         try:
             return (await reader.read()).decode()
         finally:
@@ -201,18 +201,36 @@ def test_a_unix_socket_speaks_as_the_strictest_port(run, world, mesh, tmp_path):
         for _ in range(2):  # the second time over a stale one
             loop = MeshLoop(asyncio.get_running_loop(), mesh)
             server = await loop.create_unix_server(Echo, path)
-            assert await say_there(False) == "None said word"
-            assert await say_there(True) == f"{CALLER} said word"
+            assert await say_there(False) == "None said some words"
+            assert await say_there(True) == f"{CALLER} said some words"
             server.close()
             await server.wait_closed()
         world.set_mode("PERMISSIVE", ports={"1": "STRICT"})
         mesh._follower.poll_once()
         server = await loop.create_unix_server(Echo, path)
-        assert await say_there(True) == f"{CALLER} said word"
+        assert await say_there(True) == f"{CALLER} said some words"
         with pytest.raises((OSError, AssertionError)):
             assert "said" in await say_there(False)
         server.close()
         await server.wait_closed()
+
+    run(main())
+
+
+def test_an_inherited_descriptor_may_be_of_another_family_than_it_says(run, world, mesh):
+    """`uvicorn --fd` takes every descriptor for a Unix socket."""
+    world.set_mode("STRICT", ports={"1": "DISABLE"})
+    context = world.client_context(svid_of(world.issuer, CALLER))
+
+    async def main():
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            inherited = socket.fromfd(listening.fileno(), socket.AF_UNIX, socket.SOCK_STREAM)
+            loop = MeshLoop(asyncio.get_running_loop(), mesh)
+            server = await loop.create_server(Echo, sock=inherited)
+            where = listening.getsockname()
+            assert await say(where, context) == f"{CALLER} said some words"
+            server.close()
+            await server.wait_closed()
 
     run(main())
 
