@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from asyncio import Queue
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from meshware.asgi.certificate import shown_in
+from meshware.asgi.peer import Shown, shown_in_extension, shown_on
 from meshware.inbound.head import InboundHead, RouteOf
-from meshware.runtime.connection import connected
 
 __all__ = ["Message", "Receive", "Scope", "Send", "inbound_head"]
 
@@ -16,6 +14,8 @@ Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+
+About = Callable[[str], Any]
 
 _NO_VALUES: tuple[str, ...] = ()
 
@@ -48,15 +48,14 @@ def inbound_head(
         partial = (path[len(root) :],)
     elif root:  # hypercorn keeps them apart, frameworks put them together
         paths = (root + path, path)
-    transport = _transport_of(receive)
-    source_ip, destination_ip, port = _addresses(scope, transport)
-    chain, sni = shown_in(scope, transport)
+    about = _about_transport(receive)
+    source_ip, destination_ip, port = _addresses(scope, about)
+    chain, sni = _shown(scope, about)
     return InboundHead(
         method=scope.get("method", "GET"),
         scheme=scope.get("scheme", "http"),
         version=scope.get("http_version", "1.1"),
         target=raw_path.decode("latin-1") if raw_path else None,
-        query=scope.get("query_string", b"").decode("latin-1"),
         paths=paths,
         partial_paths=partial,
         headers=lambda name: table.get(name, _NO_VALUES),
@@ -64,9 +63,10 @@ def inbound_head(
         source_ip=source_ip,
         destination_ip=destination_ip,
         port=mesh_port if port is None else port,
-        route_of=route or RouteOf(),
+        query=scope["query_string"].decode("latin-1") if "query_string" in scope else None,
         chain=chain,
         sni=sni,
+        route_of=route or RouteOf(),
     )
 
 
@@ -80,30 +80,31 @@ def route_of(scope: Scope) -> str | None:
     return root + template if root and not template.startswith(root) else template
 
 
-def _transport_of(receive: Receive) -> Any:
-    """Return the transport that a call came over; None: the server keeps it to itself.
-
-    Of uvicorn's objects `receive` is a method, of gunicorn's one that knows such an object; with
-    hypercorn it takes from a queue.
-    """
+def _about_transport(receive: Receive) -> About | None:
+    """Return what answers questions about the connection; None: it is out of reach."""
+    # Of uvicorn's objects `receive` is a method, of gunicorn's one that knows such an object.
     owner = getattr(receive, "__self__", None)
     transport = getattr(owner, "transport", None)
     if transport is None:
         transport = getattr(getattr(owner, "protocol", None), "transport", None)
-    if transport is None and isinstance(owner, Queue):
-        # hypercorn's, which nobody but our listener knows more of.
-        noted = connected.get()
-        transport = None if noted is None else noted.transport
-    return transport
+    about: About | None = getattr(transport, "get_extra_info", None)
+    return about
 
 
-def _addresses(scope: Scope, transport: Any) -> tuple[str | None, str | None, int | None]:
+def _shown(scope: Scope, about: About | None) -> Shown:
+    """Return what the caller has shown in TLS: what the server says of it, else what is found."""
+    extension = (scope.get("extensions") or {}).get("tls")
+    if extension is not None:
+        return shown_in_extension(extension)
+    return (None, None) if about is None else shown_on(about)
+
+
+def _addresses(scope: Scope, about: About | None) -> tuple[str | None, str | None, int | None]:
     """Return the peer's address, and the address and port where the call came in.
 
     Behind its own proxy-header middleware uvicorn puts what `X-Forwarded-For` says into
     `scope["client"]`; the transport knows better.
     """
-    about = getattr(transport, "get_extra_info", None)
     peer = local = None
     if about is not None:
         peer, local = about("peername"), about("sockname")

@@ -1,292 +1,364 @@
-"""Take connections of asyncio servers as policy says: in plaintext, by mutual TLS, or either.
+"""Listen as policy says: mutual TLS, plaintext, or both on one port. For servers on asyncio.
 
-Theory of operation
--------------------
-A server asks its loop for a listener (`loop.create_server`), and gets ours in its place, which has
-the same methods. For each connection that it accepts:
+Theory of operation. A `Listener` stands where `loop.create_server` gives a server of the loop's:
 
-1. The mode of the port is asked for, so an edit of policy counts from the next connection on.
-2. DISABLE: the server's protocol gets the connection as it is.
-3. STRICT: it is wrapped in TLS, with the identity that holds now. Whoever speaks plaintext is cut
-   off by the handshake; without an identity everybody is.
-4. PERMISSIVE: the first byte is looked at and left where it is. A TLS handshake begins with 22, and
-   no request of HTTP does. Nobody waits for a caller that is silent, and it is cut off in time.
+1. It accepts by itself, and asks for the port's mode at each connection: an edit of policy counts
+   for the next one.
+2. STRICT: the connection is handed to the loop with our TLS context. DISABLE: without any.
+3. PERMISSIVE: the first byte is looked at and left where it is. 0x16 begins a TLS handshake and no
+   request of HTTP. Nobody waits for one who says nothing: it is watched beside all others, and
+   dropped after a while.
+4. From `connect_accepted_socket` on, everything is the loop's and the server's as ever.
 
-asyncio and uvloop alike; the protocol and its transport are those of the loop.
+Pausing a transport of the loop's to look into it is no way: uvloop loses the bytes.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import logging
 import os
 import socket
 import ssl
-from collections.abc import Callable, Iterator, Sequence
+import stat
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from meshware.errors import IdentityError
-from meshware.runtime.connection import Connected, connected
-from meshware.servers.modes import mode_of
+from meshware.servers.modes import spoken
 
 if TYPE_CHECKING:
     from meshware.runtime.mesh import Mesh
 
-__all__ = ["MeshListener", "listening", "speaks_tls"]
-
-HELLO = 22
-"""RFC 8446, 5.1: the type of a record that carries a handshake."""
-
-SILENCE_S = 10.0
-"""So long a caller may be silent before its first byte."""
-
-HANDSHAKE_S = 15.0
-_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-_REST_S = 1.0  # of the listener, when there are no descriptors: as asyncio
-
-_log = logging.getLogger("meshware.servers")
+__all__ = ["Listener", "MeshLoop"]
 
 Factory = Callable[[], asyncio.BaseProtocol]
 
+HANDSHAKE_S = 10.0
+"""How long a client may take to finish its handshake, and to say its first byte before that."""
 
-@contextlib.contextmanager
-def listening(
-    loop: asyncio.AbstractEventLoop, mesh: Mesh, is_ours: Callable[[Factory], bool]
-) -> Iterator[None]:
-    """Have the listeners that a server asks its loop for be ours, for a while.
+_HANDSHAKE_BYTE = b"\x16"  # RFC 8446 5.1: a record's content type 22
+_ACCEPT_AGAIN_S = 1.0  # asyncio's, when there are no descriptors left
+_NOTHING_LEFT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+_log = logging.getLogger("meshware.servers")
+
+
+class MeshLoop:
+    """Stands for an event loop where a server starts: what listens by it speaks as policy says.
+
+    Everything else is the loop's.
 
     Args:
-        loop: the server's.
-        mesh: of the process.
-        is_ours: says whether a factory of protocols is that server's, and not the app's.
+        loop: the running one.
+        mesh: whose policy and identity hold.
     """
-    original, original_unix = loop.create_server, loop.create_unix_server
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, mesh: Mesh) -> None:
+        self._loop = loop
+        self._mesh = mesh
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loop, name)
 
     async def create_server(
-        factory: Factory, host: Any = None, port: Any = None, **more: Any
+        self,
+        protocol_factory: Factory,
+        host: Any = None,
+        port: Any = None,
+        *,
+        sock: socket.socket | None = None,
+        backlog: int = 100,
+        **options: Any,
     ) -> Any:
-        if more.get("ssl") is not None or not is_ours(factory):
-            return await original(factory, host, port, **more)
-        sock = more.get("sock")
-        sockets = [sock] if sock is not None else await _bound(loop, host, port)
-        return MeshListener(mesh, factory, sockets, backlog=more.get("backlog", 100))
+        """Listen like `loop.create_server`. A TLS context that is not ours is the app's affair."""
+        if not _is_ours(options.get("ssl")):
+            return await self._loop.create_server(
+                protocol_factory, host, port, sock=sock, backlog=backlog, **options
+            )
+        is_started = options.pop("start_serving", True)
+        tls = _tls_of(options)
+        if sock is not None:
+            sockets = [sock]
+        else:
+            # Binding is the loop's: names, families and options as ever. The sockets are ours.
+            bound = await self._loop.create_server(
+                protocol_factory, host, port, start_serving=False, **options
+            )
+            sockets = [socket.socket(fileno=os.dup(each.fileno())) for each in bound.sockets]
+            bound.close()
+        return self._listen(protocol_factory, sockets, backlog, tls, is_started)
 
-    async def create_unix_server(factory: Factory, path: Any = None, **more: Any) -> Any:
-        if more.get("ssl") is not None or not is_ours(factory) or more.get("sock") is not None:
-            return await original_unix(factory, path, **more)
-        # The loop makes the socket, with all that it knows of paths; it is only not to accept.
-        made = await original_unix(factory, path, **{**more, "start_serving": False})
-        sockets = [socket.socket(fileno=os.dup(each.fileno())) for each in made.sockets]
-        return MeshListener(mesh, factory, sockets, backlog=more.get("backlog", 100), made=made)
+    async def create_unix_server(
+        self,
+        protocol_factory: Factory,
+        path: Any = None,
+        *,
+        sock: socket.socket | None = None,
+        backlog: int = 100,
+        **options: Any,
+    ) -> Any:
+        """Listen like `loop.create_unix_server`."""
+        if not _is_ours(options.get("ssl")):
+            return await self._loop.create_unix_server(
+                protocol_factory, path, sock=sock, backlog=backlog, **options
+            )
+        is_started = options.pop("start_serving", True)
+        tls = _tls_of(options)
+        sockets = [_bound_to(os.fspath(path)) if sock is None else sock]
+        return self._listen(protocol_factory, sockets, backlog, tls, is_started)
 
-    loop.create_server = create_server  # type: ignore[method-assign,assignment]
-    loop.create_unix_server = create_unix_server  # type: ignore[method-assign,assignment]
-    try:
-        yield
-    finally:
-        del loop.create_server, loop.create_unix_server
-
-
-async def _bound(
-    loop: asyncio.AbstractEventLoop, host: str | None, port: int
-) -> list[socket.socket]:
-    """Return sockets bound to every address of a host, as `loop.create_server` makes them."""
-    found = await loop.getaddrinfo(
-        host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )
-    sockets: list[socket.socket] = []
-    try:
-        for family, kind, protocol, _, address in dict.fromkeys(found):
-            sock = socket.socket(family, kind, protocol)
-            sockets.append(sock)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            sock.bind(address)
-    except OSError:
-        for sock in sockets:
-            sock.close()
-        raise
-    return sockets
+    def _listen(
+        self,
+        factory: Factory,
+        sockets: list[socket.socket],
+        backlog: int,
+        tls: dict[str, Any],
+        is_started: bool,
+    ) -> Listener:
+        self._mesh.start()
+        listener = Listener(self._loop, self._mesh, factory, sockets, backlog=backlog, tls=tls)
+        if is_started:
+            listener.start()
+        return listener
 
 
-class MeshListener(asyncio.AbstractServer):
-    """Accepts connections of the running loop and hands each to a protocol of the server.
+class Listener:
+    """Accepts connections, and hands each to the loop as the mode of its port says.
+
+    It is closed and waited for like the server that `loop.create_server` returns.
 
     Args:
-        mesh: says how each is taken.
-        factory: makes protocols.
-        sockets: bound; they are closed with this.
-        backlog: of the system's queue.
-        made: to be closed with this.
+        loop: the running one.
+        mesh: whose policy and identity hold.
+        factory: makes the protocol of a connection.
+        sockets: bound; they are its own from now on.
+        backlog: how many connections may wait to be accepted.
+        tls: for `connect_accepted_socket`: the front context as `ssl`, and time limits.
+        silence_s: how long a connection may say nothing where its first byte decides.
     """
 
     def __init__(
         self,
+        loop: asyncio.AbstractEventLoop,
         mesh: Mesh,
         factory: Factory,
-        sockets: Sequence[socket.socket],
+        sockets: list[socket.socket],
         *,
-        backlog: int,
-        made: asyncio.AbstractServer | None = None,
+        backlog: int = 100,
+        tls: dict[str, Any] | None = None,
+        silence_s: float = HANDSHAKE_S,
     ) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._mesh, self._factory, self._made = mesh, factory, made
-        self._sockets = list(sockets)
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._is_closed = False
-        for sock in self._sockets:
-            sock.setblocking(False)
-            sock.listen(backlog)
-            self._loop.add_reader(sock.fileno(), self._accept, sock, backlog)
+        self._silence_s = silence_s
+        self._loop = loop
+        self._mesh = mesh
+        self._factory = factory
+        self._sockets = sockets
+        self._backlog = backlog
+        self._tls = tls or {}
+        if self._tls.get("ssl") is None:
+            from meshware.servers.context import front_context
 
-    # --- what servers ask of a listener -------------------------------------------------------
+            self._tls["ssl"] = front_context(mesh)
+        self._tls.setdefault("ssl_handshake_timeout", HANDSHAKE_S)
+        self._silent: dict[socket.socket, asyncio.TimerHandle] = {}
+        self._unborn: set[socket.socket] = set()  # no transport has them yet
+        self._starting: set[asyncio.Task[None]] = set()
+        self._is_serving = False
+        self._is_closed = False
+
+    # --- as a server of the loop's ------------------------------------------------------------
 
     @property
     def sockets(self) -> tuple[socket.socket, ...]:
-        """The sockets that listen; none when closed."""
+        """Where it listens; nothing once it is closed."""
         return () if self._is_closed else tuple(self._sockets)
+
+    def is_serving(self) -> bool:
+        """Say whether it accepts connections."""
+        return self._is_serving
 
     def get_loop(self) -> asyncio.AbstractEventLoop:
         """Return the loop."""
         return self._loop
 
-    def is_serving(self) -> bool:
-        """Say whether connections are accepted."""
-        return not self._is_closed
+    def start(self) -> None:
+        """Accept connections from now on."""
+        if self._is_serving or self._is_closed:
+            return
+        self._is_serving = True
+        for listening in self._sockets:
+            listening.setblocking(False)
+            listening.listen(self._backlog)
+            self._watch(listening, _port_of(listening, self._mesh.port))
 
     async def start_serving(self) -> None:
-        """Do nothing: it serves from its making."""
-
-    async def serve_forever(self) -> None:
-        """Wait until cancelled, and close."""
-        try:
-            await self._loop.create_future()
-        finally:
-            self.close()
+        """Accept connections from now on."""
+        self.start()
 
     def close(self) -> None:
-        """Accept no more; connections that a protocol has go on."""
+        """Accept nothing more; what is connected stays, what is not yet goes."""
         if self._is_closed:
             return
-        self._is_closed = True
-        for sock in self._sockets:
-            self._loop.remove_reader(sock.fileno())
-            sock.close()
-        for task in list(self._tasks):
+        self._is_closed, self._is_serving = True, False
+        for listening in self._sockets:
+            if listening.fileno() >= 0:
+                self._loop.remove_reader(listening)
+            listening.close()
+        for connection in list(self._silent):
+            self._drop(connection)
+        for task in self._starting:
             task.cancel()
-        if self._made is not None:
-            self._made.close()
+        for connection in self._unborn:
+            connection.close()
+        self._unborn.clear()
 
     async def wait_closed(self) -> None:
-        """Wait until nothing of this runs any more."""
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        """Wait until nothing is half connected any more."""
+        if self._starting:
+            await asyncio.gather(*self._starting, return_exceptions=True)
 
-    # --- connections --------------------------------------------------------------------------
+    # --- accepting ----------------------------------------------------------------------------
 
-    def _accept(self, sock: socket.socket, most: int) -> None:
-        for _ in range(most):
-            if self._is_closed:
-                return
+    def _watch(self, listening: socket.socket, port: int | None) -> None:
+        if not self._is_closed:
+            self._loop.add_reader(listening, self._accept, listening, port)
+
+    def _accept(self, listening: socket.socket, port: int | None) -> None:
+        """Take what waits, but not for ever: others have their turn too."""
+        for _ in range(self._backlog + 1):
             try:
-                connection, _ = sock.accept()
+                connection, _address = listening.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return
+                return  # another worker may have been faster
             except OSError as error:
-                if error.errno not in _EXHAUSTED:
+                if error.errno not in _NOTHING_LEFT:
                     raise
-                _log.error("no connection can be accepted: %s; trying again", error.strerror)
-                self._loop.remove_reader(sock.fileno())
-                self._loop.call_later(_REST_S, self._go_on, sock, most)
+                self._loop.call_exception_handler(
+                    {
+                        "message": "no connection can be accepted for now",
+                        "exception": error,
+                        "socket": listening,
+                    }
+                )
+                self._loop.remove_reader(listening)
+                self._loop.call_later(_ACCEPT_AGAIN_S, self._watch, listening, port)
                 return
             connection.setblocking(False)
-            task = self._loop.create_task(self._take(connection))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            match spoken(self._mesh, port):
+                case "STRICT":
+                    self._connect(connection, self._tls)
+                case "DISABLE":
+                    self._connect(connection, {})
+                case "PERMISSIVE":
+                    self._look(connection)
 
-    def _go_on(self, sock: socket.socket, most: int) -> None:
-        if not self._is_closed:
-            self._loop.add_reader(sock.fileno(), self._accept, sock, most)
-
-    async def _take(self, connection: socket.socket) -> None:
+    def _look(self, connection: socket.socket) -> None:
+        """Look at the first byte of a connection, when it is there."""
         try:
-            context = await self._context_for(connection)
-            connected.set(Connected())  # of this task, and of those that the protocol makes
-            if context is None:
-                await self._loop.connect_accepted_socket(self._protocol, connection)
-            else:
-                await self._loop.connect_accepted_socket(
-                    self._protocol, connection, ssl=context, ssl_handshake_timeout=HANDSHAKE_S
+            first = connection.recv(1, socket.MSG_PEEK)
+        except (BlockingIOError, InterruptedError):
+            if connection not in self._silent:
+                self._silent[connection] = self._loop.call_later(
+                    self._silence_s, self._drop, connection
                 )
-        except (OSError, IdentityError, EOFError) as error:
-            # A caller's own affair: it is told nothing, and the log only when asked.
-            _log.debug("a connection is refused: %s", error)
-            connection.close()
-        except BaseException:
-            connection.close()
-            raise
+                self._loop.add_reader(connection, self._look, connection)
+            return
+        except OSError:
+            first = b""
+        if not first:
+            self._drop(connection)
+            return
+        self._forget(connection)
+        self._connect(connection, self._tls if first == _HANDSHAKE_BYTE else {})
 
-    def _protocol(self) -> asyncio.BaseProtocol:
-        """Make a protocol that has its connection noted before it does anything with it."""
-        protocol, noted = self._factory(), connected.get()
-        connection_made = protocol.connection_made
+    def _drop(self, connection: socket.socket) -> None:
+        self._forget(connection)
+        connection.close()
 
-        def note_and_go_on(transport: asyncio.BaseTransport) -> None:
-            if noted is not None:
-                noted.transport = transport
-            connection_made(transport)
+    def _forget(self, connection: socket.socket) -> None:
+        timer = self._silent.pop(connection, None)
+        if timer is not None:
+            timer.cancel()
+            self._loop.remove_reader(connection)
 
-        protocol.connection_made = note_and_go_on  # type: ignore[method-assign]
-        return protocol
+    # --- handing over -------------------------------------------------------------------------
 
-    async def _context_for(self, connection: socket.socket) -> ssl.SSLContext | None:
-        """Return the TLS for a connection; None: it is plaintext.
+    def _connect(self, connection: socket.socket, tls: dict[str, Any]) -> None:
+        self._unborn.add(connection)
+        task = self._loop.create_task(self._hand_over(connection, tls))
+        self._starting.add(task)
+        task.add_done_callback(self._starting.discard)
 
-        Raises:
-            IdentityError: it must be TLS, and this process has no identity.
-            OSError: it is over before it began.
-        """
-        mode = mode_of(self._mesh, _port_of(connection))
-        if mode == "DISABLE":
-            return None
-        if mode == "PERMISSIVE":
-            await self._first_byte(connection)
-            if not speaks_tls(connection):
-                return None
-        return self._mesh.identity.server_context()
-
-    async def _first_byte(self, connection: socket.socket) -> None:
-        come = self._loop.create_future()
-
-        def notify() -> None:
-            if not come.done():
-                come.set_result(None)
-
-        self._loop.add_reader(connection.fileno(), notify)
+    async def _hand_over(self, connection: socket.socket, tls: dict[str, Any]) -> None:
+        self._unborn.discard(connection)
         try:
-            async with asyncio.timeout(SILENCE_S):
-                await come
-        finally:
-            self._loop.remove_reader(connection.fileno())
+            protocol = self._factory()
+        except Exception as error:
+            connection.close()
+            self._tell("a server has no protocol for a connection", error)
+            return
+        try:
+            await self._loop.connect_accepted_socket(lambda: protocol, connection, **tls)
+        except OSError as error:
+            # A stranger's handshake that failed is no mistake of ours, but worth knowing.
+            _log.info("a connection was refused: %s", _words(error))
+        except Exception as error:
+            self._tell("a connection could not be handed to its server", error)
+
+    def _tell(self, message: str, error: Exception) -> None:
+        self._loop.call_exception_handler({"message": message, "exception": error})
 
 
-def speaks_tls(connection: socket.socket) -> bool:
-    """Say whether the caller begins a TLS handshake; what it said stays to be read.
+def _is_ours(context: Any) -> bool:
+    """Say whether TLS is left to us: no context is given, or one of `front_context`."""
+    if context is None:
+        return True
+    from meshware.servers.context import FrontContext
 
-    Raises:
-        EOFError: it has gone without a word.
-        OSError: the connection is broken.
+    if isinstance(context, FrontContext):
+        return True
+    _log.warning(
+        "this server has a TLS context of its own, so meshware leaves its port as it is; "
+        "callers prove no identity there, and a STRICT port refuses them"
+    )
+    return False
+
+
+def _tls_of(options: dict[str, Any]) -> dict[str, Any]:
+    """Take what is about TLS out of the options of `create_server`."""
+    names = ("ssl", "ssl_handshake_timeout", "ssl_shutdown_timeout")
+    found = {name: options.pop(name, None) for name in names}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _port_of(listening: socket.socket, otherwise: int | None) -> int | None:
+    """Return the port where a socket listens.
+
+    A server that inherits a descriptor may be wrong about its family; the address is not.
     """
-    first = connection.recv(1, socket.MSG_PEEK)
-    if not first:
-        raise EOFError("the caller has gone")
-    return first[0] == HELLO
+    address = listening.getsockname()
+    return address[1] if isinstance(address, tuple) else otherwise
 
 
-def _port_of(connection: socket.socket) -> int | None:
-    if connection.family not in (socket.AF_INET, socket.AF_INET6):
-        return None
-    port: int = connection.getsockname()[1]
-    return port
+def _bound_to(path: str | bytes) -> socket.socket:
+    """Return a Unix socket bound to a path, from which a stale one is removed, as asyncio does."""
+    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if path[:1] not in ("\0", b"\0"):
+            try:
+                if stat.S_ISSOCK(os.stat(path).st_mode):
+                    os.remove(path)
+            except FileNotFoundError:
+                pass
+        bound.bind(path)
+    except BaseException:
+        bound.close()
+        raise
+    return bound
+
+
+def _words(error: BaseException) -> str:
+    if isinstance(error, ssl.SSLError):
+        return str(error.args[1] if len(error.args) > 1 else error)
+    return str(error) or type(error).__name__

@@ -13,23 +13,30 @@ import ssl
 from typing import TYPE_CHECKING, Any
 
 from meshware.errors import IdentityError
-from meshware.identity.tls import check_peers, note_name, note_verified, peer_chain
+from meshware.identity.tls import check_peers, note_verified, peer_chain
 from meshware.identity.verify import verify_chain
 
 if TYPE_CHECKING:
     from meshware.runtime.mesh import Mesh
 
-__all__ = ["front_context"]
+__all__ = ["FrontContext", "asked_name", "front_context", "shown_certificate"]
+
+_ASKED = "_meshware_sni"
+_SHOWN = "_meshware_shown"
 
 
-def front_context(mesh: Mesh, protocols: tuple[str, ...] = ("http/1.1",)) -> ssl.SSLContext:
+class FrontContext(ssl.SSLContext):
+    """A context of ours: what it lets in is verified, so a server that has it speaks the mesh's."""
+
+
+def front_context(mesh: Mesh, protocols: tuple[str, ...] = ("http/1.1",)) -> FrontContext:
     """Return a server's context that follows the identity of a mesh.
 
     Args:
         mesh: whose identity and whose trust.
         protocols: for ALPN, the best first.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context = FrontContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.verify_mode = ssl.CERT_REQUIRED
     context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
@@ -37,11 +44,15 @@ def front_context(mesh: Mesh, protocols: tuple[str, ...] = ("http/1.1",)) -> ssl
     context.set_alpn_protocols(list(protocols))
 
     def swap(connection: Any, server_name: str | None, front: ssl.SSLContext) -> int | None:
-        note_name(connection, server_name, front)
+        svid = mesh.identity.svid()
         try:
             connection.context = mesh.identity.server_context()
         except IdentityError:
             return int(ssl.AlertDescription.ALERT_DESCRIPTION_INTERNAL_ERROR)
+        setattr(connection, _ASKED, server_name)
+        # Renewed between the two lines: then nobody says which one this connection shows.
+        if svid is not None and svid is mesh.identity.svid():
+            setattr(connection, _SHOWN, svid.leaf)
         return None
 
     def check(connection: ssl.SSLObject | ssl.SSLSocket) -> None:
@@ -56,3 +67,14 @@ def front_context(mesh: Mesh, protocols: tuple[str, ...] = ("http/1.1",)) -> ssl
     context.sni_callback = swap
     check_peers(context, check)
     return context
+
+
+def asked_name(connection: Any) -> str | None:
+    """Return the name that a client asked for in its handshake (SNI); None: none, or not known."""
+    found = getattr(connection, _ASKED, None)
+    return found if isinstance(found, str) else None
+
+
+def shown_certificate(connection: Any) -> Any:
+    """Return the leaf that we have shown in a handshake; None: not known."""
+    return getattr(connection, _SHOWN, None)

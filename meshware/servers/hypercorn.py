@@ -1,48 +1,52 @@
-"""hypercorn, with its asyncio workers.
+"""TLS for hypercorn on asyncio and uvloop.
 
-`install` replaces `worker_serve`, in which hypercorn asks its loop for listeners: they are ours
-then. A server that was given TLS of its own (`--certfile`) keeps it, and nobody is known there.
+`install()` makes its servers speak as policy says, in this process. hypercorn starts its workers
+afresh, so that they know nothing of it: `MeshConfig` tells them, and so does an app's own module.
+On trio it speaks what it always did, and a STRICT port refuses every call.
 """
 
 from __future__ import annotations
 
-import asyncio
-import functools
 from typing import Any
 
-import hypercorn.asyncio
-import hypercorn.asyncio.run
+from hypercorn.asyncio import run
+from hypercorn.asyncio.tcp_server import TCPServer
+from hypercorn.config import Config
 
-from meshware.runtime.mesh import Mesh
-from meshware.servers.accept import listening
+from meshware.servers.asyncio_module import stand_in
 
-__all__ = ["install"]
+__all__ = ["MeshConfig", "install"]
 
-_MARK = "_meshware_listens"
+
+class _TellingServer(TCPServer):
+    """A connection that tells the app of TLS."""
+
+    async def run(self) -> None:
+        connection = self.writer.get_extra_info("ssl_object")
+        if connection is not None:
+            from meshware.servers.tls_extension import with_tls
+
+            self.app = with_tls(self.app, connection)  # type: ignore[assignment]
+        await super().run()
 
 
 def install() -> None:
-    """Have every asyncio server of hypercorn in this process speak as policy says. Idempotent."""
-    original = hypercorn.asyncio.run.worker_serve
-    if hasattr(original, _MARK):
-        return
+    """Make every hypercorn server of this process speak as policy says. Idempotent.
 
-    @functools.wraps(original)
-    async def worker_serve(*args: Any, **options: Any) -> None:
-        mesh = Mesh.current()
-        mesh.start()
-        with listening(asyncio.get_running_loop(), mesh, _is_hypercorns):
-            await original(*args, **options)
-
-    setattr(worker_serve, _MARK, True)
-    hypercorn.asyncio.run.worker_serve = worker_serve
-    hypercorn.asyncio.worker_serve = worker_serve  # type: ignore[attr-defined]
+    Raises:
+        SettingsError: this version of hypercorn is not known.
+    """
+    stand_in(run)
+    vars(run)["TCPServer"] = _TellingServer
 
 
-def _is_hypercorns(factory: Any) -> bool:
-    """Say whether a protocol will call hypercorn: `start_server` keeps whom in a closure."""
-    for cell in getattr(factory, "__closure__", None) or ():
-        callback = cell.cell_contents
-        if getattr(callback, "__module__", "") == "hypercorn.asyncio.run":
-            return True
-    return False
+class MeshConfig(Config):
+    """A configuration whose servers speak as policy says, in whichever process it arrives."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        install()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        install()

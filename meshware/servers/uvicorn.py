@@ -1,55 +1,83 @@
-"""uvicorn, and every worker of gunicorn that is made of it.
+"""TLS for uvicorn, whichever protocols, loop and number of workers it has.
 
-`install` replaces `uvicorn.Server.startup`, in which uvicorn asks its loop for listeners: they are
-ours then, so that its port speaks as policy says. A server that was given TLS of its own
-(`--ssl-keyfile`) keeps it.
+`install()` makes its servers speak as policy says. Who would rather hand it settings has a context
+factory, and protocol classes that tell the app of TLS by ASGI's own extension:
+
+    uvicorn.run("app:app", ssl_context_factory=meshware.servers.uvicorn.ssl_context_factory,
+                http="meshware.servers.uvicorn:HTTP", ws="meshware.servers.uvicorn:WebSocket")
 """
 
 from __future__ import annotations
 
-import asyncio
-import functools
-import socket
+import ssl
+from collections.abc import Callable
 from typing import Any
 
-import uvicorn.server
+from meshware.servers.asyncio_module import stand_in
 
-from meshware.runtime.mesh import Mesh
-from meshware.servers.accept import listening
+__all__ = ["install", "ssl_context_factory", "telling"]
 
-__all__ = ["install"]
-
-_MARK = "_meshware_listens"
+_PROTOCOLS = {
+    "HTTP": "uvicorn.protocols.http.auto:AutoHTTPProtocol",
+    "H11": "uvicorn.protocols.http.h11_impl:H11Protocol",
+    "HttpTools": "uvicorn.protocols.http.httptools_impl:HttpToolsProtocol",
+    "WebSocket": "uvicorn.protocols.websockets.auto:AutoWebSocketsProtocol",
+    "WebSockets": "uvicorn.protocols.websockets.websockets_impl:WebSocketProtocol",
+    "WebSocketsSansIO": (
+        "uvicorn.protocols.websockets.websockets_sansio_impl:WebSocketsSansIOProtocol"
+    ),
+    "WSProto": "uvicorn.protocols.websockets.wsproto_impl:WSProtocol",
+}
 
 
 def install() -> None:
-    """Have every server of uvicorn in this process speak as policy says. Idempotent."""
-    original = uvicorn.server.Server.startup
-    if hasattr(original, _MARK):
-        return
+    """Make every uvicorn server of this process speak as policy says. Idempotent.
 
-    @functools.wraps(original)
-    async def startup(self: Any, sockets: list[socket.socket] | None = None) -> None:
-        mesh = Mesh.current()
-        mesh.start()
-        if mesh.port is None:
-            mesh.port = _port_of(self.config, sockets)
-        with listening(asyncio.get_running_loop(), mesh, _is_uvicorns):
-            await original(self, sockets)
+    Raises:
+        SettingsError: this version of uvicorn is not known.
+    """
+    import uvicorn.server
 
-    setattr(startup, _MARK, True)
-    uvicorn.server.Server.startup = startup  # type: ignore[method-assign]
+    stand_in(uvicorn.server)
 
 
-def _is_uvicorns(factory: Any) -> bool:
-    return getattr(factory, "__module__", "") == "uvicorn.server"
+def ssl_context_factory(config: Any, default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+    """Return the context for `uvicorn.Config(ssl_context_factory=...)`: mutual TLS and no other."""
+    from meshware.runtime.mesh import Mesh
+    from meshware.servers.context import front_context
+
+    mesh = Mesh.current()
+    mesh.start()
+    return front_context(mesh)
 
 
-def _port_of(config: Any, sockets: list[socket.socket] | None) -> int | None:
-    for sock in sockets or ():
-        if sock.family in (socket.AF_INET, socket.AF_INET6):
-            port: int = sock.getsockname()[1]
-            return port
-    if config.fd is None and config.uds is None and config.port:
-        return int(config.port)
-    return None
+def telling(protocol: type[Any]) -> type[Any]:
+    """Return a protocol class that tells the app of TLS, made from one of uvicorn's."""
+
+    class Telling(protocol):  # type: ignore[misc]
+        app: Any
+
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            connection = transport.get_extra_info("ssl_object")
+            if connection is not None:
+                from meshware.servers.tls_extension import with_tls
+
+                self.app = with_tls(self.app, connection)
+
+    Telling.__name__ = Telling.__qualname__ = f"Telling{protocol.__name__}"
+    return Telling
+
+
+def __getattr__(name: str) -> Any:
+    # Made when asked for: each of uvicorn's needs another library.
+    place = _PROTOCOLS.get(name)
+    if place is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from uvicorn.importer import import_from_string
+
+    protocol = import_from_string(place)
+    if protocol is None:
+        raise AttributeError(f"{place} needs a library that is not installed")
+    made = globals()[name] = telling(protocol)
+    return made

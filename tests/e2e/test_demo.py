@@ -46,7 +46,7 @@ def test_every_step_is_as_expected(outcome):
 
 
 def test_it_shows_what_the_mesh_is_for(outcome):
-    """Identities, versions, canary, users, retries, time-outs, rules, and a broken edit: a step for each."""
+    """Identities, canary, users, retries, time-outs, rules, a broken edit: a step for each."""
     titles = [step["title"] for step in json.loads(outcome.stdout)["steps"]]
     assert len(titles) == 9
     assert all(step["rows"] for step in json.loads(outcome.stdout)["steps"])

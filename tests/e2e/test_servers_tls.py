@@ -42,7 +42,7 @@ def uvicorn(port, *more):
 
 def gunicorn(port, worker):
     return [
-        "uvicorn,gunicorn_asgi", "gunicorn", *QUIET, "-b", f"127.0.0.1:{port}", "-k", worker,
+        "gunicorn", "gunicorn", *QUIET, "-b", f"127.0.0.1:{port}", "-k", worker,
         "telling:asgi",
     ]  # fmt: skip
 

@@ -1,0 +1,87 @@
+"""What a caller has shown in TLS: by ASGI's TLS extension, or from the server's own connection.
+
+What is found is verified by the gate, whatever the server did. Headers are never looked at.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any
+
+__all__ = ["Shown", "shown_in_extension", "shown_on"]
+
+Shown = tuple[tuple[bytes, ...] | None, str | None]
+"""The chain, DER and leaf first (None: nothing is known), and the name asked for (SNI)."""
+
+_NOTHING: Shown = (None, None)
+_GARBAGE = b"not a certificate"  # what was shown and cannot be read must not pass for plaintext
+_SHOWN = "_meshware_shown_chain"
+_ASKED = "_meshware_sni"  # where `servers.context` notes it
+_BEGIN, _END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
+
+
+def shown_in_extension(extension: object) -> Shown:
+    """Return what the TLS extension of a scope says: `client_cert_chain` and `server_name`."""
+    if not isinstance(extension, Mapping):
+        return (_GARBAGE,), None
+    name = extension.get("server_name")
+    chain = extension.get("client_cert_chain")
+    try:
+        written = tuple(chain) if chain is not None else ()
+    except TypeError:
+        written = (chain,)
+    if isinstance(chain, str):  # one text, where a list is due
+        written = (chain,)
+    return (
+        tuple(_der_of(one) if isinstance(one, str) else _GARBAGE for one in written) or None,
+        name if isinstance(name, str) else None,
+    )
+
+
+def shown_on(about: Callable[[str], Any]) -> Shown:
+    """Return what the other end of a connection has shown; it is remembered with the connection.
+
+    Args:
+        about: `get_extra_info` of its transport.
+    """
+    connection = about("ssl_object")
+    if connection is None:
+        return _NOTHING
+    known: Shown | None = getattr(connection, _SHOWN, None)
+    if known is None:
+        asked = getattr(connection, _ASKED, None)
+        known = _chain_of(connection), asked if isinstance(asked, str) else None
+        try:
+            setattr(connection, _SHOWN, known)
+        except AttributeError:
+            pass  # some other library's connection; it is asked each time
+    return known
+
+
+def _chain_of(connection: Any) -> tuple[bytes, ...] | None:
+    """Return the chain of a connection whose context demands that OpenSSL verifies it."""
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    from meshware.identity.tls import peer_chain
+
+    try:
+        chain = peer_chain(connection)
+    except ValueError:  # OpenSSL took what the parser does not
+        return (_GARBAGE,)
+    return tuple(one.public_bytes(Encoding.DER) for one in chain) or None
+
+
+@lru_cache(maxsize=1024)
+def _der_of(pem: str) -> bytes:
+    """Return the bytes of a certificate; of what is none, bytes that no certificate has."""
+    text = pem.strip()
+    if not (text.startswith(_BEGIN) and text.endswith(_END)):
+        return _GARBAGE
+    inner = "".join(text[len(_BEGIN) : -len(_END)].split())
+    try:
+        return base64.b64decode(inner, validate=True) or _GARBAGE
+    except (binascii.Error, ValueError):
+        return _GARBAGE
