@@ -29,6 +29,7 @@ COMMANDS = {
     "run": "Run a program in the mesh, unchanged.",
     "status": "Tell which policy the daemon published and the workers follow.",
     "cert": "Look after authorities and identities.",
+    "probe": "Ask a workload whether it is well, in its own name.",
     "explain": "Tell what policy decides about a call, and why.",
     "export": "Write policy as the configuration of an Envoy.",
     "demo": "Run a shop through the mesh and edit its policy live.",

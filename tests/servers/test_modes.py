@@ -71,12 +71,12 @@ def test_a_port_has_the_mode_that_policy_gives_it(modes, port, then):
     assert mode_of(mesh_with(modes), port) == then
 
 
-def test_without_policy_a_port_is_strict():
+def test_without_policy_a_port_takes_calls_to_answer_them_503():
     assert mode_of(Mesh(), 80) == "PERMISSIVE"
     assert spoken(Mesh(), 80) == "DISABLE"
 
 
-def test_a_workload_that_policy_does_not_know_is_strict():
+def test_so_it_does_for_a_workload_that_policy_does_not_know():
     assert mode_of(mesh_with(PeerModes(mode="DISABLE"), name="unknown"), 80) == "PERMISSIVE"
 
 
