@@ -112,6 +112,16 @@ class IdentityFiles:
             raise failed
         return min(due_s, default=float("inf"))
 
+    def remove_all(self) -> None:
+        """Remove every identity that was issued here: nobody is to have one any more.
+
+        Raises:
+            OSError: it cannot be done.
+        """
+        with self._identities() as top:
+            self._remove_others(top, Plan())
+        self._plan = None
+
     # --- inside -------------------------------------------------------------------------------
 
     @contextlib.contextmanager
@@ -218,19 +228,24 @@ def make_report_places(reports: Path, plan: Plan) -> None:
     """Let the workloads of other Unix users report: make their directories for them. Root only.
 
     Raises:
-        OSError: one cannot be made.
-        IdentityError: there is no such user.
+        OSError, IdentityError: the first that went wrong, after all were tried.
     """
     if os.geteuid() != 0 or not plan.reports:
         return
+    failed: OSError | IdentityError | None = None
     with opened(reports) as top:
         for place in plan.reports:
-            owner = _owner(place.user)
-            with (
-                _ours(top, place.namespace) as middle,
-                step_into(middle, place.workload, _MODE, owner),
-            ):
-                pass
+            try:
+                owner = _owner(place.user)
+                with (
+                    _ours(top, place.namespace) as middle,
+                    step_into(middle, place.workload, _MODE, owner),
+                ):
+                    pass
+            except (OSError, IdentityError) as error:
+                failed = failed or error
+    if failed is not None:
+        raise failed
 
 
 @contextlib.contextmanager

@@ -6,11 +6,12 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import time
 
 import msgspec
 import pytest
-from ca_world import TRUST_DOMAIN, mesh_policy, mode_of, svid_in
+from ca_world import TRUST_DOMAIN, mesh_policy, mode_of, needs_root, svid_in, users
 from daemons import meshware, running
 from identity_world import daemon_of, made_mesh, pair, wait_until
 from sync_world import service
@@ -89,6 +90,8 @@ def test_an_account_that_an_edit_brings_has_its_identity_at_once(tmp_path):
         mail = svid.parents[1] / "mail" / "svid.pem"
         daemon.wait_for(lambda: mail.exists() and not svid.exists())
         assert svid_in(tmp_path / "run", "mail").id.service_account == "mail"
+        (tmp_path / "mesh" / "mesh.yaml").unlink()
+        daemon.wait_for(lambda: not mail.exists() and bundle(tmp_path) is None)
 
 
 @pytest.mark.parametrize("left", ["run", "identity", "policy"])
@@ -163,6 +166,55 @@ def test_what_cannot_be_written_is_told_once_and_tried_again(tmp_path):
         (tmp_path / "run" / "identity").unlink()
         svid = tmp_path / "run" / "identity" / "default" / "mail" / "svid.pem"
         daemon.wait_for(svid.exists)
+
+
+@needs_root
+def test_a_user_that_is_not_there_keeps_no_other_from_its_identity(tmp_path):
+    """It is told once, and mended by an edit."""
+    [user] = users(1)
+    bound = (
+        "{serviceAccount: default/orders, user: no-such-user}, "
+        f"{{serviceAccount: default/web, user: {user.pw_name}}}"
+    )
+    made_mesh(tmp_path, spec=f"  nodeIdentities: [{bound}]\n")
+    web = tmp_path / "run" / "identity" / "default" / "web" / "svid.pem"
+    with running(tmp_path) as daemon:
+        daemon.wait_for(web.exists)
+        daemon.wait_for(lambda: "there is no Unix user 'no-such-user'" in daemon.err())
+        assert (tmp_path / "run" / "reports" / "default" / "web").stat().st_uid == user.pw_uid
+        bound = bound.replace("no-such-user", user.pw_name)
+        made_mesh(tmp_path, spec=f"  nodeIdentities: [{bound}]\n")
+        daemon.wait_for((web.parents[1] / "orders" / "svid.pem").exists)
+        assert daemon.err().count("no-such-user") == 1
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """A file system without room for a key, in the place of identities."""
+    path = tmp_path / "run" / "identity"
+    path.mkdir(parents=True)
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount")
+    words = ["mount", "-t", "tmpfs", "-o", "size=4k,mode=711", "tmpfs", str(path)]
+    mounted = subprocess.run(words, capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"no file system can be mounted here: {mounted.stderr.decode().strip()}")
+    yield path
+    subprocess.run(["umount", "--lazy", str(path)], check=True, timeout=20)
+
+
+def test_a_full_disk_is_told_once_and_identities_come_when_there_is_room(tmp_path, tiny):
+    """No half of a key is left, and policy is published meanwhile."""
+    made_mesh(tmp_path)
+    with running(tmp_path) as daemon:
+        daemon.wait_for(lambda: "no space left on device; trying again" in daemon.err())
+        assert daemon.generation() == 1
+        time.sleep(2.5)
+        assert len(daemon.err().splitlines()) == 1
+        assert [path for path in tiny.rglob("*") if path.name.endswith(".tmp")] == []
+        subprocess.run(["mount", "-o", "remount,size=1m", str(tiny)], check=True, timeout=20)
+        daemon.wait_for((tiny / "default" / "web" / "svid.pem").exists)
+        daemon.wait_for((tiny / "default" / "orders" / "svid.pem").exists)
 
 
 def test_a_daemon_whose_sources_are_refused_goes_on_renewing(tmp_path):
