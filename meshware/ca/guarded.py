@@ -24,6 +24,7 @@ __all__ = [
     "Owner",
     "clear_away",
     "is_leftover",
+    "open_or_make",
     "opened",
     "read_file",
     "signature",
@@ -73,9 +74,7 @@ def step_into(within: int, name: str, mode: int, owner: Owner | None) -> Iterato
     """
     user = os.geteuid() if owner is None else owner[0]
     for _ in range(2):
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(name, 0o700, dir_fd=within)
-        descriptor = os.open(name, _DIRECTORY, dir_fd=within)
+        descriptor = open_or_make(within, name)
         about = os.fstat(descriptor)
         if about.st_uid in (user, os.geteuid()):
             break
@@ -93,10 +92,37 @@ def step_into(within: int, name: str, mode: int, owner: Owner | None) -> Iterato
         os.close(descriptor)
 
 
+def open_or_make(within: int, name: str) -> int:
+    """Return the descriptor of a directory below one that is open; it is made where absent.
+
+    Raises:
+        OSError: it cannot be made, or something else is there.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        return os.open(name, _DIRECTORY, dir_fd=within)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(name, 0o700, dir_fd=within)
+    return os.open(name, _DIRECTORY, dir_fd=within)
+
+
 def write_file(
-    within: int, name: str, data: bytes, owner: Owner | None, mode: int = 0o600
+    within: int,
+    name: str,
+    data: bytes,
+    owner: Owner | None,
+    *,
+    mode: int = 0o600,
+    is_durable: bool = True,
 ) -> tuple[int, ...]:
-    """Replace a file by another, durably. Returns its `signature`.
+    """Replace a file by another. Returns its `signature`.
+
+    Args:
+        within: the directory, open.
+        name: of the file.
+        data: the whole content.
+        owner: whose it is; None: whoever this process is.
+        mode: permissions, exactly these.
+        is_durable: also survive a power cut right after (fsync of file and directory).
 
     Raises:
         OSError: nothing has changed, and no temporary file is left. It names the file.
@@ -111,7 +137,8 @@ def write_file(
             os.fchmod(descriptor, mode)
             if owner is not None:
                 os.fchown(descriptor, *owner)
-            os.fsync(descriptor)
+            if is_durable:
+                os.fsync(descriptor)
             os.rename(temporary, name, src_dir_fd=within, dst_dir_fd=within)
             about = os.fstat(descriptor)
         finally:
@@ -122,8 +149,9 @@ def write_file(
         if isinstance(error, OSError):
             error.filename, error.filename2 = name, None
         raise
-    with contextlib.suppress(OSError):  # some file systems cannot, and the file is there
-        os.fsync(within)
+    if is_durable:
+        with contextlib.suppress(OSError):  # some file systems cannot, and the file is there
+            os.fsync(within)
     return _signature(about)
 
 

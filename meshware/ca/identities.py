@@ -19,7 +19,7 @@ import os
 import pwd
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from meshware.ca.guarded import (
     Owner,
     clear_away,
     is_leftover,
+    open_or_make,
     opened,
     read_file,
     signature,
@@ -40,6 +41,7 @@ from meshware.ca.plan import Account, Plan
 from meshware.errors import IdentityError
 from meshware.identity.bundle import Bundle, Bundles, fingerprint
 from meshware.identity.rotation import renew_at
+from meshware.identity.spiffe import SpiffeID
 from meshware.identity.svid import X509SVID
 from meshware.identity.verify import verify_chain
 
@@ -60,6 +62,16 @@ class _Kept:
     roots: str  # that the bundle's file says
     authority: str  # fingerprint of what issued it
     renew_at: float  # unix seconds
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What one look works with."""
+
+    plan: Plan
+    authority: Authority
+    now: datetime
+    roots: str  # as `bundle.pem` has them
 
 
 class IdentityFiles:
@@ -95,6 +107,7 @@ class IdentityFiles:
             self._kept.clear()  # the life of leaves may be another
         failed: OSError | IdentityError | None = None
         due_s: list[float] = []
+        work = _Work(plan, authority, now, roots_pem(authority.bundle))
         with self._identities() as top:
             if plan != self._plan:
                 self._remove_others(top, plan)
@@ -104,7 +117,7 @@ class IdentityFiles:
                     due_s.append(now.timestamp())
                     break
                 try:
-                    due_s.append(self._keep_one(top, plan, account, authority, now))
+                    due_s.append(self._keep_one(top, account, work))
                 except (OSError, IdentityError) as error:
                     failed = failed or self._about(error, account)
                     due_s.append(now.timestamp() + _TRY_AGAIN_S)
@@ -142,44 +155,40 @@ class IdentityFiles:
             return error
         return IdentityError(f"{where}: {error}")
 
-    def _keep_one(
-        self, top: int, plan: Plan, account: Account, authority: Authority, now: datetime
-    ) -> float:
-        spiffe_id = account.id_in(plan.trust_domain)
+    def _keep_one(self, top: int, account: Account, work: _Work) -> float:
+        spiffe_id = account.id_in(work.plan.trust_domain)
         owner = _owner(account.user)
-        roots = roots_pem(authority.bundle)
         with (
             _ours(top, account.namespace) as middle,
             step_into(middle, account.name, _MODE, owner) as place,
         ):
             kept = self._kept.get(account)
-            found = signature(place, SVID_NAME), signature(place, BUNDLE_NAME)
             if kept is None:
                 _remove_leftovers(place)
+            found = signature(place, SVID_NAME), signature(place, BUNDLE_NAME)
             if kept is None or found != (kept.svid, kept.bundle):
-                kept = self._look_at(place, plan, account, authority, now)
+                kept = self._look_at(place, account, work)
+            self._kept.pop(account, None)  # until all of it is there
             if (
-                kept is not None
-                and now.timestamp() < kept.renew_at
-                and authority.is_current(kept.authority)
+                kept is None
+                or work.now.timestamp() >= kept.renew_at
+                or not work.authority.is_current(kept.authority)
             ):
-                if kept.roots != roots:
-                    written = write_file(place, BUNDLE_NAME, roots.encode(), owner)
-                    kept = _Kept(kept.svid, written, roots, kept.authority, kept.renew_at)
-                self._kept[account] = kept
-                return kept.renew_at
-            self._kept.pop(account, None)
-            svid = authority.issue(spiffe_id, now, plan.leaf_life_s)
-            bundle = write_file(place, BUNDLE_NAME, roots.encode(), owner)
-            written = write_file(place, SVID_NAME, svid.pem.encode(), owner)
-            kept = self._kept[account] = _Kept(
-                written, bundle, roots, _authority_of(svid), renew_at(svid, plan.leaf_life_s)
-            )
+                kept = self._renew(place, spiffe_id, owner, work)
+            elif kept.roots != work.roots:
+                bundle = _write_roots(place, work, owner)
+                kept = replace(kept, bundle=bundle, roots=work.roots)
+            self._kept[account] = kept
             return kept.renew_at
 
-    def _look_at(
-        self, place: int, plan: Plan, account: Account, authority: Authority, now: datetime
-    ) -> _Kept | None:
+    def _renew(self, place: int, spiffe_id: SpiffeID, owner: Owner | None, work: _Work) -> _Kept:
+        life_s = work.plan.leaf_life_s
+        svid = work.authority.issue(spiffe_id, work.now, life_s)
+        bundle = _write_roots(place, work, owner)
+        written = write_file(place, SVID_NAME, svid.pem.encode(), owner)
+        return _Kept(written, bundle, work.roots, _authority_of(svid), renew_at(svid, life_s))
+
+    def _look_at(self, place: int, account: Account, work: _Work) -> _Kept | None:
         """Return what lies there if it can stay; None: it cannot."""
         about = signature(place, SVID_NAME), signature(place, BUNDLE_NAME)
         user = os.fstat(place).st_uid
@@ -187,8 +196,8 @@ class IdentityFiles:
         try:
             svid = X509SVID.from_pem(read_file(place, SVID_NAME, owners))
             roots = read_file(place, BUNDLE_NAME, owners).decode("latin-1")
-            bundles = Bundles([authority.bundle])
-            verified = verify_chain(svid.chain, bundles, now, "client")
+            bundles = Bundles([work.authority.bundle])
+            verified = verify_chain(svid.chain, bundles, work.now, "client")
         except (OSError, IdentityError):
             return None
         modes = [
@@ -196,13 +205,13 @@ class IdentityFiles:
             for name in (SVID_NAME, BUNDLE_NAME)
         ]
         if (
-            verified.id != account.id_in(plan.trust_domain)
+            verified.id != account.id_in(work.plan.trust_domain)
             or modes != [0o600, 0o600]
             or about[0] is None
             or about[1] is None
         ):
             return None
-        due = renew_at(svid, plan.leaf_life_s)
+        due = renew_at(svid, work.plan.leaf_life_s)
         return _Kept(about[0], about[1], roots, _authority_of(svid), due)
 
     def _remove_others(self, top: int, plan: Plan) -> None:
@@ -255,9 +264,8 @@ def _ours(within: int, name: str) -> Iterator[int]:
     Raises:
         OSError: it belongs to somebody else, who could put another in the place of any in it.
     """
-    with contextlib.suppress(FileExistsError):
-        os.mkdir(name, 0o700, dir_fd=within)
-    with opened(name, within) as directory:
+    directory = open_or_make(within, name)
+    try:
         about = os.fstat(directory)
         if about.st_uid != os.geteuid():
             raise PermissionError(
@@ -267,6 +275,8 @@ def _ours(within: int, name: str) -> Iterator[int]:
         if stat.S_IMODE(about.st_mode) != mode:
             os.fchmod(directory, mode)
         yield directory
+    finally:
+        os.close(directory)
 
 
 def _owner(user: str | None) -> Owner | None:
@@ -282,6 +292,11 @@ def _owner(user: str | None) -> Owner | None:
     except (KeyError, OverflowError):
         raise IdentityError(f"there is no Unix user {user!r} here; mend nodeIdentities") from None
     return found.pw_uid, found.pw_gid
+
+
+def _write_roots(place: int, work: _Work, owner: Owner | None) -> tuple[int, ...]:
+    # A copy for other programs: after a power cut it is written again.
+    return write_file(place, BUNDLE_NAME, work.roots.encode(), owner, is_durable=False)
 
 
 def _authority_of(svid: X509SVID) -> str:
