@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import pwd
 import re
 import secrets
 import stat
@@ -26,6 +27,8 @@ __all__ = [
     "is_leftover",
     "open_or_make",
     "opened",
+    "opened_ours",
+    "owner_of",
     "read_file",
     "signature",
     "step_into",
@@ -54,6 +57,28 @@ def opened(path: str | os.PathLike[str], within: int | None = None) -> Iterator[
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def opened_ours(within: int, name: str) -> Iterator[int]:
+    """Open a directory in which nobody but us renames, and through which others may pass.
+
+    Raises:
+        OSError: it belongs to somebody else, who could put another in the place of any in it.
+    """
+    directory = open_or_make(within, name)
+    try:
+        about = os.fstat(directory)
+        if about.st_uid != os.geteuid():
+            raise PermissionError(
+                1, f"it belongs to user {about.st_uid}: give it to the daemon's, or remove it", name
+            )
+        mode = 0o711 if os.geteuid() == 0 else 0o700
+        if stat.S_IMODE(about.st_mode) != mode:
+            os.fchmod(directory, mode)
+        yield directory
+    finally:
+        os.close(directory)
 
 
 @contextlib.contextmanager
@@ -207,6 +232,21 @@ def clear_away(within: int, name: str) -> None:
 def is_leftover(name: str) -> bool:
     """Say whether a name is of a file that a writer left which was killed."""
     return _LEFTOVER.fullmatch(name) is not None
+
+
+def owner_of(user: str | None) -> Owner | None:
+    """Return whose an identity is; None: the daemon's own user's, which it is without root, too.
+
+    Raises:
+        IdentityError: there is no such user.
+    """
+    if user is None or os.geteuid() != 0:
+        return None
+    try:
+        found = pwd.getpwuid(int(user)) if user.isdecimal() else pwd.getpwnam(user)
+    except (KeyError, OverflowError):
+        raise IdentityError(f"there is no Unix user {user!r} here; mend nodeIdentities") from None
+    return found.pw_uid, found.pw_gid
 
 
 def _signature(about: os.stat_result) -> tuple[int, ...]:

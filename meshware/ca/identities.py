@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pwd
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -30,8 +29,9 @@ from meshware.ca.guarded import (
     Owner,
     clear_away,
     is_leftover,
-    open_or_make,
     opened,
+    opened_ours,
+    owner_of,
     read_file,
     signature,
     step_into,
@@ -45,7 +45,7 @@ from meshware.identity.spiffe import SpiffeID
 from meshware.identity.svid import X509SVID
 from meshware.identity.verify import verify_chain
 
-__all__ = ["BUNDLE_NAME", "SVID_NAME", "IdentityFiles", "make_report_places", "roots_pem"]
+__all__ = ["BUNDLE_NAME", "SVID_NAME", "IdentityFiles", "roots_pem"]
 
 SVID_NAME, BUNDLE_NAME = "svid.pem", "bundle.pem"
 
@@ -140,7 +140,7 @@ class IdentityFiles:
     @contextlib.contextmanager
     def _identities(self) -> Iterator[int]:
         try:
-            with opened(self._run_dir) as run, _ours(run, "identity") as top:
+            with opened(self._run_dir) as run, opened_ours(run, "identity") as top:
                 yield top
         except OSError as error:
             if error.filename == "identity":
@@ -157,9 +157,9 @@ class IdentityFiles:
 
     def _keep_one(self, top: int, account: Account, work: _Work) -> float:
         spiffe_id = account.id_in(work.plan.trust_domain)
-        owner = _owner(account.user)
+        owner = owner_of(account.user)
         with (
-            _ours(top, account.namespace) as middle,
+            opened_ours(top, account.namespace) as middle,
             step_into(middle, account.name, _MODE, owner) as place,
         ):
             kept = self._kept.get(account)
@@ -231,67 +231,6 @@ class IdentityFiles:
 def roots_pem(bundle: Bundle) -> str:
     """Return what `bundle.pem` says: the roots."""
     return "".join(root.public_bytes(Encoding.PEM).decode() for root in bundle.roots)
-
-
-def make_report_places(reports: Path, plan: Plan) -> None:
-    """Let the workloads of other Unix users report: make their directories for them. Root only.
-
-    Raises:
-        OSError, IdentityError: the first that went wrong, after all were tried.
-    """
-    if os.geteuid() != 0 or not plan.reports:
-        return
-    failed: OSError | IdentityError | None = None
-    with opened(reports) as top:
-        for place in plan.reports:
-            try:
-                owner = _owner(place.user)
-                with (
-                    _ours(top, place.namespace) as middle,
-                    step_into(middle, place.workload, _MODE, owner),
-                ):
-                    pass
-            except (OSError, IdentityError) as error:
-                failed = failed or error
-    if failed is not None:
-        raise failed
-
-
-@contextlib.contextmanager
-def _ours(within: int, name: str) -> Iterator[int]:
-    """Open a directory in which nobody but us renames, and through which others may pass.
-
-    Raises:
-        OSError: it belongs to somebody else, who could put another in the place of any in it.
-    """
-    directory = open_or_make(within, name)
-    try:
-        about = os.fstat(directory)
-        if about.st_uid != os.geteuid():
-            raise PermissionError(
-                1, f"it belongs to user {about.st_uid}: give it to the daemon's, or remove it", name
-            )
-        mode = 0o711 if os.geteuid() == 0 else 0o700
-        if stat.S_IMODE(about.st_mode) != mode:
-            os.fchmod(directory, mode)
-        yield directory
-    finally:
-        os.close(directory)
-
-
-def _owner(user: str | None) -> Owner | None:
-    """Return whose an identity is; None: the daemon's own user's, which it is without root, too.
-
-    Raises:
-        IdentityError: there is no such user.
-    """
-    if user is None or os.geteuid() != 0:
-        return None
-    try:
-        found = pwd.getpwuid(int(user)) if user.isdecimal() else pwd.getpwnam(user)
-    except (KeyError, OverflowError):
-        raise IdentityError(f"there is no Unix user {user!r} here; mend nodeIdentities") from None
-    return found.pw_uid, found.pw_gid
 
 
 def _write_roots(place: int, work: _Work, owner: Owner | None) -> tuple[int, ...]:

@@ -143,7 +143,7 @@ class Identities:
 
     def _make_report_places(self) -> None:
         if self._plan.reports:
-            from meshware.ca.identities import make_report_places
+            from meshware.ca.report_places import make_report_places
 
             make_report_places(self._places.reports, self._plan)
 
