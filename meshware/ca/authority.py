@@ -95,6 +95,7 @@ class EmbeddedAuthority:
         self._generations = generations
         self._denied: frozenset[str] = frozenset()
         self._bundle: Bundle | None = None
+        self._current: set[str] | None = None  # fingerprints of what issues, or did before
 
     @classmethod
     def open(
@@ -177,10 +178,10 @@ class EmbeddedAuthority:
 
     def is_current(self, authority: str) -> bool:
         """Say whether what an intermediate of this fingerprint issued may stay until it is due."""
-        return authority not in self._denied and any(
-            fingerprint(issuer.certificate) == authority
-            for issuer in self._generations[self.state.issuing].intermediates.values()
-        )
+        if self._current is None:
+            issuing = self._generations[self.state.issuing].intermediates.values()
+            self._current = {fingerprint(issuer.certificate) for issuer in issuing} - self._denied
+        return authority in self._current
 
     def root(self, number: int) -> Issuer:
         """Return the root of a generation that is trusted."""
@@ -201,7 +202,8 @@ class EmbeddedAuthority:
             IdentityError: the root has ended, or is denied.
         """
         if self._denied != frozenset(denied):
-            self._denied, self._bundle = frozenset(denied), None
+            self._denied = frozenset(denied)
+            self._forget()
         if not self._store.exists():
             self._put_back()
         if life_s > self.state.longest_leaf_s:
@@ -273,7 +275,7 @@ class EmbeddedAuthority:
             if each.until <= now and count != max(generation.intermediates):
                 self._store.remove_intermediate(number, count)
                 del generation.intermediates[count]
-                self._bundle = None
+                self._forget()
 
     def _make_generation(self, number: int, now: datetime) -> Generation:
         root = issue_root(self.trust_domain, new_key(), now, ROOT_LIFE_S, f"root {number}")
@@ -289,12 +291,17 @@ class EmbeddedAuthority:
         made = issue_intermediate(generation.root, new_key(), now, INTERMEDIATE_LIFE_S, name)
         self._store.save_intermediate(number, count, made)
         generation.intermediates[count] = made
-        self._bundle = None
+        self._forget()
 
     def _keep(self, **changes: object) -> None:
         state: State = msgspec.structs.replace(self.state, **changes)
         self._store.save_state(state)
-        self.state, self._bundle = state, None
+        self.state = state
+        self._forget()
+
+    def _forget(self) -> None:
+        """Forget what was made of the generations: they have changed."""
+        self._bundle = self._current = None
 
     def _put_back(self) -> None:
         for number, generation in self._generations.items():

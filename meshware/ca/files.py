@@ -45,7 +45,7 @@ def make_root(directory: Path, trust_domain: str, now: datetime, life_s: float) 
     _make(directory)
     with opened(directory) as place:
         write_file(place, "root.pem", issuer_pem(root).encode(), None)
-        write_file(place, "root.crt", _pem(root.certificate), None, _PUBLIC)
+        write_file(place, "root.crt", _pem(root.certificate), None, mode=_PUBLIC)
     return root
 
 
@@ -72,9 +72,9 @@ def make_intermediate(root_dir: Path, node: str, out: Path, now: datetime, life_
     _make(root_dir / "issued")
     with opened(root_dir / "issued") as place:
         name = f"{node}-{fingerprint(made.certificate)[:16]}.crt"
-        write_file(place, name, _pem(made.certificate), None, _PUBLIC)
+        write_file(place, name, _pem(made.certificate), None, mode=_PUBLIC)
     with opened(out) as place:
-        write_file(place, "root.crt", _pem(root.certificate), None, _PUBLIC)
+        write_file(place, "root.crt", _pem(root.certificate), None, mode=_PUBLIC)
         write_file(place, "intermediate.pem", issuer_pem(made).encode(), None)
     return made
 

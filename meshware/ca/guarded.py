@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import pwd
 import re
 import secrets
 import stat
@@ -24,7 +25,10 @@ __all__ = [
     "Owner",
     "clear_away",
     "is_leftover",
+    "open_or_make",
     "opened",
+    "opened_ours",
+    "owner_of",
     "read_file",
     "signature",
     "step_into",
@@ -56,6 +60,28 @@ def opened(path: str | os.PathLike[str], within: int | None = None) -> Iterator[
 
 
 @contextlib.contextmanager
+def opened_ours(within: int, name: str) -> Iterator[int]:
+    """Open a directory in which nobody but us renames, and through which others may pass.
+
+    Raises:
+        OSError: it belongs to somebody else, who could put another in the place of any in it.
+    """
+    directory = open_or_make(within, name)
+    try:
+        about = os.fstat(directory)
+        if about.st_uid != os.geteuid():
+            raise PermissionError(
+                1, f"it belongs to user {about.st_uid}: give it to the daemon's, or remove it", name
+            )
+        mode = 0o711 if os.geteuid() == 0 else 0o700
+        if stat.S_IMODE(about.st_mode) != mode:
+            os.fchmod(directory, mode)
+        yield directory
+    finally:
+        os.close(directory)
+
+
+@contextlib.contextmanager
 def step_into(within: int, name: str, mode: int, owner: Owner | None) -> Iterator[int]:
     """Open a directory below one that is open, made where absent, with this mode and owner.
 
@@ -73,9 +99,7 @@ def step_into(within: int, name: str, mode: int, owner: Owner | None) -> Iterato
     """
     user = os.geteuid() if owner is None else owner[0]
     for _ in range(2):
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(name, 0o700, dir_fd=within)
-        descriptor = os.open(name, _DIRECTORY, dir_fd=within)
+        descriptor = open_or_make(within, name)
         about = os.fstat(descriptor)
         if about.st_uid in (user, os.geteuid()):
             break
@@ -93,10 +117,37 @@ def step_into(within: int, name: str, mode: int, owner: Owner | None) -> Iterato
         os.close(descriptor)
 
 
+def open_or_make(within: int, name: str) -> int:
+    """Return the descriptor of a directory below one that is open; it is made where absent.
+
+    Raises:
+        OSError: it cannot be made, or something else is there.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        return os.open(name, _DIRECTORY, dir_fd=within)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(name, 0o700, dir_fd=within)
+    return os.open(name, _DIRECTORY, dir_fd=within)
+
+
 def write_file(
-    within: int, name: str, data: bytes, owner: Owner | None, mode: int = 0o600
+    within: int,
+    name: str,
+    data: bytes,
+    owner: Owner | None,
+    *,
+    mode: int = 0o600,
+    is_durable: bool = True,
 ) -> tuple[int, ...]:
-    """Replace a file by another, durably. Returns its `signature`.
+    """Replace a file by another. Returns its `signature`.
+
+    Args:
+        within: the directory, open.
+        name: of the file.
+        data: the whole content.
+        owner: whose it is; None: whoever this process is.
+        mode: permissions, exactly these.
+        is_durable: also survive a power cut right after (fsync of file and directory).
 
     Raises:
         OSError: nothing has changed, and no temporary file is left. It names the file.
@@ -111,7 +162,8 @@ def write_file(
             os.fchmod(descriptor, mode)
             if owner is not None:
                 os.fchown(descriptor, *owner)
-            os.fsync(descriptor)
+            if is_durable:
+                os.fsync(descriptor)
             os.rename(temporary, name, src_dir_fd=within, dst_dir_fd=within)
             about = os.fstat(descriptor)
         finally:
@@ -122,8 +174,9 @@ def write_file(
         if isinstance(error, OSError):
             error.filename, error.filename2 = name, None
         raise
-    with contextlib.suppress(OSError):  # some file systems cannot, and the file is there
-        os.fsync(within)
+    if is_durable:
+        with contextlib.suppress(OSError):  # some file systems cannot, and the file is there
+            os.fsync(within)
     return _signature(about)
 
 
@@ -179,6 +232,21 @@ def clear_away(within: int, name: str) -> None:
 def is_leftover(name: str) -> bool:
     """Say whether a name is of a file that a writer left which was killed."""
     return _LEFTOVER.fullmatch(name) is not None
+
+
+def owner_of(user: str | None) -> Owner | None:
+    """Return whose an identity is; None: the daemon's own user's, which it is without root, too.
+
+    Raises:
+        IdentityError: there is no such user.
+    """
+    if user is None or os.geteuid() != 0:
+        return None
+    try:
+        found = pwd.getpwuid(int(user)) if user.isdecimal() else pwd.getpwnam(user)
+    except (KeyError, OverflowError):
+        raise IdentityError(f"there is no Unix user {user!r} here; mend nodeIdentities") from None
+    return found.pw_uid, found.pw_gid
 
 
 def _signature(about: os.stat_result) -> tuple[int, ...]:

@@ -16,10 +16,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pwd
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -31,6 +30,8 @@ from meshware.ca.guarded import (
     clear_away,
     is_leftover,
     opened,
+    opened_ours,
+    owner_of,
     read_file,
     signature,
     step_into,
@@ -40,10 +41,11 @@ from meshware.ca.plan import Account, Plan
 from meshware.errors import IdentityError
 from meshware.identity.bundle import Bundle, Bundles, fingerprint
 from meshware.identity.rotation import renew_at
+from meshware.identity.spiffe import SpiffeID
 from meshware.identity.svid import X509SVID
 from meshware.identity.verify import verify_chain
 
-__all__ = ["BUNDLE_NAME", "SVID_NAME", "IdentityFiles", "make_report_places", "roots_pem"]
+__all__ = ["BUNDLE_NAME", "SVID_NAME", "IdentityFiles", "roots_pem"]
 
 SVID_NAME, BUNDLE_NAME = "svid.pem", "bundle.pem"
 
@@ -60,6 +62,16 @@ class _Kept:
     roots: str  # that the bundle's file says
     authority: str  # fingerprint of what issued it
     renew_at: float  # unix seconds
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What one look works with."""
+
+    plan: Plan
+    authority: Authority
+    now: datetime
+    roots: str  # as `bundle.pem` has them
 
 
 class IdentityFiles:
@@ -95,6 +107,7 @@ class IdentityFiles:
             self._kept.clear()  # the life of leaves may be another
         failed: OSError | IdentityError | None = None
         due_s: list[float] = []
+        work = _Work(plan, authority, now, roots_pem(authority.bundle))
         with self._identities() as top:
             if plan != self._plan:
                 self._remove_others(top, plan)
@@ -104,7 +117,7 @@ class IdentityFiles:
                     due_s.append(now.timestamp())
                     break
                 try:
-                    due_s.append(self._keep_one(top, plan, account, authority, now))
+                    due_s.append(self._keep_one(top, account, work))
                 except (OSError, IdentityError) as error:
                     failed = failed or self._about(error, account)
                     due_s.append(now.timestamp() + _TRY_AGAIN_S)
@@ -112,12 +125,22 @@ class IdentityFiles:
             raise failed
         return min(due_s, default=float("inf"))
 
+    def remove_all(self) -> None:
+        """Remove every identity that was issued here: nobody is to have one any more.
+
+        Raises:
+            OSError: it cannot be done.
+        """
+        with self._identities() as top:
+            self._remove_others(top, Plan())
+        self._plan = None
+
     # --- inside -------------------------------------------------------------------------------
 
     @contextlib.contextmanager
     def _identities(self) -> Iterator[int]:
         try:
-            with opened(self._run_dir) as run, _ours(run, "identity") as top:
+            with opened(self._run_dir) as run, opened_ours(run, "identity") as top:
                 yield top
         except OSError as error:
             if error.filename == "identity":
@@ -132,44 +155,40 @@ class IdentityFiles:
             return error
         return IdentityError(f"{where}: {error}")
 
-    def _keep_one(
-        self, top: int, plan: Plan, account: Account, authority: Authority, now: datetime
-    ) -> float:
-        spiffe_id = account.id_in(plan.trust_domain)
-        owner = _owner(account.user)
-        roots = roots_pem(authority.bundle)
+    def _keep_one(self, top: int, account: Account, work: _Work) -> float:
+        spiffe_id = account.id_in(work.plan.trust_domain)
+        owner = owner_of(account.user)
         with (
-            _ours(top, account.namespace) as middle,
+            opened_ours(top, account.namespace) as middle,
             step_into(middle, account.name, _MODE, owner) as place,
         ):
             kept = self._kept.get(account)
-            found = signature(place, SVID_NAME), signature(place, BUNDLE_NAME)
             if kept is None:
                 _remove_leftovers(place)
+            found = signature(place, SVID_NAME), signature(place, BUNDLE_NAME)
             if kept is None or found != (kept.svid, kept.bundle):
-                kept = self._look_at(place, plan, account, authority, now)
+                kept = self._look_at(place, account, work)
+            self._kept.pop(account, None)  # until all of it is there
             if (
-                kept is not None
-                and now.timestamp() < kept.renew_at
-                and authority.is_current(kept.authority)
+                kept is None
+                or work.now.timestamp() >= kept.renew_at
+                or not work.authority.is_current(kept.authority)
             ):
-                if kept.roots != roots:
-                    written = write_file(place, BUNDLE_NAME, roots.encode(), owner)
-                    kept = _Kept(kept.svid, written, roots, kept.authority, kept.renew_at)
-                self._kept[account] = kept
-                return kept.renew_at
-            self._kept.pop(account, None)
-            svid = authority.issue(spiffe_id, now, plan.leaf_life_s)
-            bundle = write_file(place, BUNDLE_NAME, roots.encode(), owner)
-            written = write_file(place, SVID_NAME, svid.pem.encode(), owner)
-            kept = self._kept[account] = _Kept(
-                written, bundle, roots, _authority_of(svid), renew_at(svid, plan.leaf_life_s)
-            )
+                kept = self._renew(place, spiffe_id, owner, work)
+            elif kept.roots != work.roots:
+                bundle = _write_roots(place, work, owner)
+                kept = replace(kept, bundle=bundle, roots=work.roots)
+            self._kept[account] = kept
             return kept.renew_at
 
-    def _look_at(
-        self, place: int, plan: Plan, account: Account, authority: Authority, now: datetime
-    ) -> _Kept | None:
+    def _renew(self, place: int, spiffe_id: SpiffeID, owner: Owner | None, work: _Work) -> _Kept:
+        life_s = work.plan.leaf_life_s
+        svid = work.authority.issue(spiffe_id, work.now, life_s)
+        bundle = _write_roots(place, work, owner)
+        written = write_file(place, SVID_NAME, svid.pem.encode(), owner)
+        return _Kept(written, bundle, work.roots, _authority_of(svid), renew_at(svid, life_s))
+
+    def _look_at(self, place: int, account: Account, work: _Work) -> _Kept | None:
         """Return what lies there if it can stay; None: it cannot."""
         about = signature(place, SVID_NAME), signature(place, BUNDLE_NAME)
         user = os.fstat(place).st_uid
@@ -177,8 +196,8 @@ class IdentityFiles:
         try:
             svid = X509SVID.from_pem(read_file(place, SVID_NAME, owners))
             roots = read_file(place, BUNDLE_NAME, owners).decode("latin-1")
-            bundles = Bundles([authority.bundle])
-            verified = verify_chain(svid.chain, bundles, now, "client")
+            bundles = Bundles([work.authority.bundle])
+            verified = verify_chain(svid.chain, bundles, work.now, "client")
         except (OSError, IdentityError):
             return None
         modes = [
@@ -186,13 +205,13 @@ class IdentityFiles:
             for name in (SVID_NAME, BUNDLE_NAME)
         ]
         if (
-            verified.id != account.id_in(plan.trust_domain)
+            verified.id != account.id_in(work.plan.trust_domain)
             or modes != [0o600, 0o600]
             or about[0] is None
             or about[1] is None
         ):
             return None
-        due = renew_at(svid, plan.leaf_life_s)
+        due = renew_at(svid, work.plan.leaf_life_s)
         return _Kept(about[0], about[1], roots, _authority_of(svid), due)
 
     def _remove_others(self, top: int, plan: Plan) -> None:
@@ -214,59 +233,9 @@ def roots_pem(bundle: Bundle) -> str:
     return "".join(root.public_bytes(Encoding.PEM).decode() for root in bundle.roots)
 
 
-def make_report_places(reports: Path, plan: Plan) -> None:
-    """Let the workloads of other Unix users report: make their directories for them. Root only.
-
-    Raises:
-        OSError: one cannot be made.
-        IdentityError: there is no such user.
-    """
-    if os.geteuid() != 0 or not plan.reports:
-        return
-    with opened(reports) as top:
-        for place in plan.reports:
-            owner = _owner(place.user)
-            with (
-                _ours(top, place.namespace) as middle,
-                step_into(middle, place.workload, _MODE, owner),
-            ):
-                pass
-
-
-@contextlib.contextmanager
-def _ours(within: int, name: str) -> Iterator[int]:
-    """Open a directory in which nobody but us renames, and through which others may pass.
-
-    Raises:
-        OSError: it belongs to somebody else, who could put another in the place of any in it.
-    """
-    with contextlib.suppress(FileExistsError):
-        os.mkdir(name, 0o700, dir_fd=within)
-    with opened(name, within) as directory:
-        about = os.fstat(directory)
-        if about.st_uid != os.geteuid():
-            raise PermissionError(
-                1, f"it belongs to user {about.st_uid}: give it to the daemon's, or remove it", name
-            )
-        mode = 0o711 if os.geteuid() == 0 else 0o700
-        if stat.S_IMODE(about.st_mode) != mode:
-            os.fchmod(directory, mode)
-        yield directory
-
-
-def _owner(user: str | None) -> Owner | None:
-    """Return whose an identity is; None: the daemon's own user's, which it is without root, too.
-
-    Raises:
-        IdentityError: there is no such user.
-    """
-    if user is None or os.geteuid() != 0:
-        return None
-    try:
-        found = pwd.getpwuid(int(user)) if user.isdecimal() else pwd.getpwnam(user)
-    except (KeyError, OverflowError):
-        raise IdentityError(f"there is no Unix user {user!r} here; mend nodeIdentities") from None
-    return found.pw_uid, found.pw_gid
+def _write_roots(place: int, work: _Work, owner: Owner | None) -> tuple[int, ...]:
+    # A copy for other programs: after a power cut it is written again.
+    return write_file(place, BUNDLE_NAME, work.roots.encode(), owner, is_durable=False)
 
 
 def _authority_of(svid: X509SVID) -> str:

@@ -23,7 +23,18 @@ from meshware.policy.parse import Resource
 from meshware.policy.record_types import TRUST_DOMAIN
 from meshware.runtime.files import replace_file
 
-__all__ = ["Account", "Plan", "ReportPlace", "plan_of", "read_plan", "write_plan"]
+__all__ = [
+    "SHORTEST_LIFE_S",
+    "Account",
+    "Plan",
+    "ReportPlace",
+    "plan_of",
+    "read_plan",
+    "write_plan",
+]
+
+SHORTEST_LIFE_S = 2.0
+"""Certificates tell whole seconds: a shorter one may have ended before it is written."""
 
 _MOST_BYTES = 16 * 1024 * 1024
 
@@ -96,7 +107,9 @@ def plan_of(resources: Iterable[Resource]) -> Plan:
     return Plan(
         provider=(identity.provider if identity else None) or plan.provider,
         trust_domain=(mesh.trust_domain if mesh else None) or plan.trust_domain,
-        leaf_life_s=(identity.leaf_life if identity else None) or plan.leaf_life_s,
+        leaf_life_s=max(
+            (identity.leaf_life if identity else None) or plan.leaf_life_s, SHORTEST_LIFE_S
+        ),
         accounts=tuple(
             sorted(
                 (Account(namespace, name, user) for (namespace, name), user in users.items()),

@@ -13,7 +13,8 @@ that is published with policy.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -21,7 +22,7 @@ import msgspec
 from meshware.ca.plan import Plan, plan_of, read_plan, write_plan
 from meshware.ca.requests import read_request
 from meshware.clock import Clock
-from meshware.errors import IdentityError, MeshError
+from meshware.errors import MeshError
 from meshware.policy.parse import Resource
 from meshware.policy.record_types import BundleRecord, MeshRecord
 from meshware.policy.snapshot import read_bundles
@@ -74,7 +75,7 @@ class Identities:
         self._found: FoundAuthorities | None = None
         self._change: RootChange | None = None
         self._told: set[str] = set()
-        self._reports_for: Plan | None = None
+        self._cleared_for: Plan | None = None  # whose left-over keys were looked for
 
     def settle(self, resources: Sequence[Resource]) -> None:
         """Take up what new policy says.
@@ -119,34 +120,65 @@ class Identities:
         Raises:
             OSError, MeshError: something went wrong; all else was done.
         """
+        failed: list[OSError | MeshError] = []
+        for step in (self._keep_plan, self._make_report_places):
+            with _noted(failed):
+                step()
+        with _noted(failed):
+            self._change_root(published, live, is_in_place=is_in_place)
+        due_s = float("inf")
+        with _noted(failed):
+            due_s = self._keep_files(failed)
+        if failed:
+            raise failed[0]
+        return due_s
+
+    # --- the parts of a look, none of which keeps the others from being done ------------------
+
+    def _keep_plan(self) -> None:
         plan = self._plan
         if plan != self._plan_kept and (plan.accounts or self._plan_kept is not None):
             write_plan(self._places.plan_file, plan)
             self._plan_kept = plan
-        if plan.reports and plan != self._reports_for:
-            from meshware.ca.identities import make_report_places
 
-            make_report_places(self._places.reports, plan)
-        self._change_root(published, live, is_in_place=is_in_place)
-        authority = self._authority
+    def _make_report_places(self) -> None:
+        if self._plan.reports:
+            from meshware.ca.report_places import make_report_places
+
+            make_report_places(self._places.reports, self._plan)
+
+    def _keep_files(self, failed: list[OSError | MeshError]) -> float:
+        plan, authority = self._plan, self._authority
         if authority is None:
+            if plan.provider == "embedded" and self._is_left_over(plan):
+                self._identity_files().remove_all()
+            self._cleared_for = plan
             return float("inf")
-        from meshware.ca.identities import IdentityFiles
-
+        self._cleared_for = None
         now = self._clock.now()
-        failed: OSError | MeshError | None = None
-        try:
+        with _noted(failed):  # what it has issues all the same, if it may
             authority.look(now, plan.leaf_life_s, plan.denied)
             self._warn(authority)
-        except (OSError, MeshError) as error:
-            failed = error  # what it has issues all the same, if it may
+        until = self._clock.monotonic() + _MOST_S
+        due_s = self._identity_files().keep(
+            plan, authority, now, lambda: self._clock.monotonic() <= until
+        )
+        return max(0.0, due_s - self._clock.now().timestamp())
+
+    def _identity_files(self) -> IdentityFiles:
+        from meshware.ca.identities import IdentityFiles
+
         if self._files is None:
             self._files = IdentityFiles(self._places.run_dir)
-        until = self._clock.monotonic() + _MOST_S
-        due_s = self._files.keep(plan, authority, now, lambda: self._clock.monotonic() <= until)
-        if failed is not None:
-            raise failed
-        return max(0.0, due_s - self._clock.now().timestamp())
+        return self._files
+
+    def _is_left_over(self, plan: Plan) -> bool:
+        """Say whether there may be keys of ours that nobody is to have any more."""
+        return (
+            plan != self._cleared_for
+            and self._places.authorities.is_dir()
+            and (self._places.run_dir / "identity").is_dir()
+        )
 
     # --- inside -------------------------------------------------------------------------------
 
@@ -161,7 +193,7 @@ class Identities:
             # Before the bundle is published: an authority that policy denies is followed first.
             try:
                 authority.look(self._clock.now(), plan.leaf_life_s, plan.denied)
-            except IdentityError as error:
+            except MeshError as error:
                 self._tell(str(error))
 
     def _open(self, trust_domain: str) -> EmbeddedAuthority | GivenAuthority:
@@ -255,6 +287,15 @@ class Identities:
         if sentence not in self._told:
             self._told.add(sentence)
             self._note(sentence)
+
+
+@contextlib.contextmanager
+def _noted(failed: list[OSError | MeshError]) -> Iterator[None]:
+    """Do something that may fail, and keep what went wrong for later."""
+    try:
+        yield
+    except (OSError, MeshError) as error:
+        failed.append(error)
 
 
 def _record(bundle: Bundle, before: bytes | None) -> BundleRecord:

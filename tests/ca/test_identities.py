@@ -20,8 +20,9 @@ from ca_world import (
     users,
 )
 
-from meshware.ca.identities import IdentityFiles, make_report_places
+from meshware.ca.identities import IdentityFiles
 from meshware.ca.plan import ReportPlace
+from meshware.ca.report_places import make_report_places
 from meshware.errors import IdentityError
 from meshware.identity.bundle import Bundles, read_certificates
 from meshware.identity.verify import verify_chain

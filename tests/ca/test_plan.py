@@ -80,6 +80,12 @@ def test_fingerprints_are_taken_as_people_write_them():
     assert found.denied == ("ab" * 32,)
 
 
+def test_a_life_is_never_so_short_that_it_ends_before_it_is_written():
+    """Certificates tell whole seconds."""
+    found = planned(mesh_policy("web", spec="  identity: {leafLife: 10ms}\n"))
+    assert found.leaf_life_s == 2.0
+
+
 def test_a_plan_is_kept_and_read_again(tmp_path):
     """A daemon whose sources are refused goes on with it."""
     spec = "  nodeIdentities: [{serviceAccount: default/web, user: nobody}]\n"

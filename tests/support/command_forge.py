@@ -30,7 +30,8 @@ import meshware.cli.status, meshware.cli.explain, meshware.cli.demo, meshware.de
 import meshware.syncd.daemon, meshware.syncd.overview, meshware.policy.load, meshware.policy.records
 import meshware.cli.cert, meshware.cli.cert_show, meshware.cli.cert_issue, meshware.cli.cert_rotate
 import meshware.ca.found, meshware.ca.given, meshware.ca.identities, meshware.ca.rotate
-import meshware.ca.files, meshware.identity.tls, meshware.runtime.svid_files
+import meshware.ca.files, meshware.ca.report_places
+import meshware.identity.tls, meshware.runtime.svid_files
 import http.server, prometheus_client.exposition, watchfiles, yaml, tracemalloc, encodings.idna
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import ssl
 import subprocess
@@ -11,12 +12,15 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 from ca_world import TRUST_DOMAIN, mesh_policy
-from daemons import clean_environ, running
+from daemons import clean_environ, meshware, running
 from sync_world import PATIENCE_S, RunningDaemon
 
 from meshware.errors import MeshError
+from meshware.policy.record_types import BundleRecord
 from meshware.runtime.mesh import Mesh
+from meshware.runtime.policy_file import open_policy_file
 
 # A workload: it follows policy and reports, and tells each caller who the caller is.
 _SERVER = """
@@ -146,3 +150,24 @@ def pair(run_dir: Path, server_run_dir: Path | None = None) -> Iterator[tuple[Ca
         caller = Caller(run_dir)
         stack.callback(caller.close)
         yield caller, server
+
+
+# --- what a daemon left ---------------------------------------------------------------------------
+
+
+def once(root, *arguments):
+    """One run of the daemon."""
+    places = ["--run-dir", root / "run", "--state-dir", root / "state"]
+    return meshware("sync", "--source", root / "mesh", *places, "--once", *arguments)
+
+
+def bundle(root) -> BundleRecord | None:
+    """The published bundle of the own trust domain."""
+    records = open_policy_file(root / "run" / "policy.mesh", frozenset({os.geteuid()}))
+    data = records.get(f"bundle/{TRUST_DOMAIN}")
+    return None if data is None else msgspec.json.decode(data, type=BundleRecord)
+
+
+def keys_of(root):
+    """The files of the authority."""
+    return sorted(path for path in (root / "state").rglob("*.pem"))
