@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from meshware.policy.addresses import UNIX_PREFIX
@@ -77,7 +76,7 @@ class Cluster:
     levels: tuple[Level, ...] | None = None  # None: it does not matter where endpoints are
     is_original: bool = False  # calls go where the caller's URL says; `placed` knows
     # SPIFFE IDs of the endpoints that take token identity, by key.
-    audiences: Mapping[str, str] = field(default=MappingProxyType({}), hash=False)
+    audiences: Mapping[str, str] = field(default_factory=dict, hash=False)
     is_plain: bool = field(init=False)  # any two endpoints are drawn: nothing else has a say
 
     def __post_init__(self) -> None:
