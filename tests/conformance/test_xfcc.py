@@ -193,7 +193,7 @@ class MutualEnvoy:
         context.verify_mode = ssl.CERT_NONE
         context.load_cert_chain(path)
         raw = socket.create_connection(("127.0.0.1", self.ports[mode]))
-        answer = _get(context.wrap_socket(raw), "/", sent)
+        answer = _get(context.wrap_socket(raw), "/", sent, until=b"\r\n\r\n")
         [line] = [line for line in answer.splitlines() if line.startswith("seen: ")]
         return line.removeprefix("seen: ")
 
@@ -203,7 +203,10 @@ class MutualEnvoy:
         self._log.close()
 
 
-def _get(connection: socket.socket, path: str, xfcc: str | None = None) -> str:
+def _get(
+    connection: socket.socket, path: str, xfcc: str | None = None, until: bytes | None = None
+) -> str:
+    """What comes back, up to these bytes: Envoy takes a second to close."""
     more = "" if xfcc is None else f"X-Forwarded-Client-Cert: {xfcc}\r\n"
     with connection:
         connection.settimeout(PATIENCE_S)
@@ -212,6 +215,8 @@ def _get(connection: socket.socket, path: str, xfcc: str | None = None) -> str:
         answer = b""
         while data := connection.recv(65536):
             answer += data
+            if until is not None and until in answer:
+                break
     return answer.decode("latin-1")
 
 
