@@ -3,9 +3,9 @@
 1. The *workload identity token* (`Workload-Identity-Token`) says that a key is a workload's. The
    token authority of the workload's trust domain signs it; it is for no audience, lives an hour or
    so, and proves nothing alone: anybody who has seen a call has a copy.
-2. The *proof token* (`Workload-Proof-Token`) is made for one call with that key, and lives a
+2. The *proof token* (`Workload-Proof-Token`) is made for one call with that key, and lives half a
    minute. It is bound to the receiver (`aud`, its SPIFFE ID), the method (`htm`), path and query
-   (`tgt`), the identity token (`wth`), and bears an id (`jti`) by which a second use is known.
+   (`tgt`) and the identity token (`wth`), and bears an id (`jti`) by which a second use is known.
 
 What is *not* bound: headers, the body, the connection. Whoever sits between can read a call and
 answer it; it cannot make another one of it.
@@ -45,6 +45,7 @@ __all__ = [
     "MAX_PROOF_LIFE_S",
     "MAX_WIT_LIFE_S",
     "PROOF_HEADER",
+    "PROOF_LEEWAY_S",
     "PROOF_LIFE_S",
     "WIT_LIFE_S",
     "Proof",
@@ -61,9 +62,12 @@ PROOF_HEADER = "workload-proof-token"
 
 WIT_LIFE_S = 3600.0  # as leaves
 MAX_WIT_LIFE_S = 86_400.0
-PROOF_LIFE_S = 60.0
-MAX_PROOF_LIFE_S = 120.0
-"""A verifier's own bound, and so how long it must remember a proof (with the leeway)."""
+PROOF_LIFE_S = 30.0
+MAX_PROOF_LIFE_S = 60.0
+"""A verifier's own bound. With the leeway it is how long a proof has to be remembered."""
+
+PROOF_LEEWAY_S = 10.0
+"""With the life above, clocks may be 40 s apart, whichever is ahead."""
 
 _HEADERS = frozenset({"alg", "kid", "typ"})
 
@@ -111,7 +115,7 @@ class Proof:
     caller: Verified
     jti: str
     thumbprint: str  # of the caller's key
-    until: float  # unix seconds: the proof's own end
+    until: float  # unix seconds: from then on nobody takes the proof
 
 
 class KnownWorkloads:
@@ -263,7 +267,8 @@ def verify_proof(
     Raises:
         TokenError: it is nobody, or was signed for another call; the reason is for the log.
     """
-    workload = (verify_wit if known is None else known.verified)(wit, bundles, now)
+    verified = verify_wit if known is None else known.verified
+    workload = verified(wit, bundles, now)
     token = parse(proof, headers=_HEADERS)
     claims = token.claims
     if token.type != "wpt+jwt":
@@ -281,10 +286,10 @@ def verify_proof(
     if "tth" in claims or "oth" in claims:
         # The draft: whoever does not look at the tokens that they bind must refuse the proof.
         raise TokenError("the proof binds tokens that are not looked at here")
-    until = check_times(claims, now, MAX_PROOF_LIFE_S)
+    until = check_times(claims, now, MAX_PROOF_LIFE_S, PROOF_LEEWAY_S)
     jti = text(claims, "jti", most=256)
     caller = Verified(workload.id, min(workload.until, until))
-    return Proof(caller, jti, workload.key.thumbprint, until)
+    return Proof(caller, jti, workload.key.thumbprint, until + PROOF_LEEWAY_S)
 
 
 def _confirmed(cnf: object) -> PublicKey:

@@ -157,6 +157,7 @@ _NAMES = {
     NameOID.SURNAME: "SN",
     NameOID.TITLE: "title",
     NameOID.DN_QUALIFIER: "dnQualifier",
+    NameOID.STREET_ADDRESS: "street",
 }
 
 

@@ -64,7 +64,6 @@ def check_tokens(
         return None
     if len(identity) != 1 or len(proof) != 1:
         return TokenRefusal(f"{len(identity)} identity tokens and {len(proof)} proofs")
-    from meshware.identity.jwt_svid import LEEWAY_S
     from meshware.identity.wimse import Received, verify_proof
 
     request = Received(method=head.method, target=head.target, path=head.paths[0], query=head.query)
@@ -81,7 +80,7 @@ def check_tokens(
     except TokenError as error:
         return TokenRefusal(str(error))
     # Only what is valid in every other way is remembered: nobody fills it without a key.
-    if replays.seen(found.jti, found.thumbprint, found.until + LEEWAY_S, now):
+    if replays.seen(found.jti, found.thumbprint, found.until, now):
         return TokenRefusal("the proof was used before, or too many are remembered")
     return found.caller
 

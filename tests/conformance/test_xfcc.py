@@ -1,0 +1,245 @@
+"""`X-Forwarded-Client-Cert` as the real Envoy sends it, beside ours: letter by letter."""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+import subprocess
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
+from cryptography.x509.oid import NameOID
+
+from meshware.identity.issue import Issuer, issue_root, issue_svid, new_key
+from meshware.identity.spiffe import SpiffeID
+from meshware.identity.xfcc import element, forwarded, last_element
+
+pytestmark = pytest.mark.conformance
+
+PROXY = SpiffeID.parse("spiffe://example.org/ns/edge/sa/proxy")
+WEB = SpiffeID.parse("spiffe://example.org/ns/shop/sa/web")
+PATIENCE_S = 60.0
+
+SUBJECTS = {
+    "none, as an SVID has": [],
+    "a name": [(NameOID.COMMON_NAME, "web")],
+    "several": [
+        (NameOID.COUNTRY_NAME, "DE"),
+        (NameOID.ORGANIZATION_NAME, "Shop, Inc."),
+        (NameOID.ORGANIZATIONAL_UNIT_NAME, "a+b"),
+        (NameOID.COMMON_NAME, "web"),
+    ],
+    "what has to be escaped": [(NameOID.COMMON_NAME, ' #a"b\\c;d<e>f=g ')],
+    "an element within": [(NameOID.COMMON_NAME, 'x",URI=spiffe://example.org/evil;Subject="y')],
+    "letters beyond ASCII": [(NameOID.COMMON_NAME, "m\u00fcller \u2603")],
+    "control characters": [(NameOID.COMMON_NAME, "a\x01b\x7fc\td")],
+    "rarer attributes": [
+        (NameOID.EMAIL_ADDRESS, "a@example.org"),
+        (NameOID.SERIAL_NUMBER, "7"),
+        (NameOID.GIVEN_NAME, "A"),
+        (NameOID.SURNAME, "B"),
+        (NameOID.TITLE, "Dr"),
+        (NameOID.DOMAIN_COMPONENT, "org"),
+        (NameOID.USER_ID, "u"),
+        (NameOID.LOCALITY_NAME, "L"),
+        (NameOID.STATE_OR_PROVINCE_NAME, "S"),
+        (NameOID.STREET_ADDRESS, "1 St"),
+        (NameOID.DN_QUALIFIER, "q"),
+        (NameOID.COMMON_NAME, "web"),
+    ],
+}
+
+
+def leaf_of(root: Issuer, names: list[tuple[x509.ObjectIdentifier, str]]) -> tuple[bytes, str]:
+    """A client's certificate with this subject, as DER, and as PEM with its key."""
+    key, now = new_key(), datetime.now(UTC)
+    leaf = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(kind, value) for kind, value in names]))
+        .issuer_name(root.certificate.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(minutes=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.UniformResourceIdentifier(str(WEB))]), critical=True
+        )
+        .sign(root.key, hashes.SHA256())
+    )
+    pem = leaf.public_bytes(Encoding.PEM) + key.private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+    )
+    return leaf.public_bytes(Encoding.DER), pem.decode()
+
+
+class MutualEnvoy:
+    """An Envoy with mutual TLS on two ports that answers with the XFCC header it would forward."""
+
+    MODES = ("SANITIZE_SET", "APPEND_FORWARD")
+
+    def __init__(self, program: str, directory: Path, root: Issuer) -> None:
+        svid = issue_svid(root, PROXY, new_key(), datetime.now(UTC))
+        self.directory = directory
+        for name, text in (
+            ("cert.pem", svid.cert_pem),
+            ("key.pem", svid.key_pem),
+            ("ca.pem", root.cert_pem),
+        ):
+            (directory / name).write_text(text)
+        config = {
+            "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}},
+            "static_resources": {"listeners": [self._listener(mode) for mode in self.MODES]},
+        }
+        (directory / "envoy.json").write_text(json.dumps(config))
+        self._log = (directory / "envoy.log").open("wb")
+        self._process = subprocess.Popen(
+            [
+                program,
+                *("--config-path", str(directory / "envoy.json")),
+                *("--admin-address-path", str(directory / "admin")),
+                *("--concurrency", "1", "--use-dynamic-base-id", "--log-level", "warning"),
+            ],
+            stdout=self._log,
+            stderr=self._log,
+        )
+        self.ports = self._listening()
+
+    def _listener(self, mode: str) -> dict:
+        google = "type.googleapis.com/envoy.extensions"
+        path = str(self.directory)
+        http = {
+            "@type": f"{google}.filters.network.http_connection_manager.v3.HttpConnectionManager",
+            "stat_prefix": mode,
+            "forward_client_cert_details": mode,
+            "set_current_client_cert_details": {"subject": True, "uri": True},
+            "route_config": {
+                "virtual_hosts": [
+                    {
+                        "name": "all",
+                        "domains": ["*"],
+                        "routes": [{"match": {"prefix": "/"}, "direct_response": {"status": 200}}],
+                        "response_headers_to_add": [
+                            {
+                                "header": {
+                                    "key": "seen",
+                                    "value": "%REQ(X-FORWARDED-CLIENT-CERT)%",
+                                }
+                            }
+                        ],
+                    }
+                ]
+            },
+            "http_filters": [
+                {
+                    "name": "router",
+                    "typed_config": {"@type": f"{google}.filters.http.router.v3.Router"},
+                }
+            ],
+        }
+        certificate = {
+            "certificate_chain": {"filename": f"{path}/cert.pem"},
+            "private_key": {"filename": f"{path}/key.pem"},
+        }
+        tls = {
+            "@type": f"{google}.transport_sockets.tls.v3.DownstreamTlsContext",
+            "require_client_certificate": True,
+            "common_tls_context": {
+                "tls_certificates": [certificate],
+                "validation_context": {"trusted_ca": {"filename": f"{path}/ca.pem"}},
+            },
+        }
+        return {
+            "name": mode,
+            "address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}},
+            "filter_chains": [
+                {
+                    "transport_socket": {"name": "tls", "typed_config": tls},
+                    "filters": [{"name": "http", "typed_config": http}],
+                }
+            ],
+        }
+
+    def _listening(self) -> dict[str, int]:
+        until = time.monotonic() + PATIENCE_S
+        admin = self.directory / "admin"
+        while True:
+            said = (self.directory / "envoy.log").read_text(errors="replace")
+            assert self._process.poll() is None, f"Envoy ended: {said[-3000:]}"
+            assert time.monotonic() < until, f"Envoy is not ready: {said[-3000:]}"
+            if admin.exists() and admin.read_text():
+                host, port = admin.read_text().rsplit(":", 1)
+                text = _get(socket.create_connection((host, int(port))), "/listeners")
+                lines = [line.split("::") for line in text.splitlines() if "::127" in line]
+                if len(lines) == len(self.MODES):
+                    return {name: int(where.rsplit(":", 1)[1]) for name, where in lines}
+            time.sleep(0.05)
+
+    def forwards(self, mode: str, pem: str, sent: str | None) -> str:
+        """What it would forward of a client with this certificate that sends this header."""
+        path = self.directory / "client.pem"
+        path.write_text(pem)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        context.load_cert_chain(path)
+        raw = socket.create_connection(("127.0.0.1", self.ports[mode]))
+        answer = _get(context.wrap_socket(raw), "/", sent, until=b"\r\n\r\n")
+        [line] = [line for line in answer.splitlines() if line.startswith("seen: ")]
+        return line.removeprefix("seen: ")
+
+    def close(self) -> None:
+        self._process.terminate()
+        self._process.wait(30)
+        self._log.close()
+
+
+def _get(
+    connection: socket.socket, path: str, xfcc: str | None = None, until: bytes | None = None
+) -> str:
+    """What comes back, up to these bytes: Envoy takes a second to close."""
+    more = "" if xfcc is None else f"X-Forwarded-Client-Cert: {xfcc}\r\n"
+    with connection:
+        connection.settimeout(PATIENCE_S)
+        request = f"GET {path} HTTP/1.1\r\nHost: x\r\n{more}Connection: close\r\n\r\n"
+        connection.sendall(request.encode("latin-1"))
+        answer = b""
+        while data := connection.recv(65536):
+            answer += data
+            if until is not None and until in answer:
+                break
+    return answer.decode("latin-1")
+
+
+@pytest.fixture(scope="module")
+def root() -> Issuer:
+    return issue_root("example.org", new_key(), datetime.now(UTC), 86400)
+
+
+@pytest.fixture(scope="module")
+def envoy(engine, tmp_path_factory, root):
+    found = MutualEnvoy(engine("envoy"), tmp_path_factory.mktemp("xfcc"), root)
+    yield found
+    found.close()
+
+
+@pytest.mark.parametrize("names", SUBJECTS.values(), ids=SUBJECTS)
+def test_our_element_is_envoys(envoy, root, names):
+    """And what Envoy writes is read as it was meant, whatever the client sends or is called."""
+    der, pem = leaf_of(root, names)
+    ours = element(PROXY, der, WEB)
+    for sent in (None, "By=x;URI=spiffe://example.org/evil"):
+        for mode in envoy.MODES:
+            seen = envoy.forwards(mode, pem, sent)
+            assert seen == forwarded(mode, [sent] if sent else [], ours)
+            found = last_element([seen], PROXY)
+            assert (found.id, found.by) == (WEB, str(PROXY))
