@@ -19,6 +19,11 @@ from meshware.runtime.mesh import Mesh
 from meshware.wsgi import MeshMiddleware
 from meshware.wsgi.head import inbound_head
 
+if os.environ.get("SERVED_TLS_BEFORE_FORK"):
+    # As an app may do that calls a service while it is imported, with gunicorn's --preload.
+    Mesh.current().start()
+    Mesh.current().identity.server_context()
+
 
 def wsgi(environ: dict[str, Any], start_response: Any) -> list[bytes]:
     """Say who called."""
@@ -63,9 +68,7 @@ def main() -> None:
         context = front_context(mesh)
     else:
         install()
-    server = make_server(
-        "127.0.0.1", 0, wsgi, threaded="threaded" in sys.argv, ssl_context=context
-    )
+    server = make_server("127.0.0.1", 0, wsgi, threaded="threaded" in sys.argv, ssl_context=context)
     print(f"Listening at: http://127.0.0.1:{server.server_port}", flush=True)
     server.serve_forever()
 
