@@ -108,7 +108,12 @@ def test_werkzeugs_own_parameter_takes_the_context(tmp_path):
 def test_a_port_may_have_a_mode_of_its_own(tmp_path):
     """Kubelet's probes and Prometheus: a second port, which is public."""
     public = _free_port()
-    command = [*GUNICORN, "-b", f"127.0.0.1:{public}", *COMMANDS["gunicorn gthread"][5:]]
+    command = [
+        *GUNICORN,
+        "-b",
+        f"127.0.0.1:{public}",
+        *COMMANDS["gunicorn gthread"][len(GUNICORN) :],
+    ]
     with world_of(command, tmp_path) as world:
         world.run_dir.write_policy("STRICT", {str(public): "DISABLE"})
         world.until(lambda: world.ask(world.web()), "serve")

@@ -1,4 +1,4 @@
-"""Identities of a mesh for tests: an authority, what it issues, and a run directory to put it in."""
+"""Identities for tests: an authority, what it issues, and a run directory to put it in."""
 
 from __future__ import annotations
 
