@@ -176,7 +176,7 @@ def test_uwsgi_exports_the_certificate_that_it_has_verified(tmp_path, engine):
     ]  # fmt: skip
     with world_of(command, tmp_path, port=port) as world:
         world.authority = authority
-        world.run_dir.write_identity(svid, authority.root_pem)
+        world.run_dir.write_identity(svid, authority.bundle_pem)  # it exports the leaf alone
         world.until(lambda: _listens(port), "listen")
         said = world.ask(world.web())
         assert said is not None

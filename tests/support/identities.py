@@ -46,6 +46,11 @@ class MeshAuthority:
         """The root's certificate."""
         return self.root.certificate.public_bytes(Encoding.PEM).decode()
 
+    @property
+    def bundle_pem(self) -> str:
+        """The root and the intermediate, for servers that show a caller's leaf alone."""
+        return self.root_pem + self._issuer.certificate.public_bytes(Encoding.PEM).decode()
+
     def issue(self, name: str, life_s: float = LEAF_LIFE_S, ago_s: float = 0.0) -> X509SVID:
         """Issue an SVID for `namespace/service-account`, as of so many seconds ago."""
         namespace, account = name.split("/")
