@@ -166,7 +166,7 @@ def compile_cluster(view: View, key: ClusterKey) -> Cluster | None:
         warmup=compile_warmup(balancer),
         levels=levels,
         pools=pools or None,
-        audiences=MappingProxyType(audiences),
+        audiences=audiences,
         is_original=is_original,
     )
 
@@ -226,7 +226,7 @@ def placed(cluster: Cluster, key: ClusterKey, service: str, dialled: str) -> Clu
         keys=frozenset((endpoint.key,)),
         is_weighted=False,
         pools=None,
-        audiences=MappingProxyType({}),
+        audiences={},
         table=None,
         warmup=None,
         levels=None,

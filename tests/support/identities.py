@@ -1,4 +1,4 @@
-"""Identities of a mesh for tests: an authority, what it issues, and a run directory to put it in."""
+"""Identities for tests: an authority, what it issues, and a run directory to put it in."""
 
 from __future__ import annotations
 
@@ -45,6 +45,11 @@ class MeshAuthority:
     def root_pem(self) -> str:
         """The root's certificate."""
         return self.root.certificate.public_bytes(Encoding.PEM).decode()
+
+    @property
+    def bundle_pem(self) -> str:
+        """The root and the intermediate, for servers that show a caller's leaf alone."""
+        return self.root_pem + self._issuer.certificate.public_bytes(Encoding.PEM).decode()
 
     def issue(self, name: str, life_s: float = LEAF_LIFE_S, ago_s: float = 0.0) -> X509SVID:
         """Issue an SVID for `namespace/service-account`, as of so many seconds ago."""

@@ -1,7 +1,7 @@
-"""Apps that say who called them, as the server tells: what `served:wsgi` is to plain servers.
+"""An app that says who called it, as the server tells: `served_tls:wsgi`.
 
-`served_tls:wsgi` has no middleware, so that it is called whenever a server calls an app at all;
-`served_tls:meshed` has one. The log `CALLS` is what never was called can be told by.
+It has no middleware, so that it is called whenever a server calls an app at all. Each call adds a
+line to the file that CALLS names: by that it is seen that there was none.
 """
 
 from __future__ import annotations
@@ -16,8 +16,12 @@ from cryptography import x509
 
 from meshware.identity.verify import verify_chain
 from meshware.runtime.mesh import Mesh
-from meshware.wsgi import MeshMiddleware
 from meshware.wsgi.head import inbound_head
+
+if os.environ.get("SERVED_TLS_BEFORE_FORK"):
+    # As an app may do that calls a service while it is imported, with gunicorn's --preload.
+    Mesh.current().start()
+    Mesh.current().identity.server_context()
 
 
 def wsgi(environ: dict[str, Any], start_response: Any) -> list[bytes]:
@@ -45,9 +49,6 @@ def wsgi(environ: dict[str, Any], start_response: Any) -> list[bytes]:
         "200 OK", [("content-type", "application/json"), ("content-length", str(len(body)))]
     )
     return [body]
-
-
-meshed = MeshMiddleware(wsgi)
 
 
 def main() -> None:
