@@ -16,10 +16,15 @@ from meshware.run.wrapping import around_asgi, around_wsgi, carry_calls, replace
 __all__ = ["hook_asgi_worker", "hook_worker"]
 
 # Where workers are defined that call WSGI apps; third parties' build on one of these.
-_WSGI = ("sync", "base_async", "gthread", "ggevent", "geventlet", "gtornado")
-_WSGI_MODULES = frozenset(f"gunicorn.workers.{name}" for name in _WSGI)
+_WSGI = frozenset(
+    f"gunicorn.workers.{name}"
+    for name in ("sync", "base_async", "gthread", "ggevent", "geventlet", "gtornado")
+)
 # These hand their app to uvicorn's configuration, which is hooked itself.
-_UVICORN_MODULES = ("uvicorn.workers", "uvicorn_worker")
+_UVICORN = frozenset({"uvicorn.workers", "uvicorn_worker", "uvicorn_worker._workers"})
+
+# The exit code of a worker for which gunicorn ends, rather than start it again and again.
+_APP_LOAD_ERROR = 4
 
 
 def hook_worker(base: ModuleType) -> None:
@@ -27,20 +32,19 @@ def hook_worker(base: ModuleType) -> None:
 
     def load_of(load: Any) -> Any:
         def load_with_mesh(self: Any) -> None:
+            is_uvicorn = _is_from(self, _UVICORN)
+            if not is_uvicorn and not _is_from(self, _WSGI):
+                kind = f"{type(self).__module__}.{type(self).__qualname__}"
+                fail(
+                    f"gunicorn's worker class {kind} is not known, so what it serves would be "
+                    "unprotected; use sync, gthread, gevent, asgi or a uvicorn worker",
+                    _APP_LOAD_ERROR,
+                )
             carry_calls()
             reached_by(self.sockets)
             load(self)
-            modules = {kind.__module__ for kind in type(self).__mro__}
-            if any(module.startswith(_UVICORN_MODULES) for module in modules):
-                return
-            if modules & _WSGI_MODULES:
+            if not is_uvicorn:
                 self.wsgi = around_wsgi(self.wsgi)
-                return
-            kind = f"{type(self).__module__}.{type(self).__qualname__}"
-            fail(
-                f"gunicorn's worker class {kind} is not known, so what it serves would be "
-                "unprotected; use sync, gthread, gevent, asgi or a uvicorn worker"
-            )
 
         return load_with_mesh
 
@@ -60,3 +64,8 @@ def hook_asgi_worker(gasgi: ModuleType) -> None:
         return load_with_mesh
 
     replace(gasgi.ASGIWorker, "load_wsgi", load_of)
+
+
+def _is_from(worker: Any, modules: frozenset[str]) -> bool:
+    """Say whether one of a worker's classes is defined in one of these modules."""
+    return any(kind.__module__ in modules for kind in type(worker).__mro__)

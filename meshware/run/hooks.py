@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from importlib.machinery import ModuleSpec
     from types import ModuleType
-    from typing import Any
+    from typing import Any, NoReturn
 
 __all__ = [
     "HOOKS",
@@ -74,7 +74,7 @@ EXIT_CODE = 2
 _FORBIDDEN = ""  # in place of a hook: the module must not be executed
 
 
-def fail(sentence: str) -> None:
+def fail(sentence: str, code: int = EXIT_CODE) -> NoReturn:
     """Say why on standard error, and end this process at once: it must not serve without us.
 
     Not by an exception, which a program may catch and go on.
@@ -83,7 +83,7 @@ def fail(sentence: str) -> None:
         os.write(2, f"meshware run: {sentence}\n".encode(errors="replace"))
     except OSError:
         pass  # nobody can be told; the exit code says enough
-    os._exit(EXIT_CODE)
+    os._exit(code)
 
 
 def has(name: str) -> bool:

@@ -7,9 +7,8 @@ from inbound_servers import SUPPORT
 from run_servers import running
 
 APP = str(SUPPORT / "run_apps.py")
-GUNICORN = [
-    "gunicorn", "--no-control-socket", "-b", "127.0.0.1:{port}", "-w", "2",
-]  # fmt: skip
+BIND = ["-b", "127.0.0.1:{port}"]
+GUNICORN = ["gunicorn", "--no-control-socket", *BIND, "-w", "2"]
 UVICORN = ["uvicorn", "--port", "{port}"]
 
 # The command, and in how many processes it serves.
@@ -21,8 +20,8 @@ LAUNCHERS = {
     "uvicorn, reloader": ([*UVICORN, "--reload", "run_apps:fastapi_app"], 1),
     "uvicorn, Flask": ([*UVICORN, "--interface", "wsgi", "run_apps:flask_app"], 1),
     "python -m uvicorn": (["python", "-m", *UVICORN, "run_apps:plain_asgi"], 1),
-    "hypercorn": (["hypercorn", "-b", "127.0.0.1:{port}", "-w", "2", "run_apps:make_fastapi()"], 2),
-    "hypercorn, plain WSGI": (["hypercorn", "-b", "127.0.0.1:{port}", "wsgi:run_apps:plain_wsgi"], 1),
+    "hypercorn": (["hypercorn", *BIND, "-w", "2", "run_apps:make_fastapi()"], 2),
+    "hypercorn, plain WSGI": (["hypercorn", *BIND, "wsgi:run_apps:plain_wsgi"], 1),
     "gunicorn sync": ([*GUNICORN, "run_apps:flask_app"], 2),
     "gunicorn sync, preload": ([*GUNICORN, "--preload", "run_apps:plain_wsgi"], 2),
     "gunicorn gthread": ([*GUNICORN, "-k", "gthread", "--threads", "2", "run_apps:flask_app"], 2),

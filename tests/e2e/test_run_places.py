@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from inbound_servers import SUPPORT
 from run_servers import running
@@ -111,3 +113,14 @@ def test_options_say_what_the_environment_does_not(tmp_path):
     with running(command, tmp_path, environ=environ, options=options) as server:
         assert server.get("/ok").said["port"] == 7
         assert server.get("/secret").status == 403
+
+
+def test_the_daemon_is_told_where_the_server_listens(tmp_path):
+    """The worker's report has the port, which nobody set."""
+    with running([*UVICORN, "run_apps:plain_asgi"], tmp_path) as server:
+        reports = tmp_path / "run" / "reports" / "default" / "app"
+
+        def ports():
+            return [json.loads(path.read_text())["port"] for path in reports.glob("*.json")]
+
+        server.wait_for(lambda: ports() == [server.port], "report")

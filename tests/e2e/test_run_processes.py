@@ -8,12 +8,13 @@ import subprocess
 import sys
 
 import pytest
-from inbound_servers import PATIENCE_S, ROOT, PolicyFile
+from inbound_servers import PATIENCE_S, PolicyFile
 from run_servers import BIN
 
 from meshware.run.launch import INJECT
 
 PYTHON = str(BIN / "python")
+APP_LOAD_ERROR = 4  # gunicorn's: it ends rather than start the worker again
 STRANGER = sys._base_executable  # the interpreter that made our environment: it has no meshware
 
 
@@ -76,8 +77,9 @@ def test_the_process_is_the_commands(start):
 
 def test_a_program_that_is_no_python_runs_too(start):
     """A shell starts as it is; the Python programs that it starts are in the mesh."""
-    program = f"{PYTHON} -c 'import sys; print(any(map(lambda f: hasattr(f, \"_hooks\"), sys.meta_path)))'"
-    assert finish(start("sh", "-c", program)) == (0, "True", "")
+    look = "import sys; print(type(sys.meta_path[0]).__module__)"
+    program = f"{PYTHON} -c '{look}'"
+    assert finish(start("sh", "-c", program)) == (0, "meshware.run.hooks", "")
 
 
 def test_another_sitecustomize_and_pythonpath_are_kept(start, tmp_path):
@@ -152,11 +154,59 @@ def test_a_tool_in_another_interpreter_may_not_serve(start, tmp_path):
     assert "it imports flask" in err
 
 
-def test_a_hook_that_fails_ends_the_process(start):
-    """A server that cannot be made to speak TLS must not serve in the clear."""
-    program = "import meshware.servers, sys; meshware.servers.__path__.insert(0, 'stand-in')\n"
-    program += "try:\n    import gunicorn.app.base\nexcept BaseException:\n    pass\nprint('on')"
-    stand_in = ROOT  # only to show what is meant: the module below is found first
-    del stand_in
-    process = start(PYTHON, "-c", program, STAND_IN="raise OSError('not today')")
-    assert finish(process)[0] in (0, 2)
+# --- the servers' TLS -----------------------------------------------------------------------------
+
+IMPORTED = {
+    "uvicorn": "uvicorn",
+    "hypercorn": "hypercorn",
+    "gunicorn": "gunicorn.app.wsgiapp",
+    "werkzeug": "werkzeug.serving",
+}
+FIRST = "import meshware.servers; meshware.servers.__path__.insert(0, 'servers')\n"
+
+
+@pytest.fixture
+def stand_in(tmp_path):
+    """A module in the place of `meshware.servers.<name>`, so that its `install` can be seen."""
+
+    def make(name, statement):
+        (tmp_path / "servers").mkdir()
+        text = f"def install():\n    {statement}\n"
+        (tmp_path / "servers" / f"{name}.py").write_text(text)
+
+    return make
+
+
+@pytest.mark.parametrize("server", IMPORTED)
+def test_a_server_is_made_to_speak_as_policy_says(server, start, stand_in):
+    """`meshware.servers.<name>.install()` is called when the server is imported, before its use."""
+    stand_in(server, f"print('{server} installed')")
+    program = f"{FIRST}import {IMPORTED[server]}\nprint('imported')"
+    assert finish(start(PYTHON, "-c", program)) == (0, f"{server} installed\nimported", "")
+
+
+def test_a_server_that_cannot_be_secured_does_not_serve(start, stand_in):
+    """The process ends, whatever the program catches."""
+    stand_in("gunicorn", "raise OSError('not today')")
+    program = (
+        f"{FIRST}try:\n    import gunicorn.app.base\nexcept BaseException:\n    pass\nprint(1)"
+    )
+    code, out, err = finish(start(PYTHON, "-c", program))
+    assert (code, out) == (2, "")
+    assert "gunicorn.app.base cannot be brought into the mesh (OSError: not today)" in err
+
+
+def test_a_worker_class_that_is_not_known_does_not_serve(start, tmp_path):
+    """Nobody knows what kind of app it calls, nor where."""
+    (tmp_path / "odd.py").write_text(
+        "from gunicorn.workers.base import Worker\n"
+        "class Odd(Worker):\n"
+        "    def run(self):\n"
+        "        print('serves', flush=True)\n"
+        "def app(environ, start_response): ...\n"
+    )
+    command = [str(BIN / "gunicorn"), "--no-control-socket", "-b", "127.0.0.1:0", "-k", "odd.Odd"]
+    code, out, err = finish(start(*command, "odd:app", PYTHONPATH=str(tmp_path)))
+    assert "worker class odd.Odd is not known" in err
+    assert "serves" not in out
+    assert code == APP_LOAD_ERROR
