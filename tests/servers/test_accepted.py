@@ -41,9 +41,9 @@ def test_the_mode_is_the_ports_and_the_strictest_where_that_is_unknown(peer, por
     assert mode_of(_mesh(peer), port) == mode
 
 
-def test_without_any_policy_nothing_is_served_in_the_clear():
+def test_without_any_policy_calls_are_taken_to_be_answered_503():
     assert mode_of(Mesh(), 80) == "PERMISSIVE"
-    assert minds(Mesh(), 80)
+    assert not minds(Mesh(), 80)
 
 
 @pytest.mark.parametrize(
