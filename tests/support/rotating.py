@@ -26,6 +26,7 @@ from meshware.identity.svid import X509SVID
 from meshware.testing import TestMesh
 
 PATIENCE_S = 30.0
+_LOOK_S = 0.05  # between handshakes of the test's own, which cost what the calls need
 CALLER = """
 apiVersion: networking.istio.io/v1
 kind: WorkloadGroup
@@ -99,6 +100,7 @@ class Rotation:
         context = caller(self.mesh.svid(), authority)
 
         def is_shown() -> bool:
+            time.sleep(_LOOK_S)
             connection = Secure(self.port, context)
             try:
                 connection.connect()
