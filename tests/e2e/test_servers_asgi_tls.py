@@ -17,7 +17,8 @@ from meshware.runtime.follower import POLL_S
 
 UVICORN = ["uvicorn", "--port", "0", "served_tls_asgi:app"]
 GUNICORN = [
-    "gunicorn", "--no-control-socket", "--log-level", "info", "-b", "127.0.0.1:0", "served_tls_asgi:app",
+    "gunicorn", "--no-control-socket", "--log-level", "info", "-b", "127.0.0.1:0",
+    "served_tls_asgi:app",
 ]  # fmt: skip
 HYPERCORN = ["hypercorn", "-b", "127.0.0.1:0", "served_tls_asgi:app"]
 OURS = "meshware.servers.gunicorn_asgi"
