@@ -19,6 +19,8 @@ from meshware.identity.issue import LEAF_LIFE_S
 from meshware.identity.spiffe import SpiffeID, workload_id
 from meshware.policy.document.mesh_config import MeshConfigSpec
 from meshware.policy.document.service_entry import WorkloadEntrySpec, WorkloadGroupSpec
+from meshware.policy.document.workload_policy import WorkloadPolicySpec
+from meshware.policy.mesh_record import plain_fingerprint
 from meshware.policy.parse import Resource
 from meshware.policy.record_types import TRUST_DOMAIN
 from meshware.runtime.files import replace_file
@@ -72,6 +74,7 @@ class Plan(msgspec.Struct, frozen=True):
     accounts: tuple[Account, ...] = ()
     reports: tuple[ReportPlace, ...] = ()
     denied: tuple[str, ...] = ()  # fingerprints of authorities, in lower hex
+    has_tokens: bool = False  # some workload takes token identities
 
 
 def plan_of(resources: Iterable[Resource]) -> Plan:
@@ -81,11 +84,15 @@ def plan_of(resources: Iterable[Resource]) -> Plan:
         resources: checked ones.
     """
     mesh: MeshConfigSpec | None = None
+    has_tokens = False
     workloads: list[tuple[str, str, str]] = []  # namespace, service account, workload
     for resource in resources:
         spec = resource.spec
         if isinstance(spec, MeshConfigSpec):
             mesh = mesh or spec
+        elif isinstance(spec, WorkloadPolicySpec):
+            modes = (spec.token_identity, *(spec.port_level_token_identity or {}).values())
+            has_tokens |= any(each is not None and each.mode == "ACCEPT" for each in modes)
         elif isinstance(spec, WorkloadGroupSpec):
             account = spec.template.service_account
             if account:
@@ -125,7 +132,8 @@ def plan_of(resources: Iterable[Resource]) -> Plan:
                 }
             )
         ),
-        denied=tuple(sorted({each.replace(":", "").lower() for each in denied})),
+        denied=tuple(sorted({plain_fingerprint(each) for each in denied})),
+        has_tokens=has_tokens,
     )
 
 

@@ -35,6 +35,8 @@ if TYPE_CHECKING:  # what imports `cryptography` is imported where it is used
     from meshware.ca.given import GivenAuthority
     from meshware.ca.identities import IdentityFiles
     from meshware.ca.rotate import RootChange
+    from meshware.ca.token_files import TokenFiles
+    from meshware.ca.tokens import TokenAuthority
     from meshware.identity.bundle import Bundle
 
 __all__ = ["Identities"]
@@ -72,6 +74,8 @@ class Identities:
         self._plan_kept: Plan | None = None
         self._authority: EmbeddedAuthority | GivenAuthority | None = None
         self._files: IdentityFiles | None = None
+        self._tokens: TokenAuthority | None = None
+        self._token_files: TokenFiles | None = None
         self._found: FoundAuthorities | None = None
         self._change: RootChange | None = None
         self._told: set[str] = set()
@@ -104,7 +108,11 @@ class Identities:
         if bundle is None:
             return records
         key = f"bundle/{bundle.trust_domain}"
-        return {**records, key: msgspec.json.encode(_record(bundle, records.get(key)))}
+        tokens: tuple[dict[str, str], ...] = ()
+        if self._tokens is not None:
+            keys = self._tokens.public_keys(self._clock.now().timestamp())
+            tokens = tuple(dict(each) for each in keys)
+        return {**records, key: msgspec.json.encode(_record(bundle, tokens))}
 
     def look(self, published: Records, live: Sequence[Report], *, is_in_place: bool) -> float:
         """Do what is due now.
@@ -129,6 +137,8 @@ class Identities:
         due_s = float("inf")
         with _noted(failed):
             due_s = self._keep_files(failed)
+        with _noted(failed):
+            due_s = min(due_s, self._keep_tokens())
         if failed:
             raise failed[0]
         return due_s
@@ -165,6 +175,25 @@ class Identities:
         )
         return max(0.0, due_s - self._clock.now().timestamp())
 
+    def _keep_tokens(self) -> float:
+        if self._tokens is None:
+            if self._token_files is not None:
+                self._token_files.remove_all(self._plan)
+                self._token_files = None
+            return float("inf")
+        from meshware.ca.token_files import TokenFiles
+
+        if self._token_files is None:
+            self._token_files = TokenFiles(self._places.run_dir)
+        now = self._clock.now().timestamp()
+        if self._tokens.is_due(now):
+            self._tokens.rotate(now)
+        until = self._clock.monotonic() + _MOST_S
+        due_s = self._token_files.keep(
+            self._plan, self._tokens, now, lambda: self._clock.monotonic() <= until
+        )
+        return max(0.0, due_s - now)
+
     def _identity_files(self) -> IdentityFiles:
         from meshware.ca.identities import IdentityFiles
 
@@ -189,12 +218,25 @@ class Identities:
         elif authority is None or authority.trust_domain != plan.trust_domain:
             authority = self._open(plan.trust_domain)
         self._plan, self._authority = plan, authority
+        self._take_tokens(plan, is_ours=authority is not None)
         if authority is not None:
             # Before the bundle is published: an authority that policy denies is followed first.
             try:
                 authority.look(self._clock.now(), plan.leaf_life_s, plan.denied)
             except MeshError as error:
                 self._tell(str(error))
+
+    def _take_tokens(self, plan: Plan, *, is_ours: bool) -> None:
+        """Open the token authority where some workload takes tokens and identities are ours."""
+        if not (is_ours and plan.has_tokens):
+            self._tokens = None
+        elif self._tokens is None or self._tokens.trust_domain != plan.trust_domain:
+            from meshware.ca.tokens import TokenAuthority
+
+            directory = self._places.authorities / plan.trust_domain
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            now = self._clock.now().timestamp()
+            self._tokens = TokenAuthority(directory, plan.trust_domain, now)
 
     def _open(self, trust_domain: str) -> EmbeddedAuthority | GivenAuthority:
         now = self._clock.now()
@@ -298,11 +340,9 @@ def _noted(failed: list[OSError | MeshError]) -> Iterator[None]:
         failed.append(error)
 
 
-def _record(bundle: Bundle, before: bytes | None) -> BundleRecord:
+def _record(bundle: Bundle, tokens: tuple[dict[str, str], ...]) -> BundleRecord:
     from cryptography.hazmat.primitives.serialization import Encoding
 
-    # The keys of the token authority are somebody else's part of the same record.
-    tokens = () if before is None else msgspec.json.decode(before, type=BundleRecord).tokens
     return BundleRecord(
         trust_domain=bundle.trust_domain,
         roots=tuple(each.public_bytes(Encoding.PEM).decode() for each in bundle.roots),
