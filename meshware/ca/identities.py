@@ -49,6 +49,7 @@ __all__ = ["BUNDLE_NAME", "SVID_NAME", "IdentityFiles", "roots_pem"]
 
 SVID_NAME, BUNDLE_NAME = "svid.pem", "bundle.pem"
 
+_TOKEN_NAME = "token.json"  # a token with its key, if there is one
 _MODE = 0o700
 _TRY_AGAIN_S = 1.0
 
@@ -254,7 +255,7 @@ def _remove_identity(middle: int, name: str) -> None:
     with contextlib.suppress(OSError):
         with opened(name, middle) as place:
             _remove_leftovers(place)
-            for file in (SVID_NAME, BUNDLE_NAME):
+            for file in (SVID_NAME, BUNDLE_NAME, _TOKEN_NAME):
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(file, dir_fd=place)
         os.rmdir(name, dir_fd=middle)  # if there is nothing else in it
