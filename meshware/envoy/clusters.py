@@ -107,7 +107,8 @@ def _mesh_tls(view: View, behind: Behind, around: Surroundings, say: Say) -> Jso
         )
         return {}
     names = ((written.subject_alt_names if written else None) or claim.subject_alt_names) or ()
-    return sockets(behind.key, found, around.identity, names=names, is_forced=is_forced)
+    sni = written.sni if written is not None else None
+    return sockets(behind.key, found, around.identity, names=names, sni=sni, is_forced=is_forced)
 
 
 def assignment(view: View, behind: Behind, around: Surroundings) -> Json:

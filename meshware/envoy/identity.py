@@ -128,6 +128,7 @@ def sockets(
     identity: Identity,
     *,
     names: Sequence[str] = (),
+    sni: str | None = None,
     is_forced: bool,
 ) -> Json:
     """Return the fields of a cluster that say how its endpoints are called.
@@ -137,10 +138,11 @@ def sockets(
         endpoints: its endpoints.
         identity: of this Envoy.
         names: whom to expect everywhere; (): each endpoint's own account.
+        sni: the name to ask for; None: the one of the mesh for this cluster.
         is_forced: ISTIO_MUTUAL, so that nobody is called in the clear.
     """
     host, port, subset = key
-    sni = f"outbound_.{port}_.{subset}_.{host}"
+    sni = sni or f"outbound_.{port}_.{subset}_.{host}"
     if names:
         return {"transport_socket": _upstream(identity, names, sni)}
     ids = {

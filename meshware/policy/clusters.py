@@ -204,7 +204,8 @@ def placed(cluster: Cluster, key: ClusterKey, service: str, dialled: str) -> Clu
 
     One that `is_original` gets a single endpoint: where the caller's URL says, if the destination
     is the service that was dialled or a pattern; else the destination's own host. Its host may be
-    a name: the connection itself looks it up, in the way of the client library.
+    a name: the connection itself looks it up, in the way of the client library. If it happens to
+    be an endpoint of the service, it is called as that one speaks.
     Differs from Envoy, whose original destinations know the dialled address only, so that a second
     destination or a mirror of theirs would call the first.
 
@@ -225,8 +226,6 @@ def placed(cluster: Cluster, key: ClusterKey, service: str, dialled: str) -> Clu
         endpoints=(endpoint,),
         keys=frozenset((endpoint.key,)),
         is_weighted=False,
-        pools=None,
-        audiences={},
         table=None,
         warmup=None,
         levels=None,

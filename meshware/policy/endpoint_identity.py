@@ -1,8 +1,10 @@
 """What policy knows of how endpoints are called: in whose name they answer, and by which means.
 
-An endpoint speaks mutual TLS when its label `security.istio.io/tlsMode` says `istio`, or when it
-has no such label and a service account; outside of the mesh nobody does. A port at which its
-workload wants plaintext (PeerAuthentication, DISABLE) speaks plaintext.
+An endpoint speaks mutual TLS when it has a service account, unless it has a label
+`security.istio.io/tlsMode` that says anything else than `istio`; outside of the mesh nobody does. A
+port at which its workload wants plaintext (PeerAuthentication, DISABLE) speaks plaintext.
+
+Differs from Istio: the label alone, without an account, says nothing; `check` tells so.
 
 Source: Istio, `getTLSModeFromWorkloadEntry`, auto mTLS.
 """
@@ -19,9 +21,10 @@ from meshware.policy.document.service_entry import WorkloadEntrySpec
 from meshware.policy.peer_modes import ModesOf, mode_at
 from meshware.policy.workload_extras import ExtrasOf
 
-__all__ = ["Accounts", "Speech"]
+__all__ = ["TLS_MODE_LABEL", "Accounts", "Speech"]
 
-_LABEL = "security.istio.io/tlsMode"
+TLS_MODE_LABEL = "security.istio.io/tlsMode"
+"""Of a workload that says itself whether it speaks mutual TLS: by `istio`, and no other word."""
 
 
 class Speech(NamedTuple):
@@ -70,7 +73,7 @@ class Accounts:
             for port in sorted(set(ports.values()))
             if tokens.ports.get(str(port), tokens.mode) == "ACCEPT"
         )
-        if labels.get(_LABEL, "istio") != "istio":
+        if labels.get(TLS_MODE_LABEL, "istio") != "istio":
             return Speech(named, tuple(sorted(set(ports.values()))), takes_tokens)
         modes = self.modes_of(namespace, labels)
         plain = tuple(p for p in sorted(set(ports.values())) if mode_at(modes, p) == "DISABLE")

@@ -62,7 +62,7 @@ def compile_mutual(
         return None
     host, port, subset = key
     wanted = (written.subject_alt_names if written is not None else None) or names
-    sni = f"outbound_.{port}_.{subset}_.{host}"
+    sni = (written.sni if written is not None else None) or f"outbound_.{port}_.{subset}_.{host}"
     return Mutual(TLSRule(is_mesh=True, sni=sni, names=tuple(wanted)), is_forced)
 
 

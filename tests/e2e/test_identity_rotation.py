@@ -20,7 +20,7 @@ from secured_apps import PYTHON, SUPPORT, RunDir, free_port, policy_text, runnin
 
 RENEWALS = 1000 if IS_LONG else 100
 PER_S = 200.0 if IS_LONG else 60.0
-PAUSE_S = 0.25 if IS_LONG else 0.05  # between two renewals, which cost a handshake everywhere
+PAUSE_S = 0.1 if IS_LONG else 0.05  # between two renewals, which cost a handshake everywhere
 # So many calls a second are more than one process makes over eight clients.
 _LONG = ("requests", "urllib3", "httpx async", "aiohttp")
 KINDS = [each for each in DRIVERS if each.name in _LONG or not IS_LONG]

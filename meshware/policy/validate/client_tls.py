@@ -30,6 +30,7 @@ _FILES = {
 }
 _ORIGINATES = ("SIMPLE", "MUTUAL")
 _OF_MUTUAL = ("clientCertificate", "privateKey")
+_OF_MESH = ("subjectAltNames", "sni")  # what ISTIO_MUTUAL goes by as well
 
 
 def check_client_tls(
@@ -49,6 +50,19 @@ def check_client_tls(
         _check_certificate(resource, path, tls, report)
         return
     useless = [name for name, value in _written(tls) if value]
+    if tls.mode == "ISTIO_MUTUAL":
+        _check_names(resource, path, tls, report)
+        useless = [name for name in useless if name not in _OF_MESH]
+        if useless:
+            words = " and ".join(useless)
+            report.warning(
+                resource,
+                path,
+                f"with mode ISTIO_MUTUAL identities of the mesh are shown and verified, so {words} "
+                "changes nothing; remove it, or write mode: MUTUAL",
+                SUSPICIOUS,
+            )
+        return
     if useless:
         words = " and ".join(useless)
         report.warning(
