@@ -27,10 +27,12 @@ from meshware.identity.verify import MAX_CHAIN, Verified, verify_chain
 
 __all__ = [
     "PeerCheck",
+    "asked_for",
     "check_peers",
     "mesh_client_context",
     "mesh_server_context",
     "must_bear_one_of",
+    "note_name",
     "note_verified",
     "peer_chain",
     "verified_peer",
@@ -42,6 +44,7 @@ PeerCheck = Callable[[Connection], None]
 """Look at the other end of a finished handshake, and raise `PeerIdentityError` to refuse it."""
 
 _VERIFIED = "_meshware_verified"
+_ASKED_FOR = "_meshware_asked_for"
 
 
 def check_peers(
@@ -91,7 +94,7 @@ def mesh_client_context(
     bundles: Bundles,
     expected: frozenset[str],
     now: Callable[[], datetime],
-    socket_class: type[ssl.SSLSocket] = ssl.SSLSocket,
+    socket_class: type[ssl.SSLSocket] | None = None,
 ) -> ssl.SSLContext:
     """Return the context in which a workload calls others of the mesh.
 
@@ -141,7 +144,19 @@ def mesh_server_context(
         note_verified(connection, verified)
 
     check_peers(context, check)
+    context.sni_callback = note_name
     return context
+
+
+def note_name(connection: Any, server_name: str | None, _: ssl.SSLContext) -> None:
+    """Keep with a connection the name that its client asked for: an `sni_callback`."""
+    setattr(connection, _ASKED_FOR, server_name)
+
+
+def asked_for(connection: Any) -> str | None:
+    """Return the name that a client asked for; None: none, or nobody noted it."""
+    found = getattr(connection, _ASKED_FOR, None)
+    return found if isinstance(found, str) else None
 
 
 def note_verified(connection: Connection, verified: Verified) -> None:
@@ -183,6 +198,7 @@ def peer_chain(connection: Any) -> tuple[x509.Certificate, ...]:
 
 def _mesh_context(protocol: int, svid: X509SVID, bundles: Bundles) -> ssl.SSLContext:
     context = ssl.SSLContext(protocol)
+    context.until_s = svid.until_s  # type: ignore[attr-defined]  # for who keeps connections
     context.minimum_version = ssl.TLSVersion.TLSv1_2  # Istio's meshMTLS.minProtocolVersion
     context.check_hostname = False  # the ID is the name
     context.verify_mode = ssl.CERT_REQUIRED

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import pytest
 from cryptography import x509
 from identities import MeshAuthority
-from tls_servers import COMMANDS, World, took_s, world_of
+from wsgi_tls_servers import COMMANDS, World, took_s, world_of
 
 ONE_AT_A_TIME = ("gunicorn sync", "werkzeug")
 WEB = "spiffe://cluster.local/ns/default/sa/web"
@@ -32,6 +32,14 @@ def test_strict_takes_a_workload_of_the_mesh_and_the_app_sees_who_it_is(world):
     said = world.ask(world.web())
     assert said is not None
     assert (said["caller"], said["scheme"]) == (WEB, "https")
+
+
+def test_the_name_that_was_asked_for_is_known(world):
+    connection = world.connect(world.web())
+    connection.host = "localhost"
+    connection.request("GET", "/")
+    assert json.loads(connection.getresponse().read())["sni"] == "localhost"
+    connection.close()
 
 
 def test_strict_closes_plaintext_before_the_app(world):
