@@ -46,6 +46,11 @@ def chain_of(environ: dict[str, Any]) -> Chain | None:
 
 def server_name_of(environ: dict[str, Any]) -> str | None:
     """Return the name that the caller asked for in TLS; None: none, or nobody tells."""
+    connection = environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
+    if connection is not None and hasattr(connection, "selected_alpn_protocol"):
+        from meshware.identity.tls import asked_for
+
+        return asked_for(connection)
     return environ.get("SSL_TLS_SNI") or None
 
 

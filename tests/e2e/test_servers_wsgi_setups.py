@@ -28,7 +28,7 @@ def _free_port() -> int:
         return probe.getsockname()[1]
 
 
-@pytest.mark.parametrize("worker", ["sync", "gthread"])
+@pytest.mark.parametrize("worker", ["sync", "gthread", "gevent"])
 def test_gunicorns_settings_alone_make_a_port_of_mutual_tls(tmp_path, worker):
     """Nothing of gunicorn is patched: `ssl_context` is a hook that it documents."""
     (tmp_path / "conf.py").write_text(SEAM)
@@ -91,6 +91,35 @@ def test_an_app_with_tls_of_its_own_keeps_it_where_the_mesh_does_not_mind(tmp_pa
         assert said is not None
         assert (said["caller"], said["scheme"]) == (None, "https")
         assert world.ask("plain") is None
+
+
+FLASK = """
+from flask import Flask, request
+
+import meshware.servers.werkzeug
+
+meshware.servers.werkzeug.install()
+app = Flask(__name__)
+
+
+@app.get("/")
+def home():
+    return {"scheme": request.scheme, "is_shown": "SSL_CLIENT_CERT" in request.environ}
+"""
+
+
+@pytest.mark.parametrize("options", [[], ["--debug"]], ids=["once", "reloading"])
+def test_flask_run_serves_as_policy_says(tmp_path, options):
+    (tmp_path / "web.py").write_text(FLASK)
+    command = ["flask", "--app", "web", "run", "--port", "0", *options]
+    support = Path(PROGRAM).parent
+    path = f"{tmp_path}:{support}:{support.parents[1]}"
+    with world_of(command, tmp_path, PYTHONPATH=path) as world:
+        world.run_dir.write_policy("PERMISSIVE")
+        world.until(lambda: world.ask("plain"), "serve")
+        assert world.ask("plain") == {"scheme": "http", "is_shown": False}
+        assert world.ask(world.web()) == {"scheme": "https", "is_shown": True}
+        assert world.ask(None) is None
 
 
 def test_werkzeugs_own_parameter_takes_the_context(tmp_path):

@@ -34,6 +34,14 @@ def test_strict_takes_a_workload_of_the_mesh_and_the_app_sees_who_it_is(world):
     assert (said["caller"], said["scheme"]) == (WEB, "https")
 
 
+def test_the_name_that_was_asked_for_is_known(world):
+    connection = world.connect(world.web())
+    connection.host = "localhost"
+    connection.request("GET", "/")
+    assert json.loads(connection.getresponse().read())["sni"] == "localhost"
+    connection.close()
+
+
 def test_strict_closes_plaintext_before_the_app(world):
     before = world.count()
     assert world.ask("plain") is None

@@ -30,7 +30,8 @@ def wsgi(environ: dict[str, Any], start_response: Any) -> list[bytes]:
     if calls:
         with Path(calls).open("a", encoding="utf-8") as log:
             log.write(environ["PATH_INFO"] + "\n")
-    chain = inbound_head(environ, None).chain
+    head = inbound_head(environ, None)
+    chain = head.chain
     caller = None
     if chain is not None:
         mesh = Mesh.current()
@@ -39,6 +40,7 @@ def wsgi(environ: dict[str, Any], start_response: Any) -> list[bytes]:
         caller = str(verify_chain(shown, mesh.identity.bundles(), mesh.clock.now(), "client").id)
     said = {
         "caller": caller,
+        "sni": head.sni,
         "scheme": environ["wsgi.url_scheme"],
         "pid": os.getpid(),
         "multithread": environ["wsgi.multithread"],
