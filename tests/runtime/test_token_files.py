@@ -12,7 +12,9 @@ from meshware.ca.tokens import IssuedToken
 from meshware.errors import IdentityError
 from meshware.identity.issue import new_key
 from meshware.runtime import token_files
+from meshware.runtime.mesh import _Sources
 from meshware.runtime.token_files import TokenFile, WorkloadToken
+from meshware.testing import TestMesh
 
 WORLD = TokenWorld()
 
@@ -90,3 +92,27 @@ def test_a_pair_that_does_not_fit_is_refused():
     """A proof by another key would be refused by everybody."""
     with pytest.raises(IdentityError, match="another key"):
         WorkloadToken.from_json(BROKEN["another's key"].encode())
+
+
+WORKLOAD = """
+apiVersion: networking.istio.io/v1
+kind: WorkloadGroup
+metadata: {name: web, namespace: shop}
+spec: {metadata: {labels: {app: web}}, template: {serviceAccount: web}}
+---
+apiVersion: networking.istio.io/v1
+kind: WorkloadGroup
+metadata: {name: other, namespace: shop}
+spec: {metadata: {labels: {app: other}}, template: {}}
+"""
+
+
+@pytest.mark.parametrize(("workload", "is_found"), [("shop/web", True), ("shop/other", False)])
+def test_a_process_takes_the_token_of_its_own_service_account(place, workload, is_found):
+    """By policy's word, from its directory in the run directory."""
+    own = place / "identity" / "shop" / "web"
+    own.mkdir(parents=True)
+    put(own, written())
+    snapshot = TestMesh(WORKLOAD, workload).cell.current
+    found = _Sources(place).token(snapshot, NOW)
+    assert (found is not None) is is_found
