@@ -118,8 +118,10 @@ def _lines(progress: Progress) -> list[str]:
             f"{progress.root}"
         )
     if progress.stragglers:
-        what = "workers do not report it" if len(progress.stragglers) > 1 else "worker does not"
-        lines.append(f"{len(progress.stragglers)} of {progress.workers} {what}:")
+        verb = "does" if len(progress.stragglers) == 1 else "do"
+        lines.append(
+            f"{len(progress.stragglers)} of {progress.workers} workers {verb} not report it:"
+        )
         rows: list[Any] = [("  workload", "worker", "pid", "generation")]
         rows += [
             (
