@@ -164,7 +164,7 @@ def test_envoy_takes_every_field_that_is_exported(engine, tmp_path, monkeypatch,
         check=False,
     )
     assert done_by.returncode == 0, done_by.stderr.decode()[-2000:]
-    expected = ["is not exported yet"] if subject == "tls-of-the-mesh" else []
+    expected = ["which takes an identity"] if subject == "tls-of-the-mesh" else []
     told = [warning for warning in export.warnings if "workload" not in warning]
     assert [word for word in expected if not any(word in warning for warning in told)] == []
     assert len(told) == len(expected)
