@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from meshware.identity.bundle import Bundles
     from meshware.identity.replays import ReplayCache
     from meshware.identity.verify import Verified
+    from meshware.identity.wimse import KnownWorkloads
 
 __all__ = [
     "NOBODY",
@@ -111,7 +112,9 @@ class Peers:
         self._bundles_of = bundles_of
         self._now = now
         self._verified: dict[tuple[tuple[bytes, ...], str], tuple[Verified, Caller]] = {}
-        self._replays: ReplayCache | None = None  # made when the first token comes
+        # Made when the first token comes.
+        self._replays: ReplayCache | None = None
+        self._known: KnownWorkloads | None = None
 
     def renew(self) -> None:
         """Renew, in a child process, what holds locks."""
@@ -164,15 +167,19 @@ class Peers:
         if snapshot.id is None:
             return Refused("workload_token_refused{this workload has no identity to be called by}")
         from meshware.identity.replays import ReplayCache
+        from meshware.identity.wimse import KnownWorkloads
 
         if self._replays is None:
             self._replays = ReplayCache()
+        if self._known is None:
+            self._known = KnownWorkloads()
         found = check_tokens(
             head,
             self._bundles_of(snapshot),
             audience=str(snapshot.id),
             now=self._now().timestamp(),
             replays=self._replays,
+            known=self._known,
         )
         if found is None:
             return caller

@@ -13,15 +13,14 @@ import ssl
 from typing import TYPE_CHECKING, Any
 
 from meshware.errors import IdentityError
-from meshware.identity.tls import check_peers, note_verified, peer_chain
+from meshware.identity.tls import check_peers, note_name, note_verified, peer_chain
 from meshware.identity.verify import verify_chain
 
 if TYPE_CHECKING:
     from meshware.runtime.mesh import Mesh
 
-__all__ = ["FrontContext", "asked_name", "front_context", "shown_certificate"]
+__all__ = ["FrontContext", "front_context", "shown_certificate"]
 
-_ASKED = "_meshware_sni"
 _SHOWN = "_meshware_shown"
 
 
@@ -49,7 +48,7 @@ def front_context(mesh: Mesh, protocols: tuple[str, ...] = ("http/1.1",)) -> Fro
             connection.context = mesh.identity.server_context()
         except IdentityError:
             return int(ssl.AlertDescription.ALERT_DESCRIPTION_INTERNAL_ERROR)
-        setattr(connection, _ASKED, server_name)
+        note_name(connection, server_name, front)
         # Renewed between the two lines: then nobody says which one this connection shows.
         if svid is not None and svid is mesh.identity.svid():
             setattr(connection, _SHOWN, svid.leaf)
@@ -67,12 +66,6 @@ def front_context(mesh: Mesh, protocols: tuple[str, ...] = ("http/1.1",)) -> Fro
     context.sni_callback = swap
     check_peers(context, check)
     return context
-
-
-def asked_name(connection: Any) -> str | None:
-    """Return the name that a client asked for in its handshake (SNI); None: none, or not known."""
-    found = getattr(connection, _ASKED, None)
-    return found if isinstance(found, str) else None
 
 
 def shown_certificate(connection: Any) -> Any:
