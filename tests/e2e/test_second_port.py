@@ -6,7 +6,18 @@ import sys
 from pathlib import Path
 
 import pytest
-from secured_apps import APP, WEB, Authority, RunDir, ask, caller, free_port, policy_text, running, until
+from secured_apps import (
+    APP,
+    WEB,
+    Authority,
+    RunDir,
+    ask,
+    caller,
+    free_port,
+    policy_text,
+    running,
+    until,
+)
 
 BIN = Path(sys.executable).parent
 GUNICORN = ["gunicorn", "--no-control-socket", "--log-level", "warning", "-w", "2"]
