@@ -66,6 +66,7 @@ SERVERS = {
     "gunicorn gevent": lambda port: blocking(port, "-k", "gevent"),
     "werkzeug": lambda port: ["werkzeug", "telling_werkzeug", str(port)],
 }
+ASGI = [name for name in SERVERS if not name.startswith(("werkzeug", "gunicorn g", "gunicorn s"))]
 CLOSING = {"gunicorn sync", "werkzeug"}  # they keep no connection anyway
 BLOCKING = {"gunicorn sync"}  # a worker serves one connection at a time
 
@@ -167,10 +168,9 @@ def test_a_connection_ends_with_the_callers_certificate(serve):
             connection.close()
 
 
+@pytest.mark.parametrize("serve", ASGI, indirect=True)
 def test_a_websocket_knows_its_caller(serve):
     """The handshake is decided like any call."""
-    if serve.server.startswith(("werkzeug", "gunicorn g", "gunicorn s")):
-        pytest.skip("WSGI has no WebSockets")
     with serve("STRICT") as (port, run):
         context = caller(run.authority.issue(WEB), run.authority)
 
