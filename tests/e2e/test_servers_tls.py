@@ -16,6 +16,7 @@ from secured_apps import (
     WEB,
     Authority,
     RunDir,
+    Secure,
     ask,
     caller,
     free_port,
@@ -65,6 +66,8 @@ SERVERS = {
     "gunicorn gevent": lambda port: blocking(port, "-k", "gevent"),
     "werkzeug": lambda port: ["werkzeug", "telling_werkzeug", str(port)],
 }
+ASGI = [name for name in SERVERS if not name.startswith(("werkzeug", "gunicorn g", "gunicorn s"))]
+CLOSING = {"gunicorn sync", "werkzeug"}  # they keep no connection anyway
 BLOCKING = {"gunicorn sync"}  # a worker serves one connection at a time
 
 
@@ -152,10 +155,22 @@ def test_identities_and_modes_change_under_a_running_server(serve):
         until(port, None, 200)
 
 
+def test_a_connection_ends_with_the_callers_certificate(serve):
+    """A caller whose certificate ends soon is told to connect anew, and loses no call by it."""
+    with serve("STRICT") as (port, run):
+        for life_s, closes in ((3600, serve.server in CLOSING), (20, True)):
+            svid = run.authority.issue(WEB, life_s=life_s)
+            connection = Secure(port, caller(svid, run.authority))
+            connection.request("GET", "/")
+            response = connection.getresponse()
+            assert json.loads(response.read())["peer"] == WEB
+            assert response.will_close is closes, life_s
+            connection.close()
+
+
+@pytest.mark.parametrize("serve", ASGI, indirect=True)
 def test_a_websocket_knows_its_caller(serve):
     """The handshake is decided like any call."""
-    if serve.server.startswith(("werkzeug", "gunicorn g", "gunicorn s")):
-        pytest.skip("WSGI has no WebSockets")
     with serve("STRICT") as (port, run):
         context = caller(run.authority.issue(WEB), run.authority)
 
