@@ -8,12 +8,19 @@ import ssl
 import subprocess
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import requests
 from certificates import Authority as Outside
 from certificates import Issued
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from secured_apps import (
+    APP,
+    PYTHON,
+    SUPPORT,
     WEB,
     Authority,
     RunDir,
@@ -25,7 +32,9 @@ from secured_apps import (
     until,
 )
 
+from meshware.clients.requests import MeshAdapter
 from meshware.runtime.files import replace_file
+from meshware.runtime.mesh import Mesh
 
 BIN = Path(sys.executable).parent
 NGINX = "spiffe://cluster.local/ns/edge/sa/nginx"
@@ -118,6 +127,7 @@ def server(front: int, app: int, svid: str, more: str = "", tls: str = "") -> st
         location / {{
             proxy_pass https://127.0.0.1:{app};
             proxy_http_version 1.1;
+            proxy_ssl_protocols TLSv1.3;
             proxy_ssl_certificate {svid};
             proxy_ssl_certificate_key {svid};
             {more}
@@ -207,15 +217,130 @@ def test_passed_through_the_caller_is_known_to_the_app(app, nginx):
             assert ask(front)[0] == 0
 
 
-def test_nginx_cannot_check_a_spiffe_id(app, nginx, tmp_path):
-    """It compares DNS names alone, and an SVID of the daemon has none."""
+def test_nginx_checks_names_of_hosts_alone(app, nginx, tmp_path):
+    """An SVID of the daemon has none; one that has a DNS name beside the URI is as good here."""
     front = free_port()
     checks = f"""
     proxy_ssl_trusted_certificate {tmp_path}/nginx/bundle.pem;
     proxy_ssl_verify on;
     proxy_ssl_verify_depth 2;
+    proxy_ssl_name app.default.svc;
     """
     svid = f"{tmp_path}/nginx/svid.pem"
-    with app() as (_, port), nginx(front, server(front, port, svid, checks)):
+    with app() as (run, port), nginx(front, server(front, port, svid, checks)):
         assert ask(front)[0] == 502
         assert "does not match" in (tmp_path / "prefix/errors").read_text()
+        replace_file(run.identity / "svid.pem", named(run.authority).encode(), mode=0o600)
+        until(front, None, 200)
+        context = caller(run.authority.issue(WEB), run.authority)
+        assert ask(port, context)[1]["peer"] == WEB
+
+
+def named(authority: Authority) -> str:
+    """Return the app's key and chain, with a DNS name beside its ID."""
+    svid = authority.issue(APP)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(svid.leaf.subject)
+        .issuer_name(svid.leaf.issuer)
+        .public_key(svid.leaf.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(svid.leaf.not_valid_before_utc)
+        .not_valid_after(svid.leaf.not_valid_after_utc)
+    )
+    for each in svid.leaf.extensions:
+        value = each.value
+        if isinstance(value, x509.SubjectAlternativeName):
+            value = x509.SubjectAlternativeName([*value, x509.DNSName("app.default.svc")])
+        builder = builder.add_extension(value, each.critical)
+    leaf = builder.sign(authority.issuer.key, hashes.SHA256())
+    return replace(svid, chain=(leaf, *svid.chain[1:])).pem
+
+
+TOKENS = """
+apiVersion: networking.istio.io/v1
+kind: WorkloadGroup
+metadata: {{name: app}}
+spec: {{metadata: {{labels: {{app: app}}}}, template: {{serviceAccount: app}}}}
+---
+apiVersion: networking.istio.io/v1
+kind: WorkloadGroup
+metadata: {{name: web}}
+spec: {{metadata: {{labels: {{app: web}}}}, template: {{serviceAccount: web}}}}
+---
+apiVersion: networking.istio.io/v1
+kind: WorkloadGroup
+metadata: {{name: nginx, namespace: edge}}
+spec: {{metadata: {{labels: {{app: nginx}}}}, template: {{serviceAccount: nginx}}}}
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {{name: app}}
+spec:
+  hosts: [app]
+  location: MESH_INTERNAL
+  resolution: STATIC
+  ports: [{{number: 80, name: http, protocol: HTTP}}]
+  endpoints:
+    - {{address: 127.0.0.1, ports: {{http: {front}}}, labels: {{app: app}}, serviceAccount: app}}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {{name: app}}
+spec: {{host: app, trafficPolicy: {{tls: {{mode: DISABLE}}}}}}
+---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {{name: it}}
+spec: {{mtls: {{mode: STRICT}}}}
+---
+apiVersion: meshware.dev/v1alpha1
+kind: WorkloadPolicy
+metadata: {{name: app}}
+spec: {{selector: {{matchLabels: {{app: app}}}}, tokenIdentity: {{mode: ACCEPT}}}}
+---
+"""
+
+
+@pytest.mark.parametrize("is_trusted", [True, False])
+def test_tokens_pass_a_proxy_that_policy_names(nginx, tmp_path, is_trusted):
+    """The caller is who the token says; where nginx is nobody's proxy, the two contradict."""
+    source, run = tmp_path / "mesh", tmp_path / "run"
+    front, port = free_port(), free_port()
+    source.mkdir()
+    text = TOKENS.format(front=front) + (TRUSTED if is_trusted else "")
+    (source / "policy.yaml").write_text(text.removesuffix("---\n"))
+    sync = [
+        PYTHON, "-m", "meshware", "sync", "--source", source, "--run-dir", run,
+        "--state-dir", tmp_path / "state", "--once",
+    ]  # fmt: skip
+    subprocess.run(sync, check=True, capture_output=True, timeout=60)
+    place = {"MESH_CONFIG": str(run / "policy.mesh")}
+    environ = {
+        **place,
+        "PATH": "/usr/bin:/bin",
+        "PYTHONPATH": os.pathsep.join((str(SUPPORT), os.environ.get("PYTHONPATH", ""))),
+        "MESH_WORKLOAD": "default/app",
+    }
+    command = [
+        str(BIN / "meshware"), "run", "--", str(BIN / "uvicorn"), "--port", str(port),
+        "telling:bare_asgi",
+    ]  # fmt: skip
+    web = Mesh.from_env({**place, "MESH_WORKLOAD": "default/web"})
+    web.start()
+    try:
+        with (
+            running(command, port, environ, tmp_path / "app.log"),
+            nginx(front, server(front, port, f"{run}/identity/edge/nginx/svid.pem")),
+            requests.Session() as session,
+        ):
+            session.mount("http://", MeshAdapter(web))
+            response = session.get("http://app/orders?x=1")
+            if is_trusted:
+                told = response.json()
+                assert (response.status_code, told["peer"], told["by"]) == (200, WEB, "token")
+            else:
+                assert response.status_code == 403
+            assert ask(front)[1]["peer"] == NGINX
+    finally:
+        web.stop()
