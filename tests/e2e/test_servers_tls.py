@@ -64,7 +64,7 @@ SERVERS = {
     "gunicorn gthread": lambda port: blocking(port, "-k", "gthread", "--threads", "8"),
     "werkzeug": lambda port: ["werkzeug", "telling_werkzeug", str(port)],
 }
-ASGI = ["uvicorn uvloop", "hypercorn", "gunicorn asgi"]
+ASGI = ["uvicorn httptools uvloop", "hypercorn", "gunicorn asgi"]
 CLOSING = {"werkzeug"}  # it keeps no connection anyway
 
 
