@@ -89,7 +89,7 @@ class SVIDFiles:
             self._looked_at = now
 
     def _read(self, state: _State) -> bool:
-        """Read what is there; say whether all of it can be used. Neither part waits for the other."""
+        """Read what is there, each part by itself; say whether all of it can be used."""
         problems = []
         for part in (self._read_svid, self._read_roots):
             try:

@@ -25,6 +25,7 @@ ID = "spiffe://cluster.local/ns/default/sa/caller"
 NOW = datetime.now(UTC).replace(microsecond=0)
 BOTH = (Eku.CLIENT_AUTH, Eku.SERVER_AUTH)
 HOUR = timedelta(hours=1)
+NOT_CA = x509.BasicConstraints(ca=False, path_length=None)
 
 
 @dataclass(frozen=True)
@@ -87,12 +88,11 @@ def sign(
     key: Any = None,
     begins: timedelta = -HOUR,
     ends: timedelta = HOUR,
-    basic: x509.BasicConstraints | None = x509.BasicConstraints(ca=False, path_length=None),
+    basic: x509.BasicConstraints | None = NOT_CA,
     usage: x509.KeyUsage | None = LEAF_USAGE,
     purposes: Sequence[ObjectIdentifier] | None = BOTH,
     extra: Sequence[tuple[x509.ExtensionType, bool]] = (),
     issuer_name: str | None = None,
-    algorithm: Any = hashes.SHA256(),
     has_ids: bool = True,
 ) -> Signed:
     """Return a certificate with exactly what is asked for, however wrong that is."""
@@ -127,7 +127,7 @@ def sign(
     builder._extensions = [x509.Extension(one.oid, crit, one) for one, crit in extensions]
     signer = issuer.key if issuer else key
     is_edwards = isinstance(signer, ed25519.Ed25519PrivateKey)
-    return Signed(builder.sign(signer, None if is_edwards else algorithm), key)
+    return Signed(builder.sign(signer, None if is_edwards else hashes.SHA256()), key)
 
 
 def authority(

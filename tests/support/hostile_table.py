@@ -14,6 +14,7 @@ from hostile_chains import (
     CA_USAGE,
     HOUR,
     ID,
+    NOT_CA,
     Made,
     Signed,
     add,
@@ -32,8 +33,8 @@ from hostile_chains import (
 
 URI = x509.UniformResourceIdentifier(ID)
 NO_PATH = "no path leads to a root"
+NOT_CARRIED_OUT = "name constraints that are not"
 UNREADABLE = "cannot be read"
-NOT_CA = x509.BasicConstraints(ca=False, path_length=None)
 STRANGE = x509.UnrecognizedExtension(ObjectIdentifier("1.3.6.1.4.1.99999.1"), b"\x05\x00")
 
 
