@@ -6,13 +6,14 @@ import os
 import platform
 import sys
 
-from benchmarks import inbound, outbound, scale, sidecar, start
+from benchmarks import identity, inbound, outbound, scale, sidecar, start
 
 TABLES = {
     "inbound": inbound.run,
     "outbound": outbound.run,
     "scale": scale.run,
     "start": start.run,
+    "identity": identity.run,
     "sidecar": sidecar.run,
 }
 

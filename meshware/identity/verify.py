@@ -9,6 +9,10 @@ again, here, against the bundle of the ID's own trust domain alone.
 3. A path leads from it to a root of that trust domain: signatures, validity at both ends, path
    lengths, name constraints (RFC 5280 6). Intermediates come from the peer or from the bundle.
 4. Nothing on the path is denied by policy, or has a critical extension that nobody here knows.
+   A path around a denied authority is as good as any.
+
+Name constraints on URIs are not carried out: an authority that has them vouches for nobody here,
+which X509-SVID 4.2 leaves to us, and which errs on the safe side.
 
 Source: SPIFFE X509-SVID 5.2.
 """
@@ -28,7 +32,6 @@ from cryptography.x509.verification import (
     ExtensionPolicy,
     Policy,
     PolicyBuilder,
-    VerificationError,
 )
 
 from meshware.errors import IdentityError, PeerIdentityError
@@ -88,28 +91,48 @@ def verify_chain(
         raise _refused(f"it shows more than {MAX_CHAIN} certificates")
     leaf = chain[0]
     try:
-        found = id_of(leaf)
-        _check_leaf(leaf, role)
-    except (ValueError, x509.UnsupportedGeneralNameType) as error:
+        return _verified(leaf, chain[1:], bundles, now, role)
+    except PeerIdentityError:
+        raise
+    # A parser that gives up in a way of its own (duplicate extensions, unknown curves, versions)
+    # would otherwise end a server's handshake as an error that nobody catches.
+    except Exception as error:
         raise _refused("its certificate cannot be read") from error
-    bundle = bundles.get(found.trust_domain)
-    if bundle is None or bundle.store is None:
+
+
+def _verified(
+    leaf: x509.Certificate,
+    above: Sequence[x509.Certificate],
+    bundles: Bundles,
+    now: datetime,
+    role: Role,
+) -> Verified:
+    found = id_of(leaf)
+    _check_leaf(leaf, role)
+    trust = bundles.trust(found.trust_domain)
+    if trust is None:
         raise _refused(f"there is no bundle of trust domain {found.trust_domain}")
+    known = [*above, *trust.intermediates]
+    if bundles.denied:
+        if fingerprint(leaf) in bundles.denied:
+            raise _refused("policy denies its certificate")
+        known = [one for one in known if fingerprint(one) not in bundles.denied]
+    if trust.store is None:
+        raise _refused("policy denies every root of its trust domain")
     verifier = (
         PolicyBuilder()
-        .store(bundle.store)
+        .store(trust.store)
         .time(now)
         .max_chain_depth(MAX_CHAIN)
         .extension_policies(ca_policy=_CA_POLICY, ee_policy=_LEAF_POLICY)
         .build_client_verifier()
     )
     try:
-        path = verifier.verify(leaf, [*chain[1:], *bundle.intermediates]).chain
-    except (VerificationError, ValueError, x509.UnsupportedGeneralNameType) as error:
-        raise _refused(_why(leaf, now, error)) from error
+        path = verifier.verify(leaf, known).chain
+    except Exception as error:  # as above, of an authority's certificate
+        is_without = len(known) < len(above) + len(trust.intermediates)
+        raise _refused(_why(leaf, now, error, is_without=is_without)) from error
     for certificate in path:
-        if fingerprint(certificate) in bundles.denied:
-            raise _refused("policy denies an authority that vouches for it")
         for extension in certificate.extensions:
             if extension.critical and extension.oid not in _UNDERSTOOD:
                 raise _refused("a certificate has a critical extension that nobody here knows")
@@ -129,7 +152,7 @@ def load_chain(chain: Sequence[bytes]) -> tuple[x509.Certificate, ...]:
         raise _refused(f"it shows more than {MAX_CHAIN} certificates")
     try:
         return tuple(x509.load_der_x509_certificate(each) for each in chain)
-    except (ValueError, TypeError) as error:
+    except Exception as error:  # ValueError, and others for versions and algorithms
         raise _refused("its certificate cannot be read") from error
 
 
@@ -143,7 +166,7 @@ def id_of(leaf: x509.Certificate) -> SpiffeID:
         names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
         raise _refused("its certificate has no subject alternative name") from None
-    except (ValueError, x509.UnsupportedGeneralNameType, x509.DuplicateExtension) as error:
+    except Exception as error:
         raise _refused("its certificate cannot be read") from error
     uris = [name.value for name in names if isinstance(name, x509.UniformResourceIdentifier)]
     if len(uris) != 1:
@@ -211,13 +234,26 @@ _LEAF_POLICY = ExtensionPolicy.permit_all().require_present(
 )
 
 
-def _why(leaf: x509.Certificate, now: datetime, error: Exception) -> str:
+def _why(leaf: x509.Certificate, now: datetime, error: Exception, *, is_without: bool) -> str:
     begin, end = leaf.not_valid_before_utc, leaf.not_valid_after_utc
     if now > end:
         return f"its certificate ended at {end:%FT%TZ}; here it is {now:%FT%TZ}"
     if now < begin:
         return f"its certificate begins at {begin:%FT%TZ}; here it is {now:%FT%TZ}"
-    return f"no path leads to a root of its trust domain ({error})"
+    if is_without:
+        return "no path leads to a root of its trust domain without what policy denies"
+    # The verifier's words may go on with an authority's name, which is the peer's own text.
+    problem = str(error).partition(" (encountered")[0].partition(": AlgorithmIdentifier")[0]
+    problem = problem.removeprefix("validation failed: ").removeprefix("candidates exhausted: ")
+    if "unsupported name constraint" in problem:
+        problem = "an authority has name constraints that are not carried out, such as on URIs"
+    elif "with no interior errors" in problem:
+        problem = "no authority has the name of its issuer"
+    return f"no path leads to a root of its trust domain ({_plain(problem)})"
+
+
+def _plain(text: str) -> str:
+    return "".join(one if one.isprintable() else "?" for one in text[:200])
 
 
 def _refused(reason: str) -> PeerIdentityError:
