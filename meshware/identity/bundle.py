@@ -40,9 +40,13 @@ def read_certificates(pem: bytes | str, what: str) -> tuple[x509.Certificate, ..
     """
     data = pem.encode() if isinstance(pem, str) else pem
     try:
-        return tuple(x509.load_pem_x509_certificates(data))
+        found = tuple(x509.load_pem_x509_certificates(data))
     except Exception as error:  # ValueError, and others for versions and algorithms
         raise IdentityError(f"{what} cannot be read: it is not PEM with certificates") from error
+    if data.count(b"-----BEGIN CERTIFICATE-----") > len(found):
+        # Half written: the reader passes over the last one where its end is missing.
+        raise IdentityError(f"{what} cannot be read: it ends within a certificate")
+    return found
 
 
 @dataclass(frozen=True, slots=True)
