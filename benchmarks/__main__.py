@@ -12,6 +12,7 @@ TABLES = {
     "inbound": inbound.run,
     "outbound": outbound.run,
     "scale": scale.run,
+    "identity": identity.run,
     "start": start.run,
     "identity": identity.run,
     "sidecar": sidecar.run,

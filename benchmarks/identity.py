@@ -1,199 +1,173 @@
-"""What mutual TLS costs, a handshake and a request, and which share of it is Python's own `ssl`."""
+"""What identities cost: one chain's verification, a handshake, and a request on a connection.
+
+Handshakes and requests run between two sockets of this process, so a figure is both ends' CPU. The
+bare handshake has the same certificates in contexts of Python's `ssl` alone, mutual as well: what
+lies between it and the mesh's is the mesh's, the rest is TLS.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
-import tempfile
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from benchmarks.measure import Timing, Work, cpu, in_turns, table
+from benchmarks.measure import Timing, cpu, in_turns, table
+from meshware.clock import SystemClock
 from meshware.identity.bundle import Bundle, Bundles
 from meshware.identity.issue import issue_intermediate, issue_root, issue_svid, new_key
-from meshware.identity.spiffe import workload_id
-from meshware.identity.svid import X509SVID
-from meshware.identity.tls import mesh_client_context, mesh_server_context
+from meshware.identity.spiffe import SpiffeID
+from meshware.identity.tls import check_peers, mesh_client_context, mesh_server_context
 from meshware.identity.verify import load_chain, verify_chain
 
 __all__ = ["run"]
 
-_DOMAIN = "cluster.local"
-_HEAD = ("", "us", "x", "spread")
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
+_REQUEST = b"GET /reviews/1 HTTP/1.1\r\nHost: reviews\r\nAccept: */*\r\n\r\n"
+_ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 512\r\n\r\n" + b"x" * 512
 
 
 class _World:
-    """Two workloads of a mesh, and the contexts with which they talk, ours and plain ones."""
+    """A server and a client of one trust domain, below an intermediate."""
 
-    def __init__(self, directory: Path) -> None:
-        root = issue_root(_DOMAIN, new_key(), _now(), 1e7)
-        authority = issue_intermediate(root, new_key(), _now(), 1e6)
-        self.bundles = Bundles([Bundle(_DOMAIN, (root.certificate,))])
-
-        def issue(name: str) -> X509SVID:
-            return issue_svid(authority, workload_id(_DOMAIN, "default", name), new_key(), _now())
-
-        self.web, self.api = issue("web"), issue("api")
-        self.chain = tuple(one.public_bytes(Encoding.DER) for one in self.web.chain)
-        expected = frozenset([str(self.api.id)])
-        self.ours = (
-            mesh_client_context(self.web, self.bundles, expected, _now),
-            mesh_server_context(self.api, self.bundles, _now),
+    def __init__(self) -> None:
+        now = datetime.now(UTC)
+        root = issue_root("cluster.local", new_key(), now, 86_400)
+        issuer = issue_intermediate(root, new_key(), now, 86_400)
+        spiffe_id = SpiffeID.parse("spiffe://cluster.local/ns/default/sa/reviews")
+        self.svid = issue_svid(issuer, spiffe_id, new_key(), now)
+        self.bundles = Bundles([Bundle("cluster.local", (root.certificate,))])
+        clock = SystemClock().now
+        self.server = mesh_server_context(self.svid, self.bundles, clock)
+        self.client = mesh_client_context(
+            self.svid, self.bundles, frozenset([str(spiffe_id)]), clock
         )
-        pem = root.certificate.public_bytes(Encoding.PEM).decode()
-        self.bare = tuple(
-            _bare(protocol, svid, pem, directory)
-            for protocol, svid in (
-                (ssl.PROTOCOL_TLS_CLIENT, self.web),
-                (ssl.PROTOCOL_TLS_SERVER, self.api),
-            )
+        self.bare_server = mesh_server_context(self.svid, self.bundles, clock)
+        self.bare_client = mesh_client_context(
+            self.svid, self.bundles, frozenset([str(spiffe_id)]), clock
         )
+        for context in (self.bare_server, self.bare_client):
+            check_peers(context, lambda _: None)
+            context.sslobject_class, context.sslsocket_class = ssl.SSLObject, ssl.SSLSocket
 
 
-def _bare(protocol: int, svid: X509SVID, root: str, directory: Path) -> ssl.SSLContext:
-    """Return a context that does what OpenSSL does by itself with the same certificates."""
-    context = ssl.SSLContext(protocol)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_REQUIRED
-    context.load_verify_locations(cadata=root)
-    path = directory / f"{svid.id.service_account}.pem"
-    path.write_text(svid.pem)
-    context.load_cert_chain(path)
-    return context
+def _verifications(world: _World) -> dict[str, Callable[[int], object]]:
+    ders = [one.public_bytes(Encoding.DER) for one in world.svid.chain]
+    now = datetime.now(UTC)
 
-
-@contextmanager
-def _answering(server: ssl.SSLContext | None) -> Iterator[tuple[str, int]]:
-    """Serve requests over every connection, each with a small answer."""
-    answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
-
-    def serve(connection: socket.socket) -> None:
-        try:
-            if server is not None:
-                connection = server.wrap_socket(connection, server_side=True)
-            while connection.recv(4096):
-                connection.sendall(answer)
-        except OSError:
-            pass
-        finally:
-            connection.close()
-
-    def accept() -> None:
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=serve, args=(connection,), daemon=True).start()
-
-    listener = socket.create_server(("127.0.0.1", 0), backlog=256)
-    threading.Thread(target=accept, daemon=True).start()
-    try:
-        yield listener.getsockname()
-    finally:
-        listener.close()
-
-
-def _connect(where: tuple[str, int], client: ssl.SSLContext | None) -> Any:
-    connection = socket.create_connection(where)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if client is None:
-        return connection
-    return client.wrap_socket(connection, server_hostname="outbound_.80_._.api")
-
-
-_REQUEST = b"GET / HTTP/1.1\r\nhost: api\r\n\r\n"
-
-
-def _ask(connection: Any) -> None:
-    connection.sendall(_REQUEST)
-    connection.recv(4096)
-
-
-def _new_connections(where: tuple[str, int], client: ssl.SSLContext | None) -> Work:
-    def work(count: int) -> None:
+    def anew(count: int) -> None:
         for _ in range(count):
-            with _connect(where, client) as connection:
-                _ask(connection)
+            world.bundles.known.clear()
+            verify_chain(load_chain(ders), world.bundles, now, "client")
 
-    return cpu(work)
+    def again(count: int) -> None:
+        for _ in range(count):
+            verify_chain(load_chain(ders), world.bundles, now, "client")
+
+    return {"a chain, seen for the first time": anew, "a chain that is known": again}
 
 
-def _kept_connection(where: tuple[str, int], client: ssl.SSLContext | None) -> Work:
-    connection = _connect(where, client)
+def _connections(
+    server: ssl.SSLContext | None, client: ssl.SSLContext | None, before: Callable[[], object]
+) -> Callable[[int], object]:
+    """Return work that connects so many times; both ends are this process's."""
 
     def work(count: int) -> None:
-        for _ in range(count):
-            _ask(connection)
+        with socket.create_server(("127.0.0.1", 0), backlog=16) as listener:
+            address = listener.getsockname()
 
-    return cpu(work)
+            def serve() -> None:
+                for _ in range(count):
+                    with contextlib.ExitStack() as stack:
+                        far: Any = stack.enter_context(listener.accept()[0])
+                        if server is not None:
+                            far = stack.enter_context(server.wrap_socket(far, server_side=True))
+                        far.sendall(b"x")
+
+            thread = threading.Thread(target=serve)
+            thread.start()
+            for _ in range(count):
+                before()
+                with contextlib.ExitStack() as stack:
+                    near: Any = stack.enter_context(socket.create_connection(address))
+                    if client is not None:
+                        near = stack.enter_context(client.wrap_socket(near))
+                    near.recv(1)
+            thread.join()
+
+    return work
+
+
+def _requests(
+    server: ssl.SSLContext | None, client: ssl.SSLContext | None
+) -> Callable[[int], object]:
+    """Return work that sends so many requests over one connection that stays open."""
+
+    def work(count: int) -> None:
+        near, far = socket.socketpair()
+        with contextlib.ExitStack() as stack:
+
+            def serve() -> None:
+                end: Any = far
+                with far:
+                    if server is not None:
+                        end = server.wrap_socket(far, server_side=True)
+                    with end:
+                        while end.recv(4096):
+                            end.sendall(_ANSWER)
+
+            thread = threading.Thread(target=serve)
+            thread.start()
+            stack.callback(thread.join)
+            end: Any = stack.enter_context(near)
+            if client is not None:
+                end = stack.enter_context(client.wrap_socket(near))
+            for _ in range(count):
+                end.sendall(_REQUEST)
+                end.recv(4096)
+            end.shutdown(socket.SHUT_RDWR)
+
+    return work
 
 
 def _print(title: str, timings: dict[str, Timing], bare: str) -> None:
-    base = timings[bare].median_us
-    rows = [
-        (name, f"{each.median_us:.0f}", f"{each.median_us / base:.2f}", f"{each.spread:.0%}")
-        for name, each in timings.items()
-    ]
-    table(title, _HEAD, rows)
+    rows = []
+    for name, timing in timings.items():
+        pairs = zip(timing.rounds_us, timings[bare].rounds_us, strict=True)
+        ratios = sorted(mine / theirs for mine, theirs in pairs)
+        ratio = f"x{ratios[len(ratios) // 2]:.2f} ({ratios[0]:.2f}-{ratios[-1]:.2f})"
+        rows.append([name, f"{timing.median_us:.1f}", f"{timing.spread:.0%}", ratio])
+    table(title, ("", "us", "spread", f"to {bare!r}"), rows)
 
 
 def run() -> None:
-    """Print the rows of identities."""
-    with tempfile.TemporaryDirectory() as place:
-        world = _World(Path(place))
-        with (
-            _answering(None) as plain,
-            _answering(world.bare[1]) as bare,
-            _answering(world.ours[1]) as ours,
-        ):
-            ends: dict[str, tuple[tuple[str, int], ssl.SSLContext | None]] = {
-                "plain TCP": (plain, None),
-                "ssl alone, both ends verified by OpenSSL": (bare, world.bare[0]),
-                "mutual TLS of the mesh": (ours, world.ours[0]),
-            }
-            _print(
-                "A connection and one request over it, CPU of both ends",
-                in_turns({name: _new_connections(*end) for name, end in ends.items()}),
-                "ssl alone, both ends verified by OpenSSL",
-            )
-            _print(
-                "One request over a connection that is kept, CPU of both ends",
-                in_turns({name: _kept_connection(*end) for name, end in ends.items()}),
-                "plain TCP",
-            )
-    chain = load_chain(world.chain)
-    checks: dict[str, Callable[[], object]] = {
-        "a chain read": lambda: load_chain(world.chain),
-        "a chain verified": lambda: verify_chain(chain, world.bundles, _now(), "client"),
+    """Print the tables of identities."""
+    world = _World()
+
+    def measured(variants: dict[str, Callable[[int], object]]) -> dict[str, Timing]:
+        return in_turns({name: cpu(work) for name, work in variants.items()})
+
+    def keep() -> None:
+        pass
+
+    known = "a chain that is known"
+    _print("Identity: a chain of two certificates", measured(_verifications(world)), known)
+    forget = world.bundles.known.clear
+    connections = {
+        "TCP alone": _connections(None, None, keep),
+        "bare ssl, mutual": _connections(world.bare_server, world.bare_client, keep),
+        "mesh, both ends known": _connections(world.server, world.client, keep),
+        "mesh, both ends new": _connections(world.server, world.client, forget),
     }
-    table(
-        "What the mesh adds to a handshake at each end",
-        ("", "us", "spread"),
-        [
-            (name, f"{each.median_us:.0f}", f"{each.spread:.0%}")
-            for name, each in in_turns(
-                {name: _repeated(check) for name, check in checks.items()}
-            ).items()
-        ],
-    )
-
-
-def _repeated(check: Callable[[], object]) -> Work:
-    def work(count: int) -> float:
-        began = time.process_time()
-        for _ in range(count):
-            check()
-        return time.process_time() - began
-
-    return work
+    title = "Identity: a connection, both ends' CPU"
+    _print(title, measured(connections), "bare ssl, mutual")
+    requests = {
+        "plain": _requests(None, None),
+        "bare ssl, mutual": _requests(world.bare_server, world.bare_client),
+        "mesh": _requests(world.server, world.client),
+    }
+    _print("Identity: a request on a kept connection, both ends' CPU", measured(requests), "plain")

@@ -40,9 +40,13 @@ def read_certificates(pem: bytes | str, what: str) -> tuple[x509.Certificate, ..
     """
     data = pem.encode() if isinstance(pem, str) else pem
     try:
-        return tuple(x509.load_pem_x509_certificates(data))
+        found = tuple(x509.load_pem_x509_certificates(data))
     except Exception as error:  # ValueError, and others for versions and algorithms
         raise IdentityError(f"{what} cannot be read: it is not PEM with certificates") from error
+    if data.count(b"-----BEGIN CERTIFICATE-----") > len(found):
+        # Half written: the reader passes over the last one where its end is missing.
+        raise IdentityError(f"{what} cannot be read: it ends within a certificate")
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,15 +119,17 @@ class Bundles(Mapping[str, Bundle]):
     Attributes:
         denied: the same.
         digest: of all of it; changes when whom we believe changes.
+        known: what `verify` remembers of chains that it has verified against these very bundles.
     """
 
-    __slots__ = ("_bundles", "_trust", "denied", "digest")
+    __slots__ = ("_bundles", "_trust", "denied", "digest", "known")
 
     def __init__(self, bundles: Sequence[Bundle] = (), denied: Sequence[str] = ()) -> None:
         self._bundles = {bundle.trust_domain: bundle for bundle in bundles}
         if len(self._bundles) != len(bundles):
             raise IdentityError("a trust domain has two bundles; give it one")
         self.denied = frozenset(denied)
+        self.known: dict[bytes, Any] = {}
         parts = [self._bundles[name].digest for name in sorted(self._bundles)]
         digest = hashlib.sha256("".join([*parts, "|", *sorted(self.denied)]).encode())
         self.digest = digest.hexdigest()

@@ -42,7 +42,7 @@ class X509SVID:
 
     id: SpiffeID
     chain: tuple[x509.Certificate, ...] = field(repr=False)
-    key: PrivateKey = field(repr=False)
+    key: PrivateKey = field(repr=False, compare=False)  # told by its certificate
     digest: str = field(init=False)
 
     def __post_init__(self) -> None:

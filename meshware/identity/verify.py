@@ -10,6 +10,9 @@ again, here, against the bundle of the ID's own trust domain alone.
    lengths, name constraints (RFC 5280 6). Intermediates come from the peer or from the bundle.
 4. Nothing on the path is denied by policy, or has a critical extension that nobody here knows.
    A path around a denied authority is as good as any.
+5. What was verified is remembered with the bundles that it was verified against, for as long as all
+   of its path holds: the answer could be no other, and signatures are nearly all that it costs.
+   That the peer has the key is proved by each handshake anew.
 
 Name constraints on URIs are not carried out: an authority that has them vouches for nobody here,
 which X509-SVID 4.2 leaves to us, and which errs on the safe side.
@@ -19,12 +22,14 @@ Source: SPIFFE X509-SVID 5.2.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 from cryptography.x509.verification import (
@@ -61,6 +66,8 @@ _UNDERSTOOD = frozenset(
 )
 _CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 _LEAST_RSA_BITS = 2048
+_MOST_KNOWN = 1024
+_SHA256 = hashes.SHA256()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +76,13 @@ class Verified:
 
     id: SpiffeID
     until: float  # unix seconds: the first end on the path
+
+
+class _Known(NamedTuple):
+    """A verified chain, and since when all of its path holds."""
+
+    verified: Verified
+    begins: float  # unix seconds
 
 
 def verify_chain(
@@ -89,9 +103,16 @@ def verify_chain(
         raise _refused("it shows no certificate")
     if len(chain) > MAX_CHAIN:
         raise _refused(f"it shows more than {MAX_CHAIN} certificates")
-    leaf = chain[0]
     try:
-        return _verified(leaf, chain[1:], bundles, now, role)
+        key = _key(chain, role)
+        known: _Known | None = bundles.known.get(key)
+        if known is not None and known.begins <= now.timestamp() < known.verified.until:
+            return known.verified
+        found = _verified(chain[0], chain[1:], bundles, now, role)
+        if len(bundles.known) >= _MOST_KNOWN:
+            bundles.known.clear()
+        bundles.known[key] = found
+        return found.verified
     except PeerIdentityError:
         raise
     # A parser that gives up in a way of its own (duplicate extensions, unknown curves, versions)
@@ -106,7 +127,7 @@ def _verified(
     bundles: Bundles,
     now: datetime,
     role: Role,
-) -> Verified:
+) -> _Known:
     found = id_of(leaf)
     _check_leaf(leaf, role)
     trust = bundles.trust(found.trust_domain)
@@ -136,7 +157,18 @@ def _verified(
         for extension in certificate.extensions:
             if extension.critical and extension.oid not in _UNDERSTOOD:
                 raise _refused("a certificate has a critical extension that nobody here knows")
-    return Verified(found, min(one.not_valid_after_utc.timestamp() for one in path))
+    return _Known(
+        Verified(found, min(one.not_valid_after_utc.timestamp() for one in path)),
+        max(one.not_valid_before_utc.timestamp() for one in path),
+    )
+
+
+def _key(chain: Sequence[x509.Certificate], role: Role) -> bytes:
+    """Return what a chain is remembered by: the digest of each certificate, in order."""
+    digest = hashlib.sha256(role.encode())
+    for certificate in chain:
+        digest.update(certificate.fingerprint(_SHA256))
+    return digest.digest()
 
 
 def load_chain(chain: Sequence[bytes]) -> tuple[x509.Certificate, ...]:

@@ -35,6 +35,34 @@ def test_there_are_many_of_both_kinds():
     assert len(chains.names(good=True)) >= 15
 
 
+def test_what_is_remembered_ends_with_its_path_and_with_the_bundles():
+    case = chains.case("good-intermediate")
+    bundles = chains.ours()
+    for _ in range(2):
+        verify_chain(case.shown, bundles, chains.NOW, "client")
+    assert len(bundles.known) == 1
+    for at in (chains.NOW + 2 * chains.HOUR, chains.NOW - 2 * chains.HOUR):
+        with pytest.raises(PeerIdentityError):
+            verify_chain(case.shown, bundles, at, "client")
+    for others in (chains.believing(chains.authority()), chains.ours(denied=[chains.root()])):
+        with pytest.raises(PeerIdentityError):
+            verify_chain(case.shown, others, chains.NOW, "client")
+    purposes = chains.case("leaf-server-only")
+    verify_chain(purposes.shown, bundles, chains.NOW, "server")
+    with pytest.raises(PeerIdentityError):
+        verify_chain(purposes.shown, bundles, chains.NOW, "client")
+
+
+def test_what_is_remembered_has_a_bound_and_nothing_refused_is():
+    bundles = chains.ours()
+    with pytest.raises(PeerIdentityError):
+        verify_chain(chains.case("foreign-root").shown, bundles, chains.NOW, "client")
+    assert not bundles.known
+    bundles.known.update({str(n).encode(): None for n in range(1024)})
+    verify_chain(chains.case("good-leaf").shown, bundles, chains.NOW, "client")
+    assert len(bundles.known) == 1
+
+
 def _der(name):
     return [one.public_bytes(Encoding.DER) for one in chains.case(name).shown]
 

@@ -197,6 +197,8 @@ def add(name: str, reason: str | None, make: Callable[[], Made], *roles: str) ->
 @functools.cache
 def case(name: str) -> Case:
     """Return a case, made once."""
+    import hostile_table  # noqa: F401 - fills the table
+
     reason, make, roles = _MAKERS[name]
     shown, bundles = make()
     certificates = tuple(one.certificate for one in shown)
