@@ -1,4 +1,4 @@
-"""`identity.provider: files`: keys and chains as cert-manager, Vault agent and istio-agent write."""
+"""`identity.provider: files`: files that cert-manager, Vault agent and istio-agent write."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FILES = "  identity: {provider: files}\n"
 
 
 def kubernetes(place, authority, name):
-    """A secret of cert-manager's as the kubelet mounts it: a new directory, and one link swapped."""
+    """A secret of cert-manager's as the kubelet mounts it: a new directory, one link swapped."""
     svid = authority.issue(f"spiffe://{TD}/ns/default/sa/{name}")
     version = place / f"..{time.time_ns()}"
     version.mkdir(parents=True)
