@@ -223,6 +223,8 @@ class Mesh:
             nonlocal is_told
             self.ledger.retain(snapshot.cluster_names())
             reporter.applied(snapshot.generation)
+            if snapshot.mesh.identity_provider == "workload-api":
+                self.identity.svid()  # an agent takes its time: it is asked before the first call
             if snapshot.inbound is None and not is_told:
                 is_told = True  # and not with each new address that DNS finds
                 _tell_about_workload(settings.client)

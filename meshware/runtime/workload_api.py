@@ -19,6 +19,7 @@ import logging
 import os
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -183,6 +184,17 @@ class AgentSource:
                 ", ".join(sorted(found)[:10]),
             )
         return None
+
+    def wait(self, most_s: float) -> X509SVID | None:
+        """Wait for the SVID: for commands, which have nothing else to do.
+
+        Args:
+            most_s: seconds, at most.
+        """
+        until = time.monotonic() + most_s
+        while (found := self.svid()) is None and time.monotonic() < until:
+            time.sleep(0.005)
+        return found
 
     def bundle(self, trust_domain: str) -> Bundle | None:
         """Return the agent's bundle of a trust domain; None: it has told none."""

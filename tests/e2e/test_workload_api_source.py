@@ -6,6 +6,7 @@ The agent is another daemon of ours, which serves the Workload API of its own me
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import signal
@@ -20,15 +21,22 @@ pytest.importorskip("grpc")
 pytest.importorskip("spiffe")
 
 from ca_world import mesh_policy  # noqa: E402
-from daemons import clean_environ  # noqa: E402
+from daemons import clean_environ, meshware  # noqa: E402
 from identity_world import Caller, Server, made_mesh, wait_until  # noqa: E402
-from secured_apps import Authority  # noqa: E402
+from secured_apps import SUPPORT, Authority, free_port, running  # noqa: E402
 from workload_api_world import TD, place, serving, spiffe_id  # noqa: E402
 
 from meshware.runtime.mesh import Mesh  # noqa: E402
 
 __all__ = ["place"]
 
+STRICT = """
+---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: it}
+spec: {mtls: {mode: STRICT}}
+"""
 AGENT = "  identity: {provider: workload-api}\n"
 
 
@@ -113,16 +121,20 @@ def test_who_the_agent_does_not_know_has_no_identity(place, caplog):
     """Policy names the ID; an agent that has only others gives none, and one line says so."""
     made_mesh(place)
     accounts = ("mail", "web", "orders")
-    with serving(place) as (_, path), caplog.at_level(logging.ERROR):
-        with mesh_of(environ_of(place, path, "mail", accounts)) as mesh:
-            wait_until(lambda: mesh.identity.svid() or "policy says that this is" in caplog.text)
-            for _ in range(3):
-                assert mesh.identity.svid() is None
+    with (
+        serving(place) as (_, path),
+        caplog.at_level(logging.ERROR),
+        mesh_of(environ_of(place, path, "mail", accounts)) as mesh,
+    ):
+        wait_until(lambda: mesh.identity.svid() or "policy says that this is" in caplog.text)
+        for _ in range(3):
+            assert mesh.identity.svid() is None
     assert caplog.text.count("policy says that this is") == 1
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "words"), [("", "SPIFFE_ENDPOINT_SOCKET is not set"), ("unix:/no/such", "/no/such")]
+    ("endpoint", "words"),
+    [("", "SPIFFE_ENDPOINT_SOCKET is not set"), ("unix:/no/such", "/no/such")],
 )
 def test_without_an_agent_there_is_one_line_and_no_identity(place, caplog, endpoint, words):
     """No traceback, and nothing is guessed."""
@@ -154,7 +166,8 @@ def test_federated_bundles_of_the_agent_are_believed(place):
     partner = Authority("partner.test")
     pem = partner.pem.replace("\n", "\n      ")
     made_mesh(
-        place, spec=f"  caCertificates:\n  - trustDomains: [partner.test]\n    pem: |\n      {pem}\n"
+        place,
+        spec=f"  caCertificates:\n  - trustDomains: [partner.test]\n    pem: |\n      {pem}\n",
     )
     with serving(place) as (_, path), mesh_of(environ_of(place, path)) as mesh:
         wait_until(lambda: set(mesh.identity.bundles()) == {TD, "partner.test"})
@@ -162,10 +175,32 @@ def test_federated_bundles_of_the_agent_are_believed(place):
         assert mesh.identity.bundles()["partner.test"].roots == (partner.root.certificate,)
         other = Authority("partner.test")
         pem = other.pem.replace("\n", "\n      ")
-        spec = f"{AGENT}  caCertificates:\n  - trustDomains: [partner.test]\n    pem: |\n      {pem}\n"
+        spec = (
+            f"{AGENT}  caCertificates:\n  - trustDomains: [partner.test]\n    pem: |\n      {pem}\n"
+        )
         with mesh_of(environ_of(place, path, "orders", spec=spec)) as own:
             wait_until(lambda: set(own.identity.bundles()) == {TD, "partner.test"})
             assert own.identity.bundles()["partner.test"].roots == (other.root.certificate,)
+
+
+def test_a_probe_goes_by_the_agent_too(place):
+    """`meshware probe` waits for it, as long as its time-out says."""
+    made_mesh(place)
+    with serving(place) as (_, path), contextlib.ExitStack() as stack:
+        environ = environ_of(place, path)
+        port = free_port()
+        app = [sys.executable, "-m", "meshware", "run", "--", sys.executable, "-m", "uvicorn"]
+        environ["PYTHONPATH"] = str(SUPPORT)
+        (place / "web.yaml").write_text(mesh_policy("web", spec=AGENT) + STRICT)
+        command = [*app, "--port", str(port), "telling:asgi"]
+        stack.enter_context(running(command, port, clean_environ(environ), place / "log"))
+        asked = ("probe", f"https://127.0.0.1:{port}/healthz", "--format", "json")
+        wait_until(lambda: meshware(*asked, environ=environ).returncode == 0)  # the app's is there
+        done = meshware(*asked, environ=environ)
+        assert (done.returncode, json.loads(done.stdout)["status"]) == (0, 200), done
+        environ["SPIFFE_ENDPOINT_SOCKET"] = ""
+        done = meshware(*asked, "--timeout", "0.3", environ=environ)
+        assert (done.returncode, "no identity" in str(done.stderr)) == (2, True), done
 
 
 FORKER = """
