@@ -14,7 +14,6 @@ TABLES = {
     "scale": scale.run,
     "identity": identity.run,
     "start": start.run,
-    "identity": identity.run,
     "sidecar": sidecar.run,
 }
 
