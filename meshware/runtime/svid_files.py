@@ -2,7 +2,7 @@
 
 1. The directory is `identity/<namespace>/<service account>` in the run directory. In it lies
    `svid.pem` (key and chain in one file, so that the two are always a pair), or `tls.crt` and
-   `tls.key`, as cert-manager and istio-agent write them.
+   `tls.key`, as cert-manager writes them.
 2. Files are looked at when somebody asks, and no oftener than each quarter of a second.
 3. What cannot be used (half written, a key of another certificate, readable by others) is told once
    in the log, and what was read before stays: certificates end by themselves. It is read again at
