@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import ssl
 import time
 from dataclasses import dataclass
@@ -87,7 +88,7 @@ def command(
             raise SettingsError(
                 "an https probe needs the workload's identity: set MESH_CONFIG and MESH_WORKLOAD"
             )
-        context = _context(policy, workload, run_dir or policy.parent)
+        context = _context(policy, workload, run_dir or policy.parent, timeout)
     outcome = _ask(parts, context, timeout, expect)
     if output == "json":
         click.echo(
@@ -118,8 +119,14 @@ def _parsed(url: str) -> SplitResult:
     return parts
 
 
-def _context(policy: Path, workload: str, run_dir: Path) -> ssl.SSLContext:
+def _context(policy: Path, workload: str, run_dir: Path, most_s: float) -> ssl.SSLContext:
     """Return the TLS of the workload itself.
+
+    Args:
+        policy: what the mesh is.
+        workload: its name.
+        run_dir: where its identity lies, if it lies in files.
+        most_s: seconds to wait for an agent, if it comes from one.
 
     Raises:
         SettingsError: it has no identity here.
@@ -132,6 +139,7 @@ def _context(policy: Path, workload: str, run_dir: Path) -> ssl.SSLContext:
     from meshware.policy.snapshot import read_bundles
     from meshware.runtime.settings import workload_client
     from meshware.runtime.svid_files import SVIDFiles
+    from meshware.runtime.workload_api import ENDPOINT, Agent, AgentSource
 
     client = workload_client(workload, "--workload (MESH_WORKLOAD)")
     records = records_at(policy)
@@ -145,15 +153,20 @@ def _context(policy: Path, workload: str, run_dir: Path) -> ssl.SSLContext:
         )
     mesh = msgspec.json.decode(records.get("mesh") or b"{}", type=MeshRecord)
     own = workload_id(mesh.trust_domain, client.namespace, account)
-    directory = run_dir / "identity" / client.namespace / account
-    files = SVIDFiles(directory)
-    svid = files.svid()
-    if svid is None:
-        raise SettingsError(f"there is no identity to be used in {directory}")
     bundles = read_bundles(records.get, mesh)
-    if mesh.trust_domain not in bundles:
-        beside = files.bundle(mesh.trust_domain)
-        bundles = Bundles([*bundles.values(), *([beside] if beside else [])], tuple(bundles.denied))
+    if mesh.identity_provider == "workload-api":
+        agent = AgentSource(Agent(os.environ.get(ENDPOINT, "")), own)
+        svid = agent.wait(most_s)
+        beside = agent.bundle(mesh.trust_domain)
+        place = "the agent's socket"
+    else:
+        directory = run_dir / "identity" / client.namespace / account
+        files = SVIDFiles(directory)
+        svid, beside, place = files.svid(), files.bundle(mesh.trust_domain), str(directory)
+    if svid is None:
+        raise SettingsError(f"there is no identity to be used in {place}")
+    if mesh.trust_domain not in bundles and beside is not None:
+        bundles = Bundles([*bundles.values(), beside], tuple(bundles.denied))
     return mesh_client_context(svid, bundles, frozenset([str(own)]), SystemClock().now)
 
 

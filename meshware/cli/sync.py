@@ -56,6 +56,12 @@ _STDOUT, _STDERR = 1, 2
     metavar="ADDRESS[:PORT],...",
     help="DNS servers to ask in place of those in /etc/resolv.conf.  [env: MESH_DNS]",
 )
+@click.option(
+    "--workload-api",
+    type=PLACE,
+    metavar="PATH",
+    help="Serve the SPIFFE Workload API on a Unix socket at PATH; needs meshware[spiffe].",
+)
 @click.option("--once", is_flag=True, help="Read, publish or refuse, and end.")
 @format_option
 def command(
@@ -66,6 +72,7 @@ def command(
     ca_dir: Path | None,
     listen: str,
     dns_servers: str,
+    workload_api: Path | None,
     once: bool,
     output: str,
 ) -> int:
@@ -99,7 +106,7 @@ def command(
         tell(f"standard output cannot be written: {reason}; the daemon goes on without it")
 
     announce = announcer(line_writer(_STDOUT, go_on), tell)
-    run_daemon(places, announce, SystemClock(), address, servers)
+    run_daemon(places, announce, SystemClock(), address, servers, workload_api=workload_api)
     return 0
 
 

@@ -83,7 +83,10 @@ def cluster(view: View, behind: Behind, path: str | None, around: Surroundings, 
         found["upstream_connection_options"] = {"tcp_keepalive": probes}
     if socket is not None:
         found["transport_socket"] = socket
-    return found | _mesh_tls(view, behind, around, say)
+    secured = _mesh_tls(view, behind, around, say)
+    if "load_assignment" in secured:
+        found.pop("eds_cluster_config", None)
+    return found | secured
 
 
 def _mesh_tls(view: View, behind: Behind, around: Surroundings, say: Say) -> Json:
@@ -103,9 +106,14 @@ def _mesh_tls(view: View, behind: Behind, around: Surroundings, say: Say) -> Jso
         say(
             behind.origin,
             "its endpoints speak mutual TLS, which takes an identity: name its directory by "
-            "--identity; without it the cluster speaks plain text",
+            "--identity; without it the cluster "
+            + ("has no endpoints" if is_forced else "speaks plain text"),
         )
-        return {}
+        if not is_forced:
+            return {}
+        # Policy wants to know who answers, and nothing could tell: nobody is called.
+        name = cluster_name(behind.key)
+        return {"type": "STATIC", "load_assignment": {"cluster_name": name, "endpoints": []}}
     names = ((written.subject_alt_names if written else None) or claim.subject_alt_names) or ()
     sni = written.sni if written is not None else None
     return sockets(behind.key, found, around.identity, names=names, sni=sni, is_forced=is_forced)

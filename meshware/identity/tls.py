@@ -44,7 +44,7 @@ PeerCheck = Callable[[Connection], None]
 """Look at the other end of a finished handshake, and raise `PeerIdentityError` to refuse it."""
 
 _VERIFIED = "_meshware_verified"
-_ASKED_FOR = "_meshware_asked_for"
+_ASKED_FOR = "_meshware_sni"  # `asgi.peer` looks for it by this name too
 
 
 def check_peers(

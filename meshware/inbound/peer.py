@@ -16,7 +16,7 @@ believe, so that a change of trust ends it at once, and a certificate ends on it
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from meshware.identity.bundle import Bundles
     from meshware.identity.replays import ReplayCache
     from meshware.identity.verify import Verified
+    from meshware.identity.wimse import KnownWorkloads
 
 __all__ = [
     "NOBODY",
@@ -46,6 +47,10 @@ __all__ = [
 
 _MOST_REMEMBERED = 4096
 
+SOON_S = 30.0
+"""So long before its certificate ends a caller is told to connect anew, with its next one: a proxy
+may keep a connection for longer than an identity."""
+
 XFCC = "x-forwarded-client-cert"
 
 
@@ -56,6 +61,7 @@ class Caller:
     id: SpiffeID | None  # None: nobody has proved to be anybody
     peer: Peer | None = None  # the same for the app
     proxy: SpiffeID | None = None  # who said so, where it is not the caller's own connection
+    is_ending: bool = False  # what the connection has shown ends soon: it should be made anew
 
 
 class Refused(NamedTuple):
@@ -65,6 +71,7 @@ class Refused(NamedTuple):
     status: int = 403
     body: str = "RBAC: access denied"
     headers: tuple[tuple[str, str], ...] = (("content-type", "text/plain"),)
+    is_last: bool = False  # the connection is good for nothing any more
 
 
 NOBODY = Caller(None)
@@ -111,7 +118,9 @@ class Peers:
         self._bundles_of = bundles_of
         self._now = now
         self._verified: dict[tuple[tuple[bytes, ...], str], tuple[Verified, Caller]] = {}
-        self._replays: ReplayCache | None = None  # made when the first token comes
+        # Made when the first token comes.
+        self._replays: ReplayCache | None = None
+        self._known: KnownWorkloads | None = None
 
     def renew(self) -> None:
         """Renew, in a child process, what holds locks."""
@@ -130,7 +139,8 @@ class Peers:
             try:
                 caller = self._of_chain(head.chain, snapshot)
             except PeerIdentityError as error:
-                return Refused(f"peer_certificate_refused{{{error.args[1]}}}")
+                reason = f"peer_certificate_refused{{{error.args[1]}}}"
+                return Refused(reason, is_last=True)
         if caller.id is not None and str(caller.id) in snapshot.mesh.xfcc_trusted_proxies:
             forwarded = self._of_proxy(caller, head)
             if isinstance(forwarded, Refused):
@@ -155,7 +165,7 @@ class Peers:
         except TokenError as error:
             return Refused(f"forwarded_client_cert_refused{{{error}}}")
         peer = Peer(id=str(said.id), proved_by="xfcc", until=proxy.peer.until)
-        return Caller(said.id, peer, proxy.id)
+        return Caller(said.id, peer, proxy.id, proxy.is_ending)
 
     def _of_tokens(self, caller: Caller, head: InboundHead, snapshot: Snapshot) -> Caller | Refused:
         """Return who a call's tokens prove to make it; the caller so far, where it bears none."""
@@ -164,15 +174,19 @@ class Peers:
         if snapshot.id is None:
             return Refused("workload_token_refused{this workload has no identity to be called by}")
         from meshware.identity.replays import ReplayCache
+        from meshware.identity.wimse import KnownWorkloads
 
         if self._replays is None:
             self._replays = ReplayCache()
+        if self._known is None:
+            self._known = KnownWorkloads()
         found = check_tokens(
             head,
             self._bundles_of(snapshot),
             audience=str(snapshot.id),
             now=self._now().timestamp(),
             replays=self._replays,
+            known=self._known,
         )
         if found is None:
             return caller
@@ -190,8 +204,8 @@ class Peers:
         key = (chain, bundles.digest)
         now = self._now()
         known = self._verified.get(key)
-        if known is not None and now.timestamp() < known[0].until:
-            return known[1]
+        if known is not None and (left_s := known[0].until - now.timestamp()) > 0:
+            return known[1] if left_s > SOON_S else replace(known[1], is_ending=True)
         from meshware.identity.verify import load_chain, verify_chain
 
         verified = verify_chain(load_chain(chain), bundles, now, "client")
@@ -201,4 +215,6 @@ class Peers:
         if len(self._verified) >= _MOST_REMEMBERED:
             self._verified.clear()
         self._verified[key] = (verified, caller)
+        if verified.until - now.timestamp() <= SOON_S:
+            return replace(caller, is_ending=True)
         return caller

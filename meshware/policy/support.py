@@ -328,7 +328,7 @@ SUPPORT: Mapping[str, Support] = MappingProxyType(
         ),
         "MeshConfig.spec.enableAutoMtls": _done(),
         "MeshConfig.spec.xfccTrustedProxies": _done(),
-        "MeshConfig.spec.identity": _done(),
+        "MeshConfig.spec.identity": _done("`leafLife` 1 h where nothing is said, 2 s at the least"),
         "MeshConfig.spec.nodeIdentities": _done(),
         "MeshConfig.spec.defaultConfig.proxyHeaders": _differs(
             "`SANITIZE` where nothing is said; Istio: `APPEND_FORWARD`"

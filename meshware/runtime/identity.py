@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from meshware.clock import Clock
@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # what imports `cryptography` is imported where it is used
     from meshware.identity.bundle import Bundle, Bundles
     from meshware.identity.svid import X509SVID
 
-__all__ = ["Identity", "SVIDSource"]
+__all__ = ["FederatedSource", "Identity", "SVIDSource"]
 
 _MOST_CONTEXTS = 1024
 
@@ -38,6 +38,14 @@ class SVIDSource(Protocol):
 
     def bundle(self, trust_domain: str) -> Bundle | None:
         """Return the bundle that came with it; None: none did."""
+        ...
+
+
+class FederatedSource(SVIDSource, Protocol):
+    """A source that also tells whom to believe of other trust domains, as an agent does."""
+
+    def bundles(self) -> Mapping[str, Bundle]:
+        """Return all bundles that came with the SVID, by trust domain."""
         ...
 
 
@@ -75,7 +83,7 @@ class Identity:
         self._clients: dict[tuple[frozenset[str], type[ssl.SSLSocket] | None], ssl.SSLContext] = {}
         self._clients_epoch: Epoch | None = None
         self._server: tuple[Epoch, ssl.SSLContext] | None = None
-        self._believed: tuple[Bundles, Bundle | None, Bundles] | None = None
+        self._believed: tuple[Bundles, tuple[Bundle, ...], Bundles] | None = None
 
     # --- what it is ---------------------------------------------------------------------------
 
@@ -97,16 +105,17 @@ class Identity:
 
         policy = snapshot.bundles
         own = snapshot.mesh.trust_domain
-        if own in policy:
+        is_federated = snapshot.mesh.identity_provider == "workload-api"
+        if own in policy and not is_federated:
             return policy
         source = self._source_of(snapshot)
-        beside = None if source is None else source.bundle(own)
-        if beside is None:
+        beside = () if source is None else tuple(_beside(source, own, policy))
+        if not beside:
             return policy
         kept = self._believed
         if kept is not None and kept[0] is policy and kept[1] == beside:
             return kept[2]
-        merged = Bundles([*policy.values(), beside], tuple(policy.denied))
+        merged = Bundles([*policy.values(), *beside], tuple(policy.denied))
         self._believed = (policy, beside, merged)
         return merged
 
@@ -174,3 +183,16 @@ class Identity:
         if not bundles.roots:
             raise IdentityError("there is no bundle (yet) to verify anybody against")
         return svid, bundles
+
+
+def _beside(source: SVIDSource, own: str, policy: Bundles) -> Iterator[Bundle]:
+    """Yield the bundles of a source for trust domains of which policy has none."""
+    all_of = getattr(source, "bundles", None)
+    if all_of is None:
+        bundle = source.bundle(own)
+        found = {} if bundle is None else {own: bundle}
+    else:
+        found = all_of()
+    for name, bundle in found.items():
+        if name not in policy:
+            yield bundle

@@ -31,11 +31,13 @@ from meshware.policy.view import Client
 from meshware.runtime.identity import Identity, SVIDSource
 
 if TYPE_CHECKING:
+    from meshware.identity.spiffe import SpiffeID
     from meshware.runtime.follower import Follower
     from meshware.runtime.reporter import Reporter
     from meshware.runtime.settings import Settings
     from meshware.runtime.svid_files import SVIDFiles
     from meshware.runtime.token_files import TokenFile, WorkloadToken
+    from meshware.runtime.workload_api import Agent, AgentSource
 
 __all__ = ["Mesh"]
 
@@ -116,8 +118,9 @@ class Mesh:
         """
         from meshware.runtime.settings import Settings
 
-        settings = Settings.from_env(os.environ if environ is None else environ)
-        sources = _Sources(settings.run_dir)
+        environ = os.environ if environ is None else environ
+        settings = Settings.from_env(environ)
+        sources = _Sources(settings.run_dir, environ.get("SPIFFE_ENDPOINT_SOCKET", ""))
         mesh = cls(
             client=settings.client,
             port=settings.port,
@@ -220,6 +223,8 @@ class Mesh:
             nonlocal is_told
             self.ledger.retain(snapshot.cluster_names())
             reporter.applied(snapshot.generation)
+            if snapshot.mesh.identity_provider == "workload-api":
+                self.identity.svid()  # an agent takes its time: it is asked before the first call
             if snapshot.inbound is None and not is_told:
                 is_told = True  # and not with each new address that DNS finds
                 _tell_about_workload(settings.client)
@@ -266,12 +271,17 @@ class Mesh:
 class _Sources:
     """Where the SVIDs and tokens of a run directory's workloads lie, as policy says."""
 
-    def __init__(self, run_dir: Path) -> None:
+    def __init__(self, run_dir: Path, endpoint: str = "") -> None:
         self._identities = run_dir / "identity"
+        self._endpoint = endpoint
         self._kept: SVIDFiles | None = None
+        self._agent: Agent | None = None
+        self._agent_source: AgentSource | None = None
         self._token: TokenFile | None = None
 
     def __call__(self, snapshot: Snapshot) -> SVIDSource | None:
+        if snapshot.mesh.identity_provider == "workload-api":
+            return self._agent_for(snapshot.id)
         directory = self._directory(snapshot)
         if directory is None:
             return None
@@ -280,6 +290,16 @@ class _Sources:
             from meshware.runtime.svid_files import SVIDFiles
 
             kept = self._kept = SVIDFiles(directory)
+        return kept
+
+    def _agent_for(self, expected: SpiffeID | None) -> AgentSource:
+        kept = self._agent_source
+        if kept is None or kept.expected != expected:
+            from meshware.runtime.workload_api import Agent, AgentSource
+
+            if self._agent is None:
+                self._agent = Agent(self._endpoint)
+            kept = self._agent_source = AgentSource(self._agent, expected)
         return kept
 
     def token(self, snapshot: Snapshot, now: float) -> WorkloadToken | None:

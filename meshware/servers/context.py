@@ -18,15 +18,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from meshware.errors import IdentityError
-from meshware.identity.tls import check_peers, note_verified, peer_chain
+from meshware.identity.tls import check_peers, note_name, note_verified, peer_chain
 from meshware.identity.verify import verify_chain
 
 if TYPE_CHECKING:
     from meshware.runtime.mesh import Mesh
 
-__all__ = ["FrontContext", "asked_name", "front_context", "shown_certificate"]
+__all__ = ["FrontContext", "front_context", "shown_certificate"]
 
-_ASKED = "_meshware_sni"
 _SHOWN = "_meshware_shown"
 
 
@@ -87,7 +86,7 @@ def _first_context(mesh: Mesh, protocols: tuple[str, ...]) -> FrontContext:
             connection.context = mesh.identity.server_context()
         except IdentityError:
             return int(ssl.AlertDescription.ALERT_DESCRIPTION_INTERNAL_ERROR)
-        setattr(connection, _ASKED, server_name)
+        note_name(connection, server_name, front)
         # Renewed between the two lines: then nobody says which one this connection shows.
         if svid is not None and svid is mesh.identity.svid():
             setattr(connection, _SHOWN, svid.leaf)
@@ -105,12 +104,6 @@ def _first_context(mesh: Mesh, protocols: tuple[str, ...]) -> FrontContext:
     context.sni_callback = swap
     check_peers(context, check)
     return context
-
-
-def asked_name(connection: Any) -> str | None:
-    """Return the name that a client asked for in its handshake (SNI); None: none, or not known."""
-    found = getattr(connection, _ASKED, None)
-    return found if isinstance(found, str) else None
 
 
 def shown_certificate(connection: Any) -> Any:

@@ -11,8 +11,8 @@ from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from meshware.identity.tls import peer_chain
-from meshware.servers.context import asked_name, shown_certificate
+from meshware.identity.tls import asked_for, peer_chain
+from meshware.servers.context import shown_certificate
 
 __all__ = ["tls_extension", "with_tls"]
 
@@ -58,7 +58,7 @@ def tls_extension(connection: Any) -> dict[str, Any]:
         "client_cert_error": None,
         "tls_version": _VERSIONS.get(connection.version()),
         "cipher_suite": None if cipher is None else _number_of(connection.context, cipher[0]),
-        "server_name": asked_name(connection),
+        "server_name": asked_for(connection),
     }
 
 

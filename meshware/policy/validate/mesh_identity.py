@@ -18,7 +18,7 @@ __all__ = ["check_mesh_identity"]
 
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}\$?")
-_SHORTEST_LIFE_S, _SHORT_LIFE_S, _LONGEST_LIFE_S = 1.0, 300.0, 30 * 86400.0
+_SHORTEST_LIFE_S, _SHORT_LIFE_S, _LONGEST_LIFE_S = 2.0, 300.0, 30 * 86400.0
 
 
 def check_mesh_identity(resource: Resource, report: Report) -> None:
@@ -110,7 +110,7 @@ def _check_identity(resource: Resource, identity: Identity, report: Report) -> N
     life = identity.leaf_life
     if life is not None and not _SHORTEST_LIFE_S <= life <= _LONGEST_LIFE_S:
         report.error(
-            resource, "spec.identity.leafLife", "leafLife is out of range; write 1s to 30 days"
+            resource, "spec.identity.leafLife", "leafLife is out of range; write 2s to 30 days"
         )
     elif life is not None and life < _SHORT_LIFE_S:
         report.warning(
