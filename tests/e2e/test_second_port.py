@@ -1,9 +1,9 @@
-"""A second, public port for what holds no identity: `portLevelMtls` on gunicorn and uvicorn."""
+"""What holds no identity: a second, public port (`portLevelMtls`), and the daemon's own ID."""
 
 from __future__ import annotations
 
 import pytest
-from secured_apps import APP, PYTHON, WEB, RunDir, ask, caller, free_port, running, until
+from secured_apps import PYTHON, TD, WEB, RunDir, ask, caller, free_port, running, until
 
 POLICY = """
 apiVersion: networking.istio.io/v1
@@ -32,7 +32,6 @@ RUN = [PYTHON, "-m", "meshware", "run"]
 
 def check(run, port, public):
     """Both ports do what policy says of them."""
-    assert APP
     web = caller(run.authority.issue(WEB), run.authority)
     until(port, web, 200)
     assert ask(port, web, "/orders")[0] == 200
@@ -76,3 +75,30 @@ def test_uvicorn_has_a_process_for_each_port(tmp_path):
         running(command(public), public, run.environ(), tmp_path / "two"),
     ):
         check(run, port, public)
+
+
+PROBED = """
+---
+apiVersion: meshware.dev/v1alpha1
+kind: MeshConfig
+metadata: {name: mesh, namespace: istio-system}
+spec: {identity: {daemonServiceAccount: mesh/daemon}}
+---
+apiVersion: meshware.dev/v1alpha1
+kind: WorkloadPolicy
+metadata: {name: probes}
+spec: {probePaths: [/healthz]}
+"""
+
+
+def test_the_daemons_own_id_is_admitted_to_what_is_declared(tmp_path):
+    """And to nothing else, though no rule names it."""
+    run = RunDir(tmp_path / "run")
+    port = free_port()
+    run.policy(POLICY.format(public=free_port()) + PROBED)
+    command = [*RUN, "--", PYTHON, "-m", "uvicorn", "--port", str(port), "telling:asgi"]
+    with running(command, port, run.environ(), tmp_path / "log"):
+        daemon = caller(run.authority.issue(f"spiffe://{TD}/ns/mesh/sa/daemon"), run.authority)
+        until(port, daemon, 403)
+        assert ask(port, daemon, "/healthz")[0] == 200
+        assert ask(port, daemon, "/metrics")[0] == 403
