@@ -7,7 +7,8 @@
    into its own directory gains nothing.
 3. Bundles are those of the published policy; the own domain's, where policy has none, is the one
    that lies beside the SVID.
-4. Files are looked at when somebody asks, no oftener than each quarter of a second for a user.
+4. While files cannot be used, what they said before stays: certificates end by themselves.
+5. Files are looked at when somebody asks, no oftener than each quarter of a second for a user.
 """
 
 from __future__ import annotations
@@ -138,8 +139,8 @@ class Handouts:
                 svid = self._read_svid(account, plan, directory)
             except (OSError, MeshError) as error:
                 self._tell(f"{directory} cannot be used: {error}")
-                if isinstance(error, FileNotFoundError) and kept is not None:
-                    return kept[1]  # between two files, while they are replaced
+                if kept is not None:
+                    svid = kept[1]  # two files may be replaced one after the other
         self._kept[account] = (state, svid)
         return svid
 

@@ -22,12 +22,14 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
+from urllib.parse import unquote_to_bytes
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from meshware.errors import IdentityError, TokenError
 from meshware.identity.spiffe import SpiffeID
+from meshware.identity.verify import id_of
 
 __all__ = ["MAX_XFCC_BYTES", "Forwarded", "element", "forwarded", "last_element"]
 
@@ -72,19 +74,31 @@ def last_element(values: Sequence[str], proxy: SpiffeID) -> Forwarded:
         raise TokenError(f"it is longer than {MAX_XFCC_BYTES} bytes")
     for value in values:
         *_, last = _elements(value.strip(" \t"))
-    uris = last.get("uri", [])
-    if len(uris) != 1:
-        raise TokenError(f"its last element has {len(uris)} URIs; a SPIFFE ID stands alone")
     by, digest = last.get("by", [None])[0], last.get("hash", [None])[0]
     if by is not None and by != str(proxy):
         raise TokenError("its last element was written by another than who sent it")
     if digest is not None and not _HASH.fullmatch(digest):
         raise TokenError("its Hash is no SHA-256")
+    return Forwarded(_id_of(last), by, digest)
+
+
+def _id_of(last: dict[str, list[str]]) -> SpiffeID:
+    """Return the caller's ID: the URI, or where there is no URI that of the certificate.
+
+    nginx has no variable for the URI of a certificate, and one for the whole.
+    """
+    uris, certificates = last.get("uri", []), last.get("cert", [])
     try:
-        found = SpiffeID.parse(uris[0])
+        if not uris and certificates:
+            pem = unquote_to_bytes(certificates[0])
+            return id_of(x509.load_pem_x509_certificate(pem))
+        if len(uris) == 1:
+            return SpiffeID.parse(uris[0])
     except IdentityError as error:
         raise TokenError(str(error)) from error
-    return Forwarded(found, by, digest)
+    except ValueError as error:
+        raise TokenError("its Cert is not one certificate in PEM") from error
+    raise TokenError(f"its last element has {len(uris)} URIs; a SPIFFE ID stands alone")
 
 
 def element(by: SpiffeID | None, leaf_der: bytes, uri: SpiffeID) -> str:
