@@ -6,12 +6,13 @@ import os
 import platform
 import sys
 
-from benchmarks import inbound, outbound, scale, sidecar, start
+from benchmarks import identity, inbound, outbound, scale, sidecar, start
 
 TABLES = {
     "inbound": inbound.run,
     "outbound": outbound.run,
     "scale": scale.run,
+    "identity": identity.run,
     "start": start.run,
     "sidecar": sidecar.run,
 }

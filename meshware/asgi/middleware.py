@@ -20,6 +20,9 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _KEY = "meshware"
 
+_CLOSE = MessageEdit(frozenset({"connection"}), (("connection", "close"),))
+"""Asks a server of HTTP/1 to close the connection behind a response (RFC 9112, 9.6)."""
+
 
 class MeshMiddleware:
     """Let the mesh decide every call before the app sees it.
@@ -75,6 +78,8 @@ class MeshMiddleware:
                 has_trailers = message.get("trailers", False)
                 if admission.response is not None:
                     message = _edited(message, admission.response)
+                if admission.is_last and admission.head.version.startswith("1"):
+                    message = _edited(message, _CLOSE)
             elif kind == "websocket.accept":
                 status = 101
             elif kind == "websocket.close" and not status:
@@ -154,6 +159,8 @@ async def _refuse(denial: Denial, scope: Scope, send: Send) -> None:
     body = denial.body.encode()
     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in denial.headers]
     headers.append((b"content-length", str(len(body)).encode()))
+    if denial.is_last and denial.head.version.startswith("1"):
+        headers.append((b"connection", b"close"))
     kind = "http.response"
     if scope["type"] == "websocket":
         kind = "websocket.http.response"

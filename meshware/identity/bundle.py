@@ -20,7 +20,7 @@ from cryptography.x509.verification import Store
 from meshware.errors import IdentityError
 from meshware.identity.spiffe import is_trust_domain
 
-__all__ = ["Bundle", "Bundles", "fingerprint", "read_certificates"]
+__all__ = ["Bundle", "Bundles", "Trust", "fingerprint", "read_certificates"]
 
 
 def fingerprint(certificate: x509.Certificate) -> str:
@@ -40,9 +40,13 @@ def read_certificates(pem: bytes | str, what: str) -> tuple[x509.Certificate, ..
     """
     data = pem.encode() if isinstance(pem, str) else pem
     try:
-        return tuple(x509.load_pem_x509_certificates(data))
-    except ValueError as error:
+        found = tuple(x509.load_pem_x509_certificates(data))
+    except Exception as error:  # ValueError, and others for versions and algorithms
         raise IdentityError(f"{what} cannot be read: it is not PEM with certificates") from error
+    if data.count(b"-----BEGIN CERTIFICATE-----") > len(found):
+        # Half written: the reader passes over the last one where its end is missing.
+        raise IdentityError(f"{what} cannot be read: it ends within a certificate")
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,14 @@ class Bundle:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """What a chain of one trust domain is verified against: a bundle less what policy denies."""
+
+    store: Store | None  # None: every root is denied
+    intermediates: tuple[x509.Certificate, ...]
+
+
 class Bundles(Mapping[str, Bundle]):
     """Bundles by trust domain. Immutable.
 
@@ -107,18 +119,40 @@ class Bundles(Mapping[str, Bundle]):
     Attributes:
         denied: the same.
         digest: of all of it; changes when whom we believe changes.
+        known: what `verify` remembers of chains that it has verified against these very bundles.
     """
 
-    __slots__ = ("_bundles", "denied", "digest")
+    __slots__ = ("_bundles", "_trust", "denied", "digest", "known")
 
     def __init__(self, bundles: Sequence[Bundle] = (), denied: Sequence[str] = ()) -> None:
         self._bundles = {bundle.trust_domain: bundle for bundle in bundles}
         if len(self._bundles) != len(bundles):
             raise IdentityError("a trust domain has two bundles; give it one")
         self.denied = frozenset(denied)
+        self.known: dict[bytes, Any] = {}
         parts = [self._bundles[name].digest for name in sorted(self._bundles)]
         digest = hashlib.sha256("".join([*parts, "|", *sorted(self.denied)]).encode())
         self.digest = digest.hexdigest()
+        # Made once: each handshake needs them.
+        self._trust = {
+            name: self._less_denied(bundle)
+            for name, bundle in self._bundles.items()
+            if bundle.store is not None
+        }
+
+    def trust(self, trust_domain: str) -> Trust | None:
+        """Return what a chain of a trust domain is verified against; None: it has no root."""
+        return self._trust.get(trust_domain)
+
+    def _less_denied(self, bundle: Bundle) -> Trust:
+        if not self.denied:
+            return Trust(bundle.store, bundle.intermediates)
+        roots = [one for one in bundle.roots if fingerprint(one) not in self.denied]
+        store = bundle.store if len(roots) == len(bundle.roots) else None
+        if store is None and roots:
+            store = Store(roots)
+        below = tuple(one for one in bundle.intermediates if fingerprint(one) not in self.denied)
+        return Trust(store, below)
 
     def __getitem__(self, trust_domain: str) -> Bundle:
         return self._bundles[trust_domain]

@@ -101,8 +101,17 @@ def issue_intermediate(
         now: aware UTC.
         life_s: seconds.
         name: for people, such as a node's.
+
+    Raises:
+        IdentityError: the root has ended, or may vouch for no further authority.
     """
     until = _end(now, life_s, root)
+    lengths = [_path_length(one) for one in root.chain]
+    if any(most is not None and most <= below for below, most in enumerate(lengths)):
+        raise IdentityError(
+            f"the authority of {root.trust_domain} may vouch for no further authority: its path "
+            "length, or one above it, is used up"
+        )
     builder = _builder(
         _authority_name(root.trust_domain, name), root.certificate.subject, key, now, until
     )
@@ -149,6 +158,14 @@ def issue_svid(
     leaf = builder.sign(issuer.key, hashes.SHA256())
     above = issuer.chain[:-1] if len(issuer.chain) > 1 else ()
     return X509SVID(spiffe_id, (leaf, *above), key)
+
+
+def _path_length(certificate: x509.Certificate) -> int | None:
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
+    except x509.ExtensionNotFound:
+        return None
+    return found.path_length
 
 
 def _end(now: datetime, life_s: float, issuer: Issuer) -> datetime:

@@ -42,7 +42,7 @@ class X509SVID:
 
     id: SpiffeID
     chain: tuple[x509.Certificate, ...] = field(repr=False)
-    key: PrivateKey = field(repr=False)
+    key: PrivateKey = field(repr=False, compare=False)  # told by its certificate
     digest: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -106,11 +106,15 @@ def read_key(pem: bytes | str, certificate: x509.Certificate) -> PrivateKey:
     data = pem.encode() if isinstance(pem, str) else pem
     try:
         private = load_pem_private_key(_key_block(data), password=None)
-    except (ValueError, TypeError) as error:
+    except Exception as error:  # ValueError, TypeError for a password, and others for algorithms
         raise IdentityError("the private key cannot be read, or has a password") from error
     if not isinstance(private, PrivateKey):
         raise IdentityError("the private key is neither ECDSA nor RSA")
-    if _public(private.public_key()) != _public(certificate.public_key()):
+    try:
+        is_its = _public(private.public_key()) == _public(certificate.public_key())
+    except Exception as error:
+        raise IdentityError("the certificate's key cannot be read") from error
+    if not is_its:
         raise IdentityError("the private key does not belong to the certificate")
     return private
 

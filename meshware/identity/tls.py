@@ -23,7 +23,7 @@ from meshware.errors import IdentityError, PeerIdentityError
 from meshware.identity.bundle import Bundles
 from meshware.identity.names import bears_one_of
 from meshware.identity.svid import X509SVID
-from meshware.identity.verify import MAX_CHAIN, Verified, verify_chain
+from meshware.identity.verify import Verified, load_chain, verify_chain
 
 __all__ = [
     "PeerCheck",
@@ -106,7 +106,7 @@ def mesh_client_context(
         socket_class: of its sockets, to be built upon.
 
     Raises:
-        IdentityError: nobody is expected, so that nobody could answer.
+        IdentityError: nobody is expected, so that nobody could answer; or TLS cannot use the SVID.
     """
     if not expected:
         raise IdentityError("nobody is expected to answer: policy names no service account")
@@ -174,6 +174,9 @@ def peer_chain(connection: Any) -> tuple[x509.Certificate, ...]:
     """Return what the other end has shown, its leaf first; nothing where it showed none.
 
     OpenSSL must have verified it: of a context that does not, the chain is empty.
+
+    Raises:
+        PeerIdentityError: a certificate cannot be read, or there are too many.
     """
     if connection.context.verify_mode == ssl.CERT_NONE:
         return ()
@@ -193,7 +196,7 @@ def peer_chain(connection: Any) -> tuple[x509.Certificate, ...]:
             shown = [ssl.PEM_cert_to_DER_cert(each.public_bytes()) for each in found] or shown
     if shown[0] != leaf:  # a server keeps its client's leaf apart from the rest
         shown = [leaf, *shown]
-    return tuple(x509.load_der_x509_certificate(each) for each in shown[: MAX_CHAIN + 1])
+    return load_chain(shown)
 
 
 def _mesh_context(protocol: int, svid: X509SVID, bundles: Bundles) -> ssl.SSLContext:
@@ -206,12 +209,16 @@ def _mesh_context(protocol: int, svid: X509SVID, bundles: Bundles) -> ssl.SSLCon
     context.set_alpn_protocols(["http/1.1"])
     # Intermediates among them are no roots to OpenSSL, which asks for a self-signed end.
     trusted = (*bundles.roots, *bundles.intermediates)
-    if trusted:
-        context.load_verify_locations(
-            cadata="".join(one.public_bytes(Encoding.PEM).decode() for one in trusted)
-        )
-    with _as_file(svid.pem) as path:
-        context.load_cert_chain(path)
+    try:
+        if trusted:
+            context.load_verify_locations(
+                cadata=b"".join(one.public_bytes(Encoding.DER) for one in trusted)
+            )
+        with _as_file(svid.pem) as path:
+            context.load_cert_chain(path)
+    except OSError as error:  # `ssl.SSLError` is one: a key too weak for OpenSSL; no descriptor
+        why = getattr(error, "reason", None) or error.strerror or "unknown"
+        raise IdentityError(f"the identity {svid.id} cannot be used for TLS: {why}") from error
     return context
 
 

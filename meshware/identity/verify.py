@@ -9,18 +9,27 @@ again, here, against the bundle of the ID's own trust domain alone.
 3. A path leads from it to a root of that trust domain: signatures, validity at both ends, path
    lengths, name constraints (RFC 5280 6). Intermediates come from the peer or from the bundle.
 4. Nothing on the path is denied by policy, or has a critical extension that nobody here knows.
+   A path around a denied authority is as good as any.
+5. What was verified is remembered with the bundles that it was verified against, for as long as all
+   of its path holds: the answer could be no other, and signatures are nearly all that it costs.
+   That the peer has the key is proved by each handshake anew.
+
+Name constraints on URIs are not carried out: an authority that has them vouches for nobody here,
+which X509-SVID 4.2 leaves to us, and which errs on the safe side.
 
 Source: SPIFFE X509-SVID 5.2.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 from cryptography.x509.verification import (
@@ -28,7 +37,6 @@ from cryptography.x509.verification import (
     ExtensionPolicy,
     Policy,
     PolicyBuilder,
-    VerificationError,
 )
 
 from meshware.errors import IdentityError, PeerIdentityError
@@ -58,6 +66,8 @@ _UNDERSTOOD = frozenset(
 )
 _CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 _LEAST_RSA_BITS = 2048
+_MOST_KNOWN = 1024
+_SHA256 = hashes.SHA256()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +76,13 @@ class Verified:
 
     id: SpiffeID
     until: float  # unix seconds: the first end on the path
+
+
+class _Known(NamedTuple):
+    """A verified chain, and since when all of its path holds."""
+
+    verified: Verified
+    begins: float  # unix seconds
 
 
 def verify_chain(
@@ -86,34 +103,72 @@ def verify_chain(
         raise _refused("it shows no certificate")
     if len(chain) > MAX_CHAIN:
         raise _refused(f"it shows more than {MAX_CHAIN} certificates")
-    leaf = chain[0]
     try:
-        found = id_of(leaf)
-        _check_leaf(leaf, role)
-    except (ValueError, x509.UnsupportedGeneralNameType) as error:
+        key = _key(chain, role)
+        known: _Known | None = bundles.known.get(key)
+        if known is not None and known.begins <= now.timestamp() < known.verified.until:
+            return known.verified
+        found = _verified(chain[0], chain[1:], bundles, now, role)
+        if len(bundles.known) >= _MOST_KNOWN:
+            bundles.known.clear()
+        bundles.known[key] = found
+        return found.verified
+    except PeerIdentityError:
+        raise
+    # A parser that gives up in a way of its own (duplicate extensions, unknown curves, versions)
+    # would otherwise end a server's handshake as an error that nobody catches.
+    except Exception as error:
         raise _refused("its certificate cannot be read") from error
-    bundle = bundles.get(found.trust_domain)
-    if bundle is None or bundle.store is None:
+
+
+def _verified(
+    leaf: x509.Certificate,
+    above: Sequence[x509.Certificate],
+    bundles: Bundles,
+    now: datetime,
+    role: Role,
+) -> _Known:
+    found = id_of(leaf)
+    _check_leaf(leaf, role)
+    trust = bundles.trust(found.trust_domain)
+    if trust is None:
         raise _refused(f"there is no bundle of trust domain {found.trust_domain}")
+    known = [*above, *trust.intermediates]
+    if bundles.denied:
+        if fingerprint(leaf) in bundles.denied:
+            raise _refused("policy denies its certificate")
+        known = [one for one in known if fingerprint(one) not in bundles.denied]
+    if trust.store is None:
+        raise _refused("policy denies every root of its trust domain")
     verifier = (
         PolicyBuilder()
-        .store(bundle.store)
+        .store(trust.store)
         .time(now)
         .max_chain_depth(MAX_CHAIN)
         .extension_policies(ca_policy=_CA_POLICY, ee_policy=_LEAF_POLICY)
         .build_client_verifier()
     )
     try:
-        path = verifier.verify(leaf, [*chain[1:], *bundle.intermediates]).chain
-    except (VerificationError, ValueError, x509.UnsupportedGeneralNameType) as error:
-        raise _refused(_why(leaf, now, error)) from error
+        path = verifier.verify(leaf, known).chain
+    except Exception as error:  # as above, of an authority's certificate
+        is_without = len(known) < len(above) + len(trust.intermediates)
+        raise _refused(_why(leaf, now, error, is_without=is_without)) from error
     for certificate in path:
-        if fingerprint(certificate) in bundles.denied:
-            raise _refused("policy denies an authority that vouches for it")
         for extension in certificate.extensions:
             if extension.critical and extension.oid not in _UNDERSTOOD:
                 raise _refused("a certificate has a critical extension that nobody here knows")
-    return Verified(found, min(one.not_valid_after_utc.timestamp() for one in path))
+    return _Known(
+        Verified(found, min(one.not_valid_after_utc.timestamp() for one in path)),
+        max(one.not_valid_before_utc.timestamp() for one in path),
+    )
+
+
+def _key(chain: Sequence[x509.Certificate], role: Role) -> bytes:
+    """Return what a chain is remembered by: the digest of each certificate, in order."""
+    digest = hashlib.sha256(role.encode())
+    for certificate in chain:
+        digest.update(certificate.fingerprint(_SHA256))
+    return digest.digest()
 
 
 def load_chain(chain: Sequence[bytes]) -> tuple[x509.Certificate, ...]:
@@ -129,7 +184,7 @@ def load_chain(chain: Sequence[bytes]) -> tuple[x509.Certificate, ...]:
         raise _refused(f"it shows more than {MAX_CHAIN} certificates")
     try:
         return tuple(x509.load_der_x509_certificate(each) for each in chain)
-    except (ValueError, TypeError) as error:
+    except Exception as error:  # ValueError, and others for versions and algorithms
         raise _refused("its certificate cannot be read") from error
 
 
@@ -143,7 +198,7 @@ def id_of(leaf: x509.Certificate) -> SpiffeID:
         names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
         raise _refused("its certificate has no subject alternative name") from None
-    except (ValueError, x509.UnsupportedGeneralNameType, x509.DuplicateExtension) as error:
+    except Exception as error:
         raise _refused("its certificate cannot be read") from error
     uris = [name.value for name in names if isinstance(name, x509.UniformResourceIdentifier)]
     if len(uris) != 1:
@@ -211,13 +266,26 @@ _LEAF_POLICY = ExtensionPolicy.permit_all().require_present(
 )
 
 
-def _why(leaf: x509.Certificate, now: datetime, error: Exception) -> str:
+def _why(leaf: x509.Certificate, now: datetime, error: Exception, *, is_without: bool) -> str:
     begin, end = leaf.not_valid_before_utc, leaf.not_valid_after_utc
     if now > end:
         return f"its certificate ended at {end:%FT%TZ}; here it is {now:%FT%TZ}"
     if now < begin:
         return f"its certificate begins at {begin:%FT%TZ}; here it is {now:%FT%TZ}"
-    return f"no path leads to a root of its trust domain ({error})"
+    if is_without:
+        return "no path leads to a root of its trust domain without what policy denies"
+    # The verifier's words may go on with an authority's name, which is the peer's own text.
+    problem = str(error).partition(" (encountered")[0].partition(": AlgorithmIdentifier")[0]
+    problem = problem.removeprefix("validation failed: ").removeprefix("candidates exhausted: ")
+    if "unsupported name constraint" in problem:
+        problem = "an authority has name constraints that are not carried out, such as on URIs"
+    elif "with no interior errors" in problem:
+        problem = "no authority has the name of its issuer"
+    return f"no path leads to a root of its trust domain ({_plain(problem)})"
+
+
+def _plain(text: str) -> str:
+    return "".join(one if one.isprintable() else "?" for one in text[:200])
 
 
 def _refused(reason: str) -> PeerIdentityError:

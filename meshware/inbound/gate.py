@@ -63,9 +63,6 @@ _NO_POLICY = Verdict(False)
 _PROBE = Verdict(True)
 _NO_PROBE = Verdict(False)
 
-_SOON_S = 30.0
-"""So long before a caller's certificate ends it is told to connect anew, with its next one."""
-
 
 class Gate:
     """Decides inbound calls by the policy in force. Safe to use from any thread.
@@ -150,6 +147,7 @@ class Gate:
         if isinstance(caller, Refused):
             denial = self._deny(asked, caller.status, caller.reason)
             denial.body, denial.headers = caller.body, caller.headers
+            denial.is_last = caller.is_last
             return denial
         asked.caller = caller
 
@@ -247,6 +245,7 @@ class Gate:
             add=add,
             path=rewritten,
             response=edit,
+            is_last=asked.caller.is_ending,
             counted=self._under_way if asked.is_counted else None,
         )
 

@@ -39,6 +39,7 @@ class Passage:
     candidates: tuple[str, ...] = ()  # the paths that it may mean, normalised; all were decided
     flag: Flag | None = None  # why the mesh answered, where that has a flag
     counted: deque[None] | None = field(default=None, repr=False)  # of calls under way, with this
+    is_last: bool = False  # the caller should make another connection for its next call
     is_finished: bool = False
 
     def finish(self, status: int, flag: Flag | None = None) -> None:

@@ -16,7 +16,7 @@ believe, so that a change of trust ends it at once, and a certificate ends on it
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -47,6 +47,10 @@ __all__ = [
 
 _MOST_REMEMBERED = 4096
 
+SOON_S = 30.0
+"""So long before its certificate ends a caller is told to connect anew, with its next one: a proxy
+may keep a connection for longer than an identity."""
+
 XFCC = "x-forwarded-client-cert"
 
 
@@ -57,6 +61,7 @@ class Caller:
     id: SpiffeID | None  # None: nobody has proved to be anybody
     peer: Peer | None = None  # the same for the app
     proxy: SpiffeID | None = None  # who said so, where it is not the caller's own connection
+    is_ending: bool = False  # what the connection has shown ends soon: it should be made anew
 
 
 class Refused(NamedTuple):
@@ -66,6 +71,7 @@ class Refused(NamedTuple):
     status: int = 403
     body: str = "RBAC: access denied"
     headers: tuple[tuple[str, str], ...] = (("content-type", "text/plain"),)
+    is_last: bool = False  # the connection is good for nothing any more
 
 
 NOBODY = Caller(None)
@@ -133,7 +139,8 @@ class Peers:
             try:
                 caller = self._of_chain(head.chain, snapshot)
             except PeerIdentityError as error:
-                return Refused(f"peer_certificate_refused{{{error.args[1]}}}")
+                reason = f"peer_certificate_refused{{{error.args[1]}}}"
+                return Refused(reason, is_last=True)
         if caller.id is not None and str(caller.id) in snapshot.mesh.xfcc_trusted_proxies:
             forwarded = self._of_proxy(caller, head)
             if isinstance(forwarded, Refused):
@@ -158,7 +165,7 @@ class Peers:
         except TokenError as error:
             return Refused(f"forwarded_client_cert_refused{{{error}}}")
         peer = Peer(id=str(said.id), proved_by="xfcc", until=proxy.peer.until)
-        return Caller(said.id, peer, proxy.id)
+        return Caller(said.id, peer, proxy.id, proxy.is_ending)
 
     def _of_tokens(self, caller: Caller, head: InboundHead, snapshot: Snapshot) -> Caller | Refused:
         """Return who a call's tokens prove to make it; the caller so far, where it bears none."""
@@ -197,8 +204,8 @@ class Peers:
         key = (chain, bundles.digest)
         now = self._now()
         known = self._verified.get(key)
-        if known is not None and now.timestamp() < known[0].until:
-            return known[1]
+        if known is not None and (left_s := known[0].until - now.timestamp()) > 0:
+            return known[1] if left_s > SOON_S else replace(known[1], is_ending=True)
         from meshware.identity.verify import load_chain, verify_chain
 
         verified = verify_chain(load_chain(chain), bundles, now, "client")
@@ -208,4 +215,6 @@ class Peers:
         if len(self._verified) >= _MOST_REMEMBERED:
             self._verified.clear()
         self._verified[key] = (verified, caller)
+        if verified.until - now.timestamp() <= SOON_S:
+            return replace(caller, is_ending=True)
         return caller

@@ -135,7 +135,7 @@ class Identity:
             socket_class: of its sockets.
 
         Raises:
-            IdentityError: this process has no identity, or nobody is expected.
+            IdentityError: this process has no identity that TLS can use, or nobody is expected.
         """
         from meshware.identity.tls import mesh_client_context
 
@@ -168,6 +168,9 @@ class Identity:
         if kept is not None and kept[0] == epoch:
             return kept[1]
         with self._lock:
+            kept = self._server
+            if kept is not None and kept[0] == epoch:
+                return kept[1]  # made by another thread while this one waited
             context = mesh_server_context(svid, bundles, self._now)
             self._server = (epoch, context)
             return context

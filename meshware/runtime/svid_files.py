@@ -2,10 +2,12 @@
 
 1. The directory is `identity/<namespace>/<service account>` in the run directory. In it lies
    `svid.pem` (key and chain in one file, so that the two are always a pair), or `tls.crt` and
-   `tls.key`, as cert-manager and istio-agent write them.
+   `tls.key`, as cert-manager writes them.
 2. Files are looked at when somebody asks, and no oftener than each quarter of a second.
 3. What cannot be used (half written, a key of another certificate, readable by others) is told once
-   in the log, and what was read before stays: certificates end by themselves.
+   in the log, and what was read before stays: certificates end by themselves. It is read again at
+   each look until it can be used, whether or not it seems to change: what was wrong may have been
+   the process's own (no descriptor left), or a write within one tick of the file system's clock.
 """
 
 from __future__ import annotations
@@ -17,8 +19,10 @@ import threading
 import time
 from pathlib import Path
 
+from cryptography import x509
+
 from meshware.errors import IdentityError
-from meshware.identity.bundle import Bundle
+from meshware.identity.bundle import Bundle, read_certificates
 from meshware.identity.svid import X509SVID
 from meshware.runtime.fork import renew_after_fork
 
@@ -42,7 +46,8 @@ class SVIDFiles:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._svid: X509SVID | None = None
-        self._roots: str | None = None
+        self._roots: tuple[x509.Certificate, ...] = ()
+        self._bundle: Bundle | None = None
         self._state: _State | None = None
         self._looked_at = float("-inf")
         self._told: str | None = None
@@ -61,13 +66,12 @@ class SVIDFiles:
     def bundle(self, trust_domain: str) -> Bundle | None:
         """Return the roots that lie beside it, as those of a trust domain; None: none lie there."""
         self._look()
-        if self._roots is None:
+        kept, roots = self._bundle, self._roots
+        if not roots:
             return None
-        try:
-            return Bundle.from_pem(trust_domain, self._roots)
-        except IdentityError as error:
-            self._tell(str(error))
-            return None
+        if kept is None or kept.roots is not roots or kept.trust_domain != trust_domain:
+            kept = self._bundle = Bundle(trust_domain, roots)
+        return kept
 
     def _look(self) -> None:
         now = time.monotonic()
@@ -81,25 +85,35 @@ class SVIDFiles:
                 for name in ("svid.pem", "tls.crt", "tls.key", "bundle.pem", "ca.crt")
             )
             if state != self._state:
-                self._read(state)
-                self._state = state
+                self._state = state if self._read(state) else None
             self._looked_at = now
 
-    def _read(self, state: _State) -> None:
-        has_one_file, has_roots = state[0] is not None, state[3] is not None
-        try:
-            if has_one_file:
-                self._svid = X509SVID.from_pem(read_secret(self.directory / "svid.pem"))
-            elif state[1] is not None and state[2] is not None:
-                key = read_secret(self.directory / "tls.key")
-                self._svid = X509SVID.from_pem(_read(self.directory / "tls.crt"), key)
-            if has_roots or state[4] is not None:
-                name = "bundle.pem" if has_roots else "ca.crt"
-                self._roots = _read(self.directory / name).decode("latin-1")
-        except (IdentityError, OSError) as error:
-            self._tell(str(error))
+    def _read(self, state: _State) -> bool:
+        """Read what is there, each part by itself; say whether all of it can be used."""
+        problems = []
+        for part in (self._read_svid, self._read_roots):
+            try:
+                part(state)
+            except (IdentityError, OSError) as error:
+                problems.append(str(error))
+        if problems:
+            self._tell("; ".join(problems))
         else:
             self._told = None
+        return not problems
+
+    def _read_svid(self, state: _State) -> None:
+        if state[0] is not None:
+            self._svid = X509SVID.from_pem(read_secret(self.directory / "svid.pem"))
+        elif state[1] is not None and state[2] is not None:
+            key = read_secret(self.directory / "tls.key")
+            self._svid = X509SVID.from_pem(_read(self.directory / "tls.crt"), key)
+
+    def _read_roots(self, state: _State) -> None:
+        for name, found in (("bundle.pem", state[3]), ("ca.crt", state[4])):
+            if found is not None:
+                self._roots = read_certificates(_read(self.directory / name), name)
+                return
 
     def _tell(self, problem: str) -> None:
         if problem != self._told:

@@ -46,6 +46,8 @@ class MeshMiddleware:
         mesh = self._mesh or Mesh.current()
         mesh.start()
         passage = mesh.gate.admit(inbound_head(environ, mesh.port))
+        if passage.is_last:
+            _close_behind(start_response)
         if isinstance(passage, Denial):
             return _refuse(passage, environ, start_response)
         context = copy_context()
@@ -73,6 +75,17 @@ class MeshMiddleware:
             return result
         body = _SizedBody if hasattr(result, "__len__") else _Body
         return body(result, watched, admission, context)
+
+
+def _close_behind(start_response: StartResponse) -> None:
+    """Have the server close the connection behind its response, where it lets itself be asked.
+
+    PEP 3333 keeps the header for that from apps. gunicorn's response, whose method `start_response`
+    is, has a method for it; of the other servers those that keep connections show no certificates.
+    """
+    force = getattr(getattr(start_response, "__self__", None), "force_close", None)
+    if force is not None:
+        force()
 
 
 class _Watched:

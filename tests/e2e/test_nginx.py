@@ -1,148 +1,346 @@
-"""A real nginx in front of a workload: it verifies callers, and says who they are.
-
-The configuration is the one of docs/how-to/behind-nginx.md, with the places of this test.
-"""
+"""nginx before an app: what it can tell of callers, and what it cannot."""
 
 from __future__ import annotations
 
 import os
 import re
-import shutil
+import ssl
 import subprocess
+import sys
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import requests
+from certificates import Authority as Outside
+from certificates import Issued
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from secured_apps import (
+    APP,
     PYTHON,
-    TD,
+    SUPPORT,
     WEB,
     Authority,
     RunDir,
     ask,
+    caller,
     free_port,
     policy_text,
     running,
     until,
 )
 
-from meshware.identity.tls import mesh_client_context
+from meshware.clients.requests import MeshAdapter
 from meshware.runtime.files import replace_file
+from meshware.runtime.mesh import Mesh
 
-NGINX = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "behind-nginx.md"
-PROXY = f"spiffe://{TD}/ns/edge/sa/proxy"
-MESH = f"""
+BIN = Path(sys.executable).parent
+NGINX = "spiffe://cluster.local/ns/edge/sa/nginx"
+PARTNER = "spiffe://cluster.local/ns/partners/sa/acme"
+TRUSTED = f"""
 apiVersion: meshware.dev/v1alpha1
 kind: MeshConfig
 metadata: {{name: mesh, namespace: istio-system}}
-spec: {{xfccTrustedProxies: ["{PROXY}"]}}
+spec: {{xfccTrustedProxies: ["{NGINX}"]}}
 """
-
-if NGINX is None and not os.environ.get("MESHWARE_REQUIRE_ENGINES"):
-    pytest.skip("nginx is not installed", allow_module_level=True)
-
-
-def configuration(place, port, app_port):
-    """What the page says, at other places and ports, in the foreground."""
-    [text] = re.findall(r"^```nginx\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-    for old, new in (
-        ("/run/mesh/identity/edge/proxy", str(place / "edge")),
-        ("listen 8443", f"listen 127.0.0.1:{port}"),
-        ("127.0.0.1:8000", f"127.0.0.1:{app_port}"),
-    ):
-        assert old in text
-        text = text.replace(old, new)
-    user = "user root;" if os.geteuid() == 0 else ""
-    temporary = "".join(
-        f"  {name}_temp_path {place}/{name};\n"
-        for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    return (
-        f"{user}daemon off;pid {place}/pid;error_log stderr;events {{}}\n"
-        f"http {{\n  access_log off;\n{temporary}{text}}}\n"
-    )
 
 
 @pytest.fixture
-def front(tmp_path):
-    """nginx before an app under STRICT. Yields its port, the run directory and the authority."""
-    run = RunDir(tmp_path / "run")
-    run.policy(policy_text("STRICT", MESH))
-    edge = tmp_path / "edge"
-    edge.mkdir()
-    svid = run.authority.issue(PROXY)
-    replace_file(edge / "svid.pem", svid.pem.encode(), mode=0o600)
-    replace_file(edge / "bundle.pem", run.authority.pem.encode(), mode=0o600)
-    app_port, port = free_port(), free_port()
-    (tmp_path / "nginx.conf").write_text(configuration(tmp_path, port, app_port))
-    app = [PYTHON, "-m", "meshware", "run", "--", PYTHON, "-m", "uvicorn", "--port", str(app_port)]
-    nginx = [NGINX, "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf")]
+def nginx(engine, tmp_path):
+    """Run nginx: `with nginx(port, http, stream) as reload`."""
+    binary = str(engine("nginx"))
+
+    @contextmanager
+    def opened(port: int, http: str, stream: str = ""):
+        prefix = tmp_path / "prefix"
+        prefix.mkdir()
+        temporary = "".join(
+            f"{name}_temp_path {prefix}/{name};\n"
+            for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        head = _module(binary) if stream else ""
+        head += "user root;\n" if os.geteuid() == 0 else ""  # so that workers read keys, too
+        (prefix / "nginx.conf").write_text(
+            f"{head}daemon off;\npid {prefix}/pid;\nworker_processes 1;\n"
+            "events { worker_connections 64; }\n"
+            f"http {{\naccess_log off;\n{temporary}{http}\n}}\n"
+            + (f"stream {{\n{stream}\n}}\n" if stream else "")
+        )
+        command = [
+            binary, "-p", f"{prefix}/", "-c", f"{prefix}/nginx.conf", "-e", f"{prefix}/errors",
+        ]  # fmt: skip
+
+        def reload() -> None:
+            subprocess.run([*command, "-s", "reload"], check=True, capture_output=True, timeout=20)
+
+        with running(command, port, {"PATH": "/usr/bin:/bin"}, tmp_path / "nginx.log"):
+            yield reload
+
+    return opened
+
+
+def _module(binary: str) -> str:
+    """Return what loads the stream module, where it is a file of its own."""
+    built = subprocess.run([binary, "-V"], capture_output=True, text=True, check=True).stderr
+    if "--with-stream=dynamic" not in built:
+        return ""
+    where = re.search(r"--modules-path=(\S+)", built)
+    module = Path(where[1] if where else "/usr/lib/nginx/modules") / "ngx_stream_module.so"
+    if not module.exists():
+        pytest.skip("nginx has no stream module")
+    return f"load_module {module};\n"
+
+
+@pytest.fixture
+def app(tmp_path):
+    """An app under STRICT, and beside it the identity of nginx: `with app(policies)`."""
+
+    @contextmanager
+    def opened(*more: str):
+        run, port = RunDir(tmp_path / "run"), free_port()
+        run.policy(policy_text("STRICT", *more))
+        (tmp_path / "nginx").mkdir()
+        show(tmp_path, run.authority)
+        program = [str(BIN / "uvicorn"), "--port", str(port), "telling:bare_asgi"]
+        command = [str(BIN / "meshware"), "run", "--", *program]
+        with running(command, port, run.environ(), tmp_path / "app.log"):
+            yield run, port
+
+    return opened
+
+
+def show(place: Path, authority: Authority) -> None:
+    """Write nginx's certificate, as `meshware sync` and `meshware cert issue` do."""
+    svid, roots = place / "nginx/svid.pem", place / "nginx/bundle.pem"
+    replace_file(svid, authority.issue(NGINX).pem.encode(), mode=0o600)
+    replace_file(roots, authority.pem.encode(), mode=0o600)
+
+
+def server(front: int, app: int, svid: str, more: str = "", tls: str = "") -> str:
+    """A server of nginx that calls the app in nginx's own name."""
+    return f"""
+    server {{
+        listen 127.0.0.1:{front}{" ssl" if tls else ""};
+        {tls}
+        location / {{
+            proxy_pass https://127.0.0.1:{app};
+            proxy_http_version 1.1;
+            proxy_ssl_protocols TLSv1.3;
+            proxy_ssl_certificate {svid};
+            proxy_ssl_certificate_key {svid};
+            {more}
+        }}
+    }}
+    """
+
+
+def test_nginx_calls_in_its_own_name(app, nginx, tmp_path):
+    """Whoever called it, and whatever that one wrote about a certificate."""
+    front = free_port()
+    with app() as (_, port), nginx(front, server(front, port, f"{tmp_path}/nginx/svid.pem")):
+        status, told = ask(front, x_forwarded_client_cert=f"URI={WEB}")
+        assert (status, told["peer"], told["by"], told["xfcc"]) == (200, NGINX, "mtls", None)
+
+
+def test_a_renewed_certificate_is_read_at_a_reload(app, nginx, tmp_path):
+    """Or by each connection, where a variable names the file."""
+    front, lazy, svid = free_port(), free_port(), f"{tmp_path}/nginx/svid.pem"
+    with app() as (run, port):
+        http = (
+            f'map "" $svid {{ default {svid}; }}'
+            + server(front, port, svid)
+            + server(lazy, port, "$svid")
+        )
+        with nginx(front, http) as reload:
+            assert (ask(front)[0], ask(lazy)[0]) == (200, 200)
+            other = Authority()
+            run.show(other)
+            until(front, None, 502)
+            assert ask(lazy)[0] == 502
+            show(tmp_path, other)
+            assert (ask(front)[0], ask(lazy)[0]) == (502, 200)
+            reload()
+            until(front, None, 200)
+
+
+def test_nginx_says_who_a_partner_is(app, nginx, tmp_path):
+    """By a table of its own: the subject that its own authority verified, and an ID for it."""
+    front, partners = free_port(), Outside("partners")
+    (tmp_path / "partners.crt").write_bytes(partners.cert_pem)
+    paths = partners.issue("front.example").write(tmp_path, "front")
+    known, stranger = partners.issue("acme.example"), Outside("partners").issue("acme.example")
+    table = f"""
+    map $ssl_client_verify:$ssl_client_s_dn $mesh_caller {{
+        default "";
+        "SUCCESS:CN=a leaf" "URI={PARTNER}";
+    }}
+    """
+    tells = "proxy_set_header X-Forwarded-Client-Cert $mesh_caller;"
+    tls = f"""
+    ssl_certificate {paths[0]};
+    ssl_certificate_key {paths[1]};
+    ssl_client_certificate {tmp_path}/partners.crt;
+    ssl_verify_client optional;
+    """
+    svid = f"{tmp_path}/nginx/svid.pem"
     with (
-        running([*app, "telling:asgi"], app_port, run.environ(), tmp_path / "app.log"),
-        running(nginx, port, dict(os.environ), tmp_path / "nginx.log"),
+        app(TRUSTED) as (_, port),
+        nginx(front, table + server(front, port, svid, tells, tls)),
     ):
-        yield port, run, edge
+        lie = {"x_forwarded_client_cert": f"URI={WEB}"}
+        status, told = ask(front, outsider(known, tmp_path), **lie)
+        assert (status, told["peer"], told["by"]) == (200, PARTNER, "xfcc")
+        assert ask(front, outsider(stranger, tmp_path), **lie)[0] == 400  # nginx's own answer
+        status, told = ask(front, outsider(None, tmp_path), **lie)
+        assert (status, told["peer"], told["by"]) == (200, NGINX, "mtls")
 
 
-def test_the_app_knows_who_called_nginx(front):
-    """By the certificate that nginx has verified; a caller's own header counts for nothing."""
-    port, run, _ = front
-    caller = client(run.authority, run.authority.issue(WEB))
-    forged = {"X_Forwarded_Client_Cert": f"URI=spiffe://{TD}/ns/default/sa/root"}
-    until(port, caller, 200)
-    for headers in ({}, forged):
-        status, said = ask(port, caller, **headers)
-        assert (status, said["peer"], said["by"]) == (200, WEB, "xfcc")
+def outsider(shows: Issued | None, place: Path) -> ssl.SSLContext:
+    """Return the TLS of a caller outside of the mesh."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    if shows is not None:
+        context.load_cert_chain(*shows.write(place, "outsider"))
+    return context
 
 
-def test_who_shows_no_certificate_or_a_foreign_one_does_not_pass(front):
-    """nginx answers 400 itself."""
-    import ssl
-
-    port, run, _ = front
-    until(port, client(run.authority, run.authority.issue(WEB)), 200)
-    nobody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    nobody.check_hostname, nobody.verify_mode = False, ssl.CERT_NONE
-    assert ask(port, nobody)[0] == 400
-    stranger = Authority()
-    nobody.load_cert_chain(written(run.path, stranger.issue(WEB)))
-    assert ask(port, nobody)[0] == 400
+def test_passed_through_the_caller_is_known_to_the_app(app, nginx):
+    """nginx sees none of it."""
+    front = free_port()
+    with app() as (run, port):
+        stream = f"server {{ listen 127.0.0.1:{front}; proxy_pass 127.0.0.1:{port}; }}"
+        with nginx(front, "", stream):
+            status, told = ask(front, caller(run.authority.issue(WEB), run.authority))
+            assert (status, told["peer"], told["by"]) == (200, WEB, "mtls")
+            assert ask(front)[0] == 0
 
 
-def test_nginx_shows_a_renewed_certificate_without_a_reload(front):
-    """It reads the file at each handshake."""
-    port, run, edge = front
-    caller = client(run.authority, run.authority.issue(WEB))
-    until(port, caller, 200)
-    first = shown(port)
-    svid = run.authority.issue(PROXY)
-    replace_file(edge / "svid.pem", svid.pem.encode(), mode=0o600)
-    assert shown(port) != first
-    assert ask(port, caller)[0] == 200
+def test_nginx_checks_names_of_hosts_alone(app, nginx, tmp_path):
+    """An SVID of the daemon has none; one that has a DNS name beside the URI is as good here."""
+    front = free_port()
+    checks = f"""
+    proxy_ssl_trusted_certificate {tmp_path}/nginx/bundle.pem;
+    proxy_ssl_verify on;
+    proxy_ssl_verify_depth 2;
+    proxy_ssl_name app.default.svc;
+    """
+    svid = f"{tmp_path}/nginx/svid.pem"
+    with app() as (run, port), nginx(front, server(front, port, svid, checks)):
+        assert ask(front)[0] == 502
+        assert "does not match" in (tmp_path / "prefix/errors").read_text()
+        replace_file(run.identity / "svid.pem", named(run.authority).encode(), mode=0o600)
+        until(front, None, 200)
+        context = caller(run.authority.issue(WEB), run.authority)
+        assert ask(port, context)[1]["peer"] == WEB
 
 
-def client(authority, svid):
-    """A workload that expects the proxy."""
-    from secured_apps import now
-
-    return mesh_client_context(svid, authority.bundles, frozenset([PROXY]), now)
-
-
-def written(place, svid):
-    """A file with key and chain."""
-    path = place / "stranger.pem"
-    replace_file(path, svid.pem.encode(), mode=0o600)
-    return path
-
-
-def shown(port):
-    """The certificate that nginx shows."""
-    done = subprocess.run(
-        ["openssl", "s_client", "-connect", f"127.0.0.1:{port}"],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
+def named(authority: Authority) -> str:
+    """Return the app's key and chain, with a DNS name beside its ID."""
+    svid = authority.issue(APP)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(svid.leaf.subject)
+        .issuer_name(svid.leaf.issuer)
+        .public_key(svid.leaf.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(svid.leaf.not_valid_before_utc)
+        .not_valid_after(svid.leaf.not_valid_after_utc)
     )
-    return done.stdout.partition("-----BEGIN")[2].partition("-----END")[0]
+    for each in svid.leaf.extensions:
+        value = each.value
+        if isinstance(value, x509.SubjectAlternativeName):
+            value = x509.SubjectAlternativeName([*value, x509.DNSName("app.default.svc")])
+        builder = builder.add_extension(value, each.critical)
+    leaf = builder.sign(authority.issuer.key, hashes.SHA256())
+    return replace(svid, chain=(leaf, *svid.chain[1:])).pem
+
+
+TOKENS = """
+apiVersion: networking.istio.io/v1
+kind: WorkloadGroup
+metadata: {{name: app}}
+spec: {{metadata: {{labels: {{app: app}}}}, template: {{serviceAccount: app}}}}
+---
+apiVersion: networking.istio.io/v1
+kind: WorkloadGroup
+metadata: {{name: web}}
+spec: {{metadata: {{labels: {{app: web}}}}, template: {{serviceAccount: web}}}}
+---
+apiVersion: networking.istio.io/v1
+kind: WorkloadGroup
+metadata: {{name: nginx, namespace: edge}}
+spec: {{metadata: {{labels: {{app: nginx}}}}, template: {{serviceAccount: nginx}}}}
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {{name: app}}
+spec:
+  hosts: [app]
+  location: MESH_INTERNAL
+  resolution: STATIC
+  ports: [{{number: 80, name: http, protocol: HTTP}}]
+  endpoints:
+    - {{address: 127.0.0.1, ports: {{http: {front}}}, labels: {{app: app}}, serviceAccount: app}}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {{name: app}}
+spec: {{host: app, trafficPolicy: {{tls: {{mode: DISABLE}}}}}}
+---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {{name: it}}
+spec: {{mtls: {{mode: STRICT}}}}
+---
+apiVersion: meshware.dev/v1alpha1
+kind: WorkloadPolicy
+metadata: {{name: app}}
+spec: {{selector: {{matchLabels: {{app: app}}}}, tokenIdentity: {{mode: ACCEPT}}}}
+---
+"""
+
+
+@pytest.mark.parametrize("is_trusted", [True, False])
+def test_tokens_pass_a_proxy_that_policy_names(nginx, tmp_path, is_trusted):
+    """The caller is who the token says; where nginx is nobody's proxy, the two contradict."""
+    source, run = tmp_path / "mesh", tmp_path / "run"
+    front, port = free_port(), free_port()
+    source.mkdir()
+    text = TOKENS.format(front=front) + (TRUSTED if is_trusted else "")
+    (source / "policy.yaml").write_text(text.removesuffix("---\n"))
+    sync = [
+        PYTHON, "-m", "meshware", "sync", "--source", source, "--run-dir", run,
+        "--state-dir", tmp_path / "state", "--once",
+    ]  # fmt: skip
+    subprocess.run(sync, check=True, capture_output=True, timeout=60)
+    place = {"MESH_CONFIG": str(run / "policy.mesh")}
+    environ = {
+        **place,
+        "PATH": "/usr/bin:/bin",
+        "PYTHONPATH": os.pathsep.join((str(SUPPORT), os.environ.get("PYTHONPATH", ""))),
+        "MESH_WORKLOAD": "default/app",
+    }
+    command = [
+        str(BIN / "meshware"), "run", "--", str(BIN / "uvicorn"), "--port", str(port),
+        "telling:bare_asgi",
+    ]  # fmt: skip
+    web = Mesh.from_env({**place, "MESH_WORKLOAD": "default/web"})
+    web.start()
+    try:
+        with (
+            running(command, port, environ, tmp_path / "app.log"),
+            nginx(front, server(front, port, f"{run}/identity/edge/nginx/svid.pem")),
+            requests.Session() as session,
+        ):
+            session.mount("http://", MeshAdapter(web))
+            response = session.get("http://app/orders?x=1")
+            if is_trusted:
+                told = response.json()
+                assert (response.status_code, told["peer"], told["by"]) == (200, WEB, "token")
+            else:
+                assert response.status_code == 403
+            assert ask(front)[1]["peer"] == NGINX
+    finally:
+        web.stop()

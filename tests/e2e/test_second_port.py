@@ -1,104 +1,118 @@
-"""What holds no identity: a second, public port (`portLevelMtls`), and the daemon's own ID."""
+"""A second public port for what has no identity: mutual TLS on the first, plaintext on it."""
 
 from __future__ import annotations
 
-import pytest
-from secured_apps import PYTHON, TD, WEB, RunDir, ask, caller, free_port, running, until
+import sys
+from pathlib import Path
 
-POLICY = """
-apiVersion: networking.istio.io/v1
-kind: WorkloadGroup
-metadata: {{name: app}}
-spec: {{metadata: {{labels: {{app: app}}}}, template: {{serviceAccount: app}}}}
----
+import pytest
+from secured_apps import (
+    APP,
+    WEB,
+    Authority,
+    RunDir,
+    ask,
+    caller,
+    free_port,
+    policy_text,
+    running,
+    until,
+)
+
+BIN = Path(sys.executable).parent
+GUNICORN = ["gunicorn", "--no-control-socket", "--log-level", "warning", "-w", "2"]
+KINDS = {
+    "sync": ["telling:bare_wsgi"],
+    "gthread": ["-k", "gthread", "--threads", "4", "telling:bare_wsgi"],
+    "gevent": ["-k", "gevent", "telling:bare_wsgi"],
+    "uvicorn worker": ["-k", "uvicorn.workers.UvicornWorker", "telling:bare_asgi"],
+    "asgi": ["-k", "asgi", "telling:bare_asgi"],
+}
+
+
+def policy(port: int) -> str:
+    """STRICT, but for one port."""
+    return policy_text(
+        None,
+        f"""
 apiVersion: security.istio.io/v1
 kind: PeerAuthentication
-metadata: {{name: it}}
+metadata: {{name: app}}
 spec:
   selector: {{matchLabels: {{app: app}}}}
   mtls: {{mode: STRICT}}
-  portLevelMtls: {{"{public}": {{mode: DISABLE}}}}
----
+  portLevelMtls:
+    {port}: {{mode: DISABLE}}
+""",
+        f"""
 apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy
-metadata: {{name: open}}
+metadata: {{name: app}}
 spec:
+  selector: {{matchLabels: {{app: app}}}}
   rules:
-  - from: [{{source: {{principals: ["cluster.local/ns/default/sa/web"]}}}}]
-  - to: [{{operation: {{ports: ["{public}"], methods: [GET], paths: [/healthz, /metrics]}}}}]
-"""
-RUN = [PYTHON, "-m", "meshware", "run"]
+  - from: [{{source: {{principals: [cluster.local/ns/default/sa/web]}}}}]
+  - to: [{{operation: {{paths: [/metrics, /healthz], ports: ["{port}"]}}}}]
+""",
+    )
 
 
-def check(run, port, public):
-    """Both ports do what policy says of them."""
-    web = caller(run.authority.issue(WEB), run.authority)
-    until(port, web, 200)
-    assert ask(port, web, "/orders")[0] == 200
-    assert ask(port, None, "/healthz")[0] == 0  # plaintext is cut off at the mesh's port
-    until(public, None, 403)
-    assert ask(public, None, "/healthz")[0] == 200
-    assert ask(public, None, "/metrics")[0] == 200
-    assert ask(public, None, "/orders")[0] == 403
+def command(*parts: str) -> list[str]:
+    """Below `meshware run`."""
+    program, *arguments = parts
+    return [str(BIN / "meshware"), "run", "--", str(BIN / program), *arguments]
 
 
-@pytest.mark.parametrize(
-    ("worker", "app"),
-    [
-        ("sync", "telling:wsgi"),
-        ("gthread", "telling:wsgi"),
-        ("meshware.servers.gunicorn_asgi.UvicornWorker", "telling:asgi"),
-    ],
-)
-def test_gunicorn_binds_two_ports(tmp_path, worker, app):
-    """`-b` twice: one process, one app, two ports."""
-    run = RunDir(tmp_path / "run")
-    port, public = free_port(), free_port()
-    run.policy(POLICY.format(public=public))
-    command = [*RUN, "--", PYTHON, "-m", "gunicorn", "-k", worker, app]
-    binds = ["-b", f"127.0.0.1:{port}", "-b", f"127.0.0.1:{public}"]
-    with running([*command, *binds], port, run.environ(), tmp_path / "log"):
-        check(run, port, public)
+def check(run: RunDir, secure: int, plain: int) -> None:
+    """Have both kinds of callers at both ports, several times: a server has several workers."""
+    for _ in range(4):
+        context = caller(run.authority.issue(WEB), run.authority)
+        status, told = ask(secure, context)
+        assert (status, told["peer"], told["scheme"]) == (200, WEB, "https")
+        assert ask(secure, path="/metrics")[0] == 0
+        assert ask(secure, caller(Authority().issue(WEB), run.authority))[0] == 0
+        status, told = ask(plain, path="/metrics")
+        assert (status, told["peer"], told["scheme"], told["is_in_mesh"]) == (
+            200, None, "http", True,
+        )  # fmt: skip
+        assert ask(plain, path="/orders")[0] == 403
+        assert ask(plain, context, "/metrics")[0] == 0
+    # What is open at the second port is open to nobody at the first, not even by a name of its own.
+    assert ask(secure, caller(run.authority.issue(APP), run.authority), "/metrics")[0] == 403
 
 
-def test_uvicorn_has_a_process_for_each_port(tmp_path):
-    """uvicorn binds one address; a second process of the same app serves the other."""
-    run = RunDir(tmp_path / "run")
-    port, public = free_port(), free_port()
-    run.policy(POLICY.format(public=public))
+@pytest.mark.parametrize("kind", KINDS)
+def test_gunicorn_serves_both_from_one_process(kind, tmp_path):
+    """By `-b` given twice: each connection has the mode of the port where it came in."""
+    run, secure, plain = RunDir(tmp_path / "run"), free_port(), free_port()
+    run.policy(policy(plain))
+    binds = ["-b", f"127.0.0.1:{secure}", "-b", f"127.0.0.1:{plain}"]
+    serve = command(*GUNICORN, *binds, *KINDS[kind])
+    with running(serve, plain, run.environ(), tmp_path / "log"):
+        check(run, secure, plain)
 
-    def command(at):
-        return [*RUN, "--", PYTHON, "-m", "uvicorn", "--port", str(at), "telling:asgi"]
 
+def test_uvicorn_serves_the_second_from_a_process_of_its_own(tmp_path):
+    """It has one port: the same app runs twice, with the same identity and the same rules."""
+    run, secure, plain = RunDir(tmp_path / "run"), free_port(), free_port()
+    run.policy(policy(plain))
+    first = command("uvicorn", "--port", str(secure), "telling:bare_asgi")
+    second = command("uvicorn", "--port", str(plain), "telling:bare_asgi")
     with (
-        running(command(port), port, run.environ(), tmp_path / "one"),
-        running(command(public), public, run.environ(), tmp_path / "two"),
+        running(first, secure, run.environ(), tmp_path / "log"),
+        running(second, plain, run.environ(), tmp_path / "second.log"),
     ):
-        check(run, port, public)
+        check(run, secure, plain)
 
 
-PROBED = """
----
-apiVersion: meshware.dev/v1alpha1
-kind: MeshConfig
-metadata: {name: mesh, namespace: istio-system}
-spec: {identity: {daemonServiceAccount: mesh/daemon}}
----
-apiVersion: meshware.dev/v1alpha1
-kind: WorkloadPolicy
-metadata: {name: probes}
-spec: {probePaths: [/healthz]}
-"""
-
-
-def test_the_daemons_own_id_is_admitted_to_what_is_declared(tmp_path):
-    """And to nothing else, though no rule names it."""
-    run = RunDir(tmp_path / "run")
-    port = free_port()
-    run.policy(POLICY.format(public=free_port()) + PROBED)
-    command = [*RUN, "--", PYTHON, "-m", "uvicorn", "--port", str(port), "telling:asgi"]
-    with running(command, port, run.environ(), tmp_path / "log"):
-        daemon = caller(run.authority.issue(f"spiffe://{TD}/ns/mesh/sa/daemon"), run.authority)
-        until(port, daemon, 403)
-        assert ask(port, daemon, "/healthz")[0] == 200
-        assert ask(port, daemon, "/metrics")[0] == 403
+def test_a_change_of_policy_closes_the_second_port(tmp_path):
+    """With the next connection, and without a restart."""
+    run, secure, plain = RunDir(tmp_path / "run"), free_port(), free_port()
+    run.policy(policy(plain))
+    binds = ["-b", f"127.0.0.1:{secure}", "-b", f"127.0.0.1:{plain}"]
+    serve = command(*GUNICORN[:-2], *binds, *KINDS["gthread"])
+    with running(serve, plain, run.environ(), tmp_path / "log"):
+        assert ask(plain, path="/metrics")[0] == 200
+        run.policy(policy(1))
+        until(plain, None, 0)
+        assert ask(plain, caller(run.authority.issue(WEB), run.authority))[0] == 200

@@ -1,4 +1,7 @@
-"""Servers that speak as policy says: who gets in, who is known, what changes meanwhile."""
+"""Servers that speak as policy says, from YAML to the app: one of each kind.
+
+Every worker and protocol of each is in `test_servers_asgi_tls` and `test_servers_wsgi_tls`.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from secured_apps import (
     WEB,
     Authority,
     RunDir,
+    Secure,
     ask,
     caller,
     free_port,
@@ -52,20 +56,16 @@ def blocking(port, *worker):
 
 
 SERVERS = {
-    "uvicorn h11": lambda port: uvicorn(port, "--http", "h11", "--loop", "asyncio"),
     "uvicorn httptools uvloop": lambda port: uvicorn(
         port, "--http", "httptools", "--loop", "uvloop"
     ),
-    "uvicorn sansio": lambda port: uvicorn(port, "--ws", "websockets-sansio"),
     "hypercorn": lambda port: ["hypercorn", "hypercorn", "-b", f"127.0.0.1:{port}", "telling:asgi"],
-    "gunicorn uvicorn": lambda port: gunicorn(port, "uvicorn.workers.UvicornWorker"),
     "gunicorn asgi": lambda port: gunicorn(port, "asgi"),
-    "gunicorn sync": lambda port: blocking(port, "-k", "sync", "-w", "2"),
     "gunicorn gthread": lambda port: blocking(port, "-k", "gthread", "--threads", "8"),
-    "gunicorn gevent": lambda port: blocking(port, "-k", "gevent"),
     "werkzeug": lambda port: ["werkzeug", "telling_werkzeug", str(port)],
 }
-BLOCKING = {"gunicorn sync"}  # a worker serves one connection at a time
+ASGI = ["uvicorn httptools uvloop", "hypercorn", "gunicorn asgi"]
+CLOSING = {"werkzeug"}  # it keeps no connection anyway
 
 
 @pytest.fixture(params=SERVERS)
@@ -109,8 +109,7 @@ def test_permissive_takes_both_on_one_port(serve):
     """And a caller that shows nothing is nobody, whatever its headers say."""
     with serve("PERMISSIVE") as (port, run):
         known = caller(run.authority.issue(WEB), run.authority)
-        many = 1 if serve.server in BLOCKING else 5
-        silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(many)]
+        silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(5)]
         lie = {"X_Forwarded_Client_Cert": f"By={APP};URI={WEB}", "SSL_Client_Cert": "x"}
         for _ in range(10):
             status, told = ask(port, known)
@@ -142,8 +141,6 @@ def test_identities_and_modes_change_under_a_running_server(serve):
         run.show(new, new)  # and the old one goes
         until(port, caller(new.issue(WEB), new), 200)
         until(port, caller(svid, new), 0)
-        if serve.server in BLOCKING:
-            return  # of two processes each follows policy in its own time
         run.policy(policy_text("STRICT"))
         until(port, None, 0)
         status, told = ask(port, caller(new.issue(WEB), new))
@@ -152,10 +149,22 @@ def test_identities_and_modes_change_under_a_running_server(serve):
         until(port, None, 200)
 
 
+def test_a_connection_ends_with_the_callers_certificate(serve):
+    """A caller whose certificate ends soon is told to connect anew, and loses no call by it."""
+    with serve("STRICT") as (port, run):
+        for life_s, closes in ((3600, serve.server in CLOSING), (20, True)):
+            svid = run.authority.issue(WEB, life_s=life_s)
+            connection = Secure(port, caller(svid, run.authority))
+            connection.request("GET", "/")
+            response = connection.getresponse()
+            assert json.loads(response.read())["peer"] == WEB
+            assert response.will_close is closes, life_s
+            connection.close()
+
+
+@pytest.mark.parametrize("serve", ASGI, indirect=True)
 def test_a_websocket_knows_its_caller(serve):
     """The handshake is decided like any call."""
-    if serve.server.startswith(("werkzeug", "gunicorn g", "gunicorn s")):
-        pytest.skip("WSGI has no WebSockets")
     with serve("STRICT") as (port, run):
         context = caller(run.authority.issue(WEB), run.authority)
 

@@ -347,3 +347,14 @@ def test_the_app_is_told_of_certificates_when_asked_for(mode, caller, count):
     if elements:
         assert f"By={OWN};Hash=" in elements[-1]
         assert elements[-1].endswith(f'Subject="";URI={caller}')
+
+
+@pytest.mark.parametrize(("life_s", "is_last"), [(3600, False), (29, True)])
+def test_a_connection_is_good_for_no_longer_than_what_it_shows(life_s, is_last):
+    """The first call over it is told, and those from memory; a refused chain always is."""
+    mesh = mesh_of(clock=FakeClock())
+    head = request(shows=mesh.issue(WEB, life_s=life_s))
+    for _ in range(2):
+        assert mesh.gate.admit(head).is_last is is_last
+    assert mesh.gate.admit(request(shows=TestMesh([workload()]).issue(WEB))).is_last
+    assert not mesh.gate.admit(request()).is_last
