@@ -6,9 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from meshware.cli.check import refuse_unreadable
 from meshware.errors import PolicyError, PolicyFileError, SettingsError
-from meshware.policy.dns_records import with_names
 from meshware.policy.file import MemoryRecords, Records
 from meshware.runtime.policy_file import open_policy_file, trusted_owners
 from meshware.runtime.readers import compile_sources, is_source
@@ -28,6 +26,9 @@ def records_at(policy: Path) -> Records:
     with naming(policy):
         policy.stat()
         if is_source(policy):
+            # Not at import: a probe of a policy file is to start fast.
+            from meshware.policy.dns_records import with_names
+
             return MemoryRecords(with_names(compile_sources(policy)))
         return open_policy_file(policy, trusted_owners(None))
 
@@ -48,5 +49,7 @@ def naming(policy: Path) -> Iterator[None]:
         place = "" if str(policy) in str(error) else f"{policy}: "
         raise SettingsError(f"{place}{error}; {_REMEDY}") from error
     except PolicyError as error:
+        from meshware.cli.check import refuse_unreadable
+
         refuse_unreadable(error.problems)
         raise
