@@ -55,6 +55,8 @@ app = Flask(__name__)
 app.get("/")(lambda: told(request.scheme, None))
 """
 ASKED = 6
+# The listener of each kind; what they do under PERMISSIVE has tables of its own.
+ONE_OF_EACH = ["hypercorn, WSGI", "gunicorn sync", "gunicorn gthread", "gunicorn asgi", "flask run"]
 
 
 @pytest.fixture(params=LAUNCHERS)
@@ -89,6 +91,7 @@ def test_strict_knows_every_caller_and_lets_in_nobody_else(serve):
         assert serve.runs.read_text() == ran
 
 
+@pytest.mark.parametrize("serve", ONE_OF_EACH, indirect=True)
 def test_permissive_takes_both_on_one_port(serve):
     """And whoever shows nothing is nobody."""
     with serve("PERMISSIVE") as (port, run):
