@@ -273,7 +273,7 @@ def _why(leaf: x509.Certificate, now: datetime, error: Exception, *, is_without:
     if now < begin:
         return f"its certificate begins at {begin:%FT%TZ}; here it is {now:%FT%TZ}"
     if is_without:
-        return "no path leads to a root of its trust domain without what policy denies"
+        return "policy denies an authority that vouches for it, and no other path leads to a root"
     # The verifier's words may go on with an authority's name, which is the peer's own text.
     problem = str(error).partition(" (encountered")[0].partition(": AlgorithmIdentifier")[0]
     problem = problem.removeprefix("validation failed: ").removeprefix("candidates exhausted: ")

@@ -226,7 +226,7 @@ def _denied(which: int) -> Made:
 
 
 add("denied-leaf", "policy denies its", lambda: _denied(0))
-add("denied-intermediate", "without what policy denies", lambda: _denied(1))
+add("denied-intermediate", "policy denies an authority", lambda: _denied(1))
 add("denied-root", "policy denies every root", lambda: _denied(2))
 
 # --- name constraints -----------------------------------------------------------------------------
