@@ -122,7 +122,7 @@ def test_a_root_and_two_nodes_below_it(place, cert):
     words = ["sync", "--source", "mesh", "--run-dir", "run-b", "--state-dir", "state", "--once"]
     assert run([*words, "--ca-dir", "b"]) == 0
     assert cert("list", "--run-dir", "run-b")[0] == 0
-    assert not list((place / "state").rglob("run-b*/ca"))
+    assert not list((place / "state").rglob("run-b-*/ca"))
 
 
 @pytest.mark.parametrize(
