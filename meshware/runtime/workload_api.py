@@ -15,6 +15,7 @@ Source: SPIFFE Workload API; SPIFFE Workload Endpoint.
 from __future__ import annotations
 
 import importlib
+import contextlib
 import logging
 import os
 import sys
@@ -106,7 +107,11 @@ class Agent:
         def take(context: Any) -> None:
             nonlocal got_some
             got_some = True
-            self._take(context)
+            try:
+                self._take(context)
+            except Exception as error:  # or the library would go on without telling anybody
+                self._tell(f"what the agent says cannot be used ({error})")
+                ended.set()
 
         def end(error: Exception) -> None:
             self._tell(f"the agent at {self._endpoint} does not answer ({error})")
@@ -120,8 +125,11 @@ class Agent:
         try:
             client.stream_x509_contexts(take, end, retry_connect=False)
             ended.wait()
+        except Exception as error:  # as above
+            self._tell(str(error))
         finally:
-            client.close()
+            with contextlib.suppress(Exception):  # it is of no use any more, whatever it says
+                client.close()
         return got_some
 
     def _take(self, context: Any) -> None:
