@@ -14,8 +14,8 @@ Source: SPIFFE Workload API; SPIFFE Workload Endpoint.
 
 from __future__ import annotations
 
-import importlib
 import contextlib
+import importlib
 import logging
 import os
 import sys
