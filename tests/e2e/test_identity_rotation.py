@@ -19,10 +19,10 @@ from rotating import Held, RotatingMesh, Rotation, calling
 from secured_apps import PYTHON, SUPPORT, RunDir, free_port, policy_text, running
 
 RENEWALS = 1000 if IS_LONG else 100
-PER_S = 200.0 if IS_LONG else 60.0
+PER_S = 300.0 if IS_LONG else 60.0  # aimed at: calls wait for renewals, and fewer are made
 PAUSE_S = 0.1 if IS_LONG else 0.05  # between two renewals, which cost a handshake everywhere
-# So many calls a second are more than one process makes over eight clients.
-_LONG = ("requests", "urllib3", "httpx async", "aiohttp")
+# So many calls a second are more than one process makes over all eight clients.
+_LONG = ("requests", "urllib3", "aiohttp")
 KINDS = [each for each in DRIVERS if each.name in _LONG or not IS_LONG]
 SERVER_EACH = 4  # of so many one is the server's, which needs a quarter of a second to see it
 MORE_MIB = 25.0  # the server remembers 4,096 chains that it has verified
@@ -71,7 +71,7 @@ def test_no_call_fails_while_identities_are_renewed(tmp_path):
         assert min(by_driver.values()) >= RENEWALS / 4, by_driver
         if IS_LONG:
             # A machine that others use makes fewer than are due.
-            assert made >= PER_S / 4 * took_s, (made, took_s)
+            assert made >= 50 * took_s, (made, took_s)
         sockets = 4 * len(KINDS)  # one for each thread and kind, and one that is being replaced
         for before, after in ((here, more_here), (there, more_there)):
             assert after.descriptors <= before.descriptors + sockets, (before, after)
