@@ -18,8 +18,6 @@ Shown = tuple[tuple[bytes, ...] | None, str | None]
 
 _NOTHING: Shown = (None, None)
 _GARBAGE = b"not a certificate"  # what was shown and cannot be read must not pass for plaintext
-_SHOWN = "_meshware_shown_chain"
-_ASKED = "_meshware_sni"  # where `servers.context` notes it
 _BEGIN, _END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
 
 
@@ -42,7 +40,7 @@ def shown_in_extension(extension: object) -> Shown:
 
 
 def shown_on(about: Callable[[str], Any]) -> Shown:
-    """Return what the other end of a connection has shown; it is remembered with the connection.
+    """Return what the other end of a connection has shown.
 
     Args:
         about: `get_extra_info` of its transport.
@@ -50,28 +48,9 @@ def shown_on(about: Callable[[str], Any]) -> Shown:
     connection = about("ssl_object")
     if connection is None:
         return _NOTHING
-    known: Shown | None = getattr(connection, _SHOWN, None)
-    if known is None:
-        asked = getattr(connection, _ASKED, None)
-        known = _chain_of(connection), asked if isinstance(asked, str) else None
-        try:
-            setattr(connection, _SHOWN, known)
-        except AttributeError:
-            pass  # some other library's connection; it is asked each time
-    return known
+    from meshware.identity.tls import asked_for, shown_chain  # not light, and seldom needed
 
-
-def _chain_of(connection: Any) -> tuple[bytes, ...] | None:
-    """Return the chain of a connection whose context demands that OpenSSL verifies it."""
-    from cryptography.hazmat.primitives.serialization import Encoding
-
-    from meshware.identity.tls import peer_chain
-
-    try:
-        chain = peer_chain(connection)
-    except ValueError:  # OpenSSL took what the parser does not
-        return (_GARBAGE,)
-    return tuple(one.public_bytes(Encoding.DER) for one in chain) or None
+    return shown_chain(connection) or None, asked_for(connection)
 
 
 @lru_cache(maxsize=1024)

@@ -35,6 +35,7 @@ __all__ = [
     "note_name",
     "note_verified",
     "peer_chain",
+    "shown_chain",
     "verified_peer",
 ]
 
@@ -44,7 +45,9 @@ PeerCheck = Callable[[Connection], None]
 """Look at the other end of a finished handshake, and raise `PeerIdentityError` to refuse it."""
 
 _VERIFIED = "_meshware_verified"
-_ASKED_FOR = "_meshware_sni"  # `asgi.peer` looks for it by this name too
+_ASKED_FOR = "_meshware_sni"
+_SHOWN = "_meshware_shown_chain"
+_UNREADABLE = b"not a certificate"
 
 
 def check_peers(
@@ -197,6 +200,23 @@ def peer_chain(connection: Any) -> tuple[x509.Certificate, ...]:
     if shown[0] != leaf:  # a server keeps its client's leaf apart from the rest
         shown = [leaf, *shown]
     return load_chain(shown)
+
+
+def shown_chain(connection: Any) -> tuple[bytes, ...]:
+    """Return what `peer_chain` does, as DER; it is remembered with the connection.
+
+    What OpenSSL took and our parser does not is a chain that nobody can verify: a call that comes
+    by it must not pass for one in plaintext, nor for one by the part of it that can be read.
+    """
+    known: tuple[bytes, ...] | None = getattr(connection, _SHOWN, None)
+    if known is None:
+        try:
+            known = tuple(one.public_bytes(Encoding.DER) for one in peer_chain(connection))
+        except ValueError:  # `PeerIdentityError` is one
+            known = (_UNREADABLE,)
+        with contextlib.suppress(AttributeError):  # another library's; it is asked each time
+            setattr(connection, _SHOWN, known)
+    return known
 
 
 def _mesh_context(protocol: int, svid: X509SVID, bundles: Bundles) -> ssl.SSLContext:

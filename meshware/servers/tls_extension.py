@@ -9,9 +9,10 @@ import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from meshware.identity.tls import asked_for, peer_chain
+from meshware.identity.tls import asked_for, shown_chain
 from meshware.servers.context import shown_certificate
 
 __all__ = ["tls_extension", "with_tls"]
@@ -49,17 +50,24 @@ def tls_extension(connection: Any) -> dict[str, Any]:
     any it is empty.
     """
     shown = shown_certificate(connection)
-    chain = peer_chain(connection)
+    chain = shown_chain(connection)
     cipher = connection.cipher()
     return {
         "server_cert": None if shown is None else shown.public_bytes(Encoding.PEM).decode(),
-        "client_cert_chain": [one.public_bytes(Encoding.PEM).decode() for one in chain],
-        "client_cert_name": chain[0].subject.rfc4514_string() if chain else None,
+        "client_cert_chain": [ssl.DER_cert_to_PEM_cert(one) for one in chain],
+        "client_cert_name": _name_of(chain[0]) if chain else None,
         "client_cert_error": None,
         "tls_version": _VERSIONS.get(connection.version()),
         "cipher_suite": None if cipher is None else _number_of(connection.context, cipher[0]),
         "server_name": asked_for(connection),
     }
+
+
+def _name_of(leaf: bytes) -> str | None:
+    try:
+        return x509.load_der_x509_certificate(leaf).subject.rfc4514_string()
+    except ValueError:  # who reads the chain finds that too
+        return None
 
 
 def _number_of(context: ssl.SSLContext, name: str) -> int | None:

@@ -26,20 +26,16 @@ _BLOCK = re.compile(
     r"\s*-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----\s*", re.ASCII
 )
 _MOST_CHARACTERS = 64 * 1024
-_CHAIN = "_meshware_chain"
 
 
 def chain_of(environ: dict[str, Any]) -> Chain | None:
     """Return what the caller has shown, DER, its leaf first; None: nothing, or nobody tells."""
     connection = environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
-    # gevent's TLS sockets are none of `ssl`'s.
-    if connection is not None and hasattr(connection, "selected_alpn_protocol"):
-        kept = getattr(connection, _CHAIN, None)
-        if kept is None:
-            kept = _shown(connection)
-            setattr(connection, _CHAIN, kept)
-        if kept:
-            return kept
+    if _is_tls(connection):
+        from meshware.identity.tls import shown_chain
+
+        if shown := shown_chain(connection):
+            return shown
     pem = environ.get("SSL_CLIENT_CERT") or environ.get("HTTPS_CC")
     return _read(pem) if pem else None
 
@@ -47,24 +43,16 @@ def chain_of(environ: dict[str, Any]) -> Chain | None:
 def server_name_of(environ: dict[str, Any]) -> str | None:
     """Return the name that the caller asked for in TLS; None: none, or nobody tells."""
     connection = environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
-    if connection is not None and hasattr(connection, "selected_alpn_protocol"):
+    if _is_tls(connection):
         from meshware.identity.tls import asked_for
 
         return asked_for(connection)
     return environ.get("SSL_TLS_SNI") or None
 
 
-def _shown(connection: Any) -> Chain:
-    """Return the chain of a connection of TLS; nothing where it shows none."""
-    from cryptography.hazmat.primitives.serialization import Encoding
-
-    from meshware.identity.tls import peer_chain
-
-    try:
-        return tuple(each.public_bytes(Encoding.DER) for each in peer_chain(connection))
-    except ValueError:  # ours parses more strictly than OpenSSL
-        leaf = connection.getpeercert(binary_form=True)
-        return (leaf,) if leaf else ()
+def _is_tls(connection: Any) -> bool:
+    # gevent's TLS sockets are none of `ssl`'s.
+    return connection is not None and hasattr(connection, "selected_alpn_protocol")
 
 
 def _read(pem: str) -> Chain | None:
