@@ -29,8 +29,9 @@ from meshware.identity.bundle import Bundle, Bundles
 from meshware.identity.svid import X509SVID
 from meshware.policy.record_types import MeshRecord
 from meshware.policy.snapshot import read_bundles
+from meshware.runtime.followed_files import state_of
 from meshware.runtime.policy_file import open_policy_file, trusted_owners
-from meshware.runtime.svid_files import SVIDFiles, read_svid, state_of
+from meshware.runtime.svid_files import SVIDFiles, read_svid
 
 __all__ = ["Handout", "Handouts"]
 

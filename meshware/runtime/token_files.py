@@ -1,15 +1,11 @@
 """A workload's identity token and its key, in a file that the daemon keeps current.
 
 `token.json` lies beside `svid.pem` in `identity/<namespace>/<service account>` of the run
-directory. It is looked at when somebody asks, and no oftener than each quarter of a second. What
-cannot be used is told once in the log, and what was read before stays until it ends.
+directory. What cannot be used is told in the log, and what was read before stays until it ends.
 """
 
 from __future__ import annotations
 
-import logging
-import threading
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,13 +17,11 @@ from meshware.identity.jwk import read_jwk, thumbprint
 from meshware.identity.jwt_svid import subject_of
 from meshware.identity.spiffe import SpiffeID
 from meshware.identity.svid import PrivateKey
-from meshware.runtime.fork import renew_after_fork
-from meshware.runtime.svid_files import read_secret, state_of
+from meshware.runtime.followed_files import FollowedFiles, States, read_secret
 
 __all__ = ["TokenFile", "WorkloadToken"]
 
-_LOOK_AGAIN_S = 0.25
-_log = logging.getLogger("meshware.identity")
+_NAME = "token.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,17 +72,8 @@ class TokenFile:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self._path = directory / "token.json"
+        self._file = FollowedFiles(directory, (_NAME,), self._read)
         self._token: WorkloadToken | None = None
-        self._state: tuple[int, ...] | None = None
-        self._looked_at = float("-inf")
-        self._told: str | None = None
-        self.renew()
-        renew_after_fork(self)
-
-    def renew(self) -> None:
-        """Forget, in a child process, the lock of the parent."""
-        self._lock = threading.Lock()
 
     def token(self, now: float) -> WorkloadToken | None:
         """Return the token; None: there is none, or it has ended.
@@ -96,30 +81,16 @@ class TokenFile:
         Args:
             now: unix seconds.
         """
-        self._look()
+        self._file.look()
         token = self._token
         return token if token is not None and now < token.until else None
 
-    def _look(self) -> None:
-        at = time.monotonic()
-        if at - self._looked_at < _LOOK_AGAIN_S:
-            return
-        with self._lock:
-            if at - self._looked_at < _LOOK_AGAIN_S:
-                return
-            state = state_of(self._path)
-            if state != self._state:
-                if state is not None:
-                    self._read()
-                self._state = state
-            self._looked_at = at
-
-    def _read(self) -> None:
+    def _read(self, states: States) -> str | None:
+        if states == (None,):
+            return None
         try:
-            self._token = WorkloadToken.from_json(read_secret(self._path))
-            self._told = None
+            self._token = WorkloadToken.from_json(read_secret(self.directory / _NAME))
         except (IdentityError, OSError) as error:
-            if str(error) != self._told:
-                self._told = str(error)
-                stays = "what was read before stays" if self._token else "there is no token"
-                _log.error("%s cannot be used: %s; %s", self._path, error, stays)
+            stays = "what was read before stays" if self._token else "there is no token"
+            return f"{_NAME}: {error}; {stays}"
+        return None

@@ -17,7 +17,7 @@ from identities import MeshAuthority
 
 from meshware.identity.bundle import Bundle, Bundles
 from meshware.identity.svid import read_key
-from meshware.runtime import svid_files
+from meshware.runtime import followed_files
 from meshware.runtime.files import replace_file
 from meshware.runtime.svid_files import SVIDFiles
 
@@ -27,7 +27,7 @@ SVIDS = [AUTHORITY.issue("default/app") for _ in range(3)]
 
 @pytest.fixture(autouse=True)
 def looks_each_time(monkeypatch):
-    monkeypatch.setattr(svid_files, "_LOOK_AGAIN_S", 0.0)
+    monkeypatch.setattr(followed_files, "_LOOK_AGAIN_S", 0.0)
 
 
 @pytest.fixture

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import resource
 
 import pytest
 from tokens import CALLER, NOW, TokenWorld
@@ -11,7 +13,7 @@ from tokens import CALLER, NOW, TokenWorld
 from meshware.ca.tokens import IssuedToken
 from meshware.errors import IdentityError
 from meshware.identity.issue import new_key
-from meshware.runtime import token_files
+from meshware.runtime import followed_files
 from meshware.runtime.mesh import _Sources
 from meshware.runtime.token_files import TokenFile, WorkloadToken
 from meshware.testing import TestMesh
@@ -26,7 +28,7 @@ def written(now: float = NOW) -> str:
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     """A directory, looked at each time that somebody asks."""
-    monkeypatch.setattr(token_files, "_LOOK_AGAIN_S", 0.0)
+    monkeypatch.setattr(followed_files, "_LOOK_AGAIN_S", 0.0)
     return tmp_path
 
 
@@ -79,6 +81,21 @@ def test_what_cannot_be_used_changes_nothing(place, caplog, text):
     assert "what was read before stays" in record.getMessage()
     assert "PRIVATE" not in record.getMessage()
     assert WORLD.wit() not in record.getMessage()
+
+
+def test_one_that_could_not_be_opened_for_want_of_descriptors_is_read_later(place):
+    """It has not changed since."""
+    put(place, written())
+    file = TokenFile(place)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.open("/", os.O_RDONLY)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, before[1]))
+    try:
+        assert file.token(NOW) is None
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert file.token(NOW).id == CALLER
 
 
 def test_a_file_that_others_may_read_is_not_used(place, caplog):
