@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import msgspec
 
 from meshware.envoy.balancing import balancer
-from meshware.envoy.identity import Identity, expected, match_of, sockets
+from meshware.envoy.identity import Identity, match_of, sockets
 from meshware.envoy.limits import (
     circuit_breakers,
     keep_alive,
@@ -20,6 +20,7 @@ from meshware.envoy.policies import Behind
 from meshware.envoy.tls import transport_socket
 from meshware.envoy.values import Json, Say, any_of, cluster_name, duration, path_config
 from meshware.policy.labels import selects
+from meshware.policy.mutual_tls import compile_mutual
 from meshware.policy.names import is_ip
 from meshware.policy.record_types import EndpointRecord
 from meshware.policy.view import View
@@ -91,32 +92,31 @@ def cluster(view: View, behind: Behind, path: str | None, around: Surroundings, 
 
 def _mesh_tls(view: View, behind: Behind, around: Surroundings, say: Say) -> Json:
     """Return how endpoints with an identity are called, by policy's word or of its own accord."""
-    written, claim = behind.policy.tls, behind.service.claim
-    is_forced = written is not None and written.mode == "ISTIO_MUTUAL"
-    if written is not None and not is_forced:
+    names = behind.service.claim.subject_alt_names
+    mutual = compile_mutual(behind.policy.tls, names, behind.key, auto=view.mesh.auto_mtls)
+    if mutual is None:
         return {}
-    found = _endpoints(view, behind)
     port = str(behind.key[1])
-    if not is_forced and (
-        not view.mesh.auto_mtls
-        or not any(expected(endpoint, endpoint.ports[port]) for endpoint in found)
-    ):
+    ids = {
+        own
+        for endpoint in _endpoints(view, behind)
+        if (own := endpoint.tls_id_at(endpoint.ports[port])) is not None
+    }
+    if not ids and not mutual.is_forced:
         return {}
     if around.identity is None:
         say(
             behind.origin,
             "its endpoints speak mutual TLS, which takes an identity: name its directory by "
             "--identity; without it the cluster "
-            + ("has no endpoints" if is_forced else "speaks plain text"),
+            + ("has no endpoints" if mutual.is_forced else "speaks plain text"),
         )
-        if not is_forced:
+        if not mutual.is_forced:
             return {}
         # Policy wants to know who answers, and nothing could tell: nobody is called.
         name = cluster_name(behind.key)
         return {"type": "STATIC", "load_assignment": {"cluster_name": name, "endpoints": []}}
-    names = ((written.subject_alt_names if written else None) or claim.subject_alt_names) or ()
-    sni = written.sni if written is not None else None
-    return sockets(behind.key, found, around.identity, names=names, sni=sni, is_forced=is_forced)
+    return sockets(mutual, ids, around.identity)
 
 
 def assignment(view: View, behind: Behind, around: Surroundings) -> Json:

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
-from meshware.envoy.values import ClusterKey, Json, any_of, path_config
+from meshware.envoy.values import Json, any_of, path_config
 from meshware.policy.file import Records
+from meshware.policy.mutual_tls import Mutual
+from meshware.policy.pool_rule import TLSRule
 from meshware.policy.record_types import BundleRecord, EndpointRecord, MeshRecord, PeerMode
 
 __all__ = [
@@ -25,7 +27,6 @@ __all__ = [
     "Identity",
     "bundles_of",
     "downstream",
-    "expected",
     "match_of",
     "sockets",
 ]
@@ -111,58 +112,30 @@ def bundles_of(records: Records) -> tuple[BundleRecord, ...]:
     return tuple(msgspec.json.decode(each, type=BundleRecord) for each in found if each is not None)
 
 
-def expected(endpoint: EndpointRecord, port: int) -> str | None:
-    """Return whom to expect at a port of an endpoint; None: it speaks plaintext there."""
-    return None if port in endpoint.plain_ports else endpoint.tls_id
-
-
 def match_of(endpoint: EndpointRecord, port: int) -> Json:
     """Return the metadata by which an endpoint finds its transport socket."""
-    wanted = expected(endpoint, port)
+    wanted = endpoint.tls_id_at(port)
     return {} if wanted is None else {"metadata": {"filter_metadata": {_MATCH: {"id": wanted}}}}
 
 
-def sockets(
-    key: ClusterKey,
-    endpoints: Iterable[EndpointRecord],
-    identity: Identity,
-    *,
-    names: Sequence[str] = (),
-    sni: str | None = None,
-    is_forced: bool,
-) -> Json:
+def sockets(mutual: Mutual, ids: Iterable[str], identity: Identity) -> Json:
     """Return the fields of a cluster that say how its endpoints are called.
 
     Args:
-        key: of the cluster.
-        endpoints: its endpoints.
+        mutual: what policy says of it.
+        ids: in whose names its endpoints answer, as far as they answer by mutual TLS.
         identity: of this Envoy.
-        names: whom to expect everywhere; (): each endpoint's own account.
-        sni: the name to ask for; None: the one of the mesh for this cluster.
-        is_forced: ISTIO_MUTUAL, so that nobody is called in the clear.
     """
-    host, port, subset = key
-    sni = sni or f"outbound_.{port}_.{subset}_.{host}"
-    if names:
-        return {"transport_socket": _upstream(identity, names, sni)}
-    ids = {
-        wanted
-        for endpoint in endpoints
-        if (wanted := expected(endpoint, endpoint.ports.get(str(port), 0))) is not None
-    }
-    found: Json = {}
-    if ids:
-        found["transport_socket_matches"] = [
-            {
-                "name": wanted,
-                "match": {"id": wanted},
-                "transport_socket": _upstream(identity, [wanted], sni),
-            }
-            for wanted in sorted(ids)
-        ]
-    if is_forced:
-        # For endpoints that policy gives no account: nobody is expected, so nobody will do.
-        found["transport_socket"] = _upstream(identity, [_NOBODY], sni)
+    matches = [
+        {"name": own, "match": {"id": own}, "transport_socket": _upstream(identity, rule)}
+        for own in sorted(ids)
+        if (rule := mutual.rule_for(own)) is not None
+    ]
+    found: Json = {"transport_socket_matches": matches} if matches else {}
+    if mutual.is_forced:
+        # For endpoints that policy gives no account; where no name is written, nobody will do.
+        rule = replace(mutual.rule, names=mutual.rule.names or (_NOBODY,))
+        found["transport_socket"] = _upstream(identity, rule)
     return found
 
 
@@ -186,10 +159,9 @@ def downstream(identity: Identity, mode: PeerMode) -> list[tuple[Json, Json]]:
     ]
 
 
-def _upstream(identity: Identity, names: Sequence[str], sni: str) -> Json:
-    context = any_of(
-        f"{_TLS}UpstreamTlsContext", common_tls_context=identity._common(names), sni=sni
-    )
+def _upstream(identity: Identity, rule: TLSRule) -> Json:
+    common = identity._common(rule.names)
+    context = any_of(f"{_TLS}UpstreamTlsContext", common_tls_context=common, sni=rule.sni)
     return {"name": "envoy.transport_sockets.tls", "typed_config": context}
 
 

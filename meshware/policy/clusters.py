@@ -125,8 +125,7 @@ def compile_cluster(view: View, key: ClusterKey) -> Cluster | None:
         endpoint = _endpoint(record.address, own_port, record.weight)
         located.append(Located(endpoint, record.locality or "", record.labels or {}))
         if mutual is not None:
-            wanted = None if own_port in record.plain_ports else record.tls_id
-            tls = mutual.rule_for(wanted)
+            tls = mutual.rule_for(record.tls_id_at(own_port))
             if tls is not None:
                 pools[endpoint.key] = pool_with(pool, tls)
         if record.tls_id is not None and own_port in record.token_ports:

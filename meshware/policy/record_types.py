@@ -140,6 +140,10 @@ class EndpointRecord(Document, frozen=True):
     plain_ports: tuple[int, ...] = ()  # of its own, where it speaks plaintext all the same
     token_ports: tuple[int, ...] = ()  # of its own, where it takes token identities
 
+    def tls_id_at(self, port: int) -> str | None:
+        """Return in whose name it answers at a port of its own; None: it speaks plaintext there."""
+        return None if port in self.plain_ports else self.tls_id
+
 
 class DnsRecord(Document, frozen=True):
     """The endpoints of one claim as policy names them; an `address` here may be a DNS name."""
