@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 from secured_apps import PYTHON, SUPPORT, free_port, running
+from token_callers import apply
 
 from meshware.clients.requests import MeshAdapter
 from meshware.runtime.mesh import Mesh
@@ -64,14 +65,7 @@ def mesh_of_two(tmp_path_factory, engine):
     """A daemon, a Python workload `api`, and an Envoy that is the whole mesh of `legacy`."""
     envoy, tmp_path = engine("envoy"), tmp_path_factory.mktemp("envoy")
     api, inbound, outbound, plain = (free_port() for _ in range(4))
-    source, run = tmp_path / "mesh", tmp_path / "run"
-    source.mkdir()
-    (source / "policy.yaml").write_text(policy(api, inbound))
-    once = [
-        PYTHON, "-m", "meshware", "sync", "--source", source, "--run-dir", run,
-        "--state-dir", tmp_path / "state", "--once",
-    ]  # fmt: skip
-    subprocess.run(once, check=True, capture_output=True, timeout=60)
+    run = apply(tmp_path, policy(api, inbound))
     environ = {
         "PATH": "/usr/bin:/bin",
         "PYTHONPATH": str(SUPPORT),

@@ -12,14 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import requests
 from certificates import Authority as Outside
 from certificates import Issued
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from secured_apps import (
     APP,
-    PYTHON,
     SUPPORT,
     WEB,
     Authority,
@@ -31,10 +29,9 @@ from secured_apps import (
     running,
     until,
 )
+from token_callers import TOKENS, WORKLOADS, apply, served, web_session
 
-from meshware.clients.requests import MeshAdapter
 from meshware.runtime.files import replace_file
-from meshware.runtime.mesh import Mesh
 
 BIN = Path(sys.executable).parent
 NGINX = "spiffe://cluster.local/ns/edge/sa/nginx"
@@ -257,67 +254,22 @@ def named(authority: Authority) -> str:
     return replace(svid, chain=(leaf, *svid.chain[1:])).pem
 
 
-TOKENS = """
+PROXY = """
 apiVersion: networking.istio.io/v1
 kind: WorkloadGroup
-metadata: {{name: app}}
-spec: {{metadata: {{labels: {{app: app}}}}, template: {{serviceAccount: app}}}}
----
-apiVersion: networking.istio.io/v1
-kind: WorkloadGroup
-metadata: {{name: web}}
-spec: {{metadata: {{labels: {{app: web}}}}, template: {{serviceAccount: web}}}}
----
-apiVersion: networking.istio.io/v1
-kind: WorkloadGroup
-metadata: {{name: nginx, namespace: edge}}
-spec: {{metadata: {{labels: {{app: nginx}}}}, template: {{serviceAccount: nginx}}}}
----
-apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: {{name: app}}
-spec:
-  hosts: [app]
-  location: MESH_INTERNAL
-  resolution: STATIC
-  ports: [{{number: 80, name: http, protocol: HTTP}}]
-  endpoints:
-    - {{address: 127.0.0.1, ports: {{http: {front}}}, labels: {{app: app}}, serviceAccount: app}}
----
-apiVersion: networking.istio.io/v1
-kind: DestinationRule
-metadata: {{name: app}}
-spec: {{host: app, trafficPolicy: {{tls: {{mode: DISABLE}}}}}}
----
-apiVersion: security.istio.io/v1
-kind: PeerAuthentication
-metadata: {{name: it}}
-spec: {{mtls: {{mode: STRICT}}}}
----
-apiVersion: meshware.dev/v1alpha1
-kind: WorkloadPolicy
-metadata: {{name: app}}
-spec: {{selector: {{matchLabels: {{app: app}}}}, tokenIdentity: {{mode: ACCEPT}}}}
----
+metadata: {name: nginx, namespace: edge}
+spec: {metadata: {labels: {app: nginx}}, template: {serviceAccount: nginx}}
 """
 
 
 @pytest.mark.parametrize("is_trusted", [True, False])
 def test_tokens_pass_a_proxy_that_policy_names(nginx, tmp_path, is_trusted):
     """The caller is who the token says; where nginx is nobody's proxy, the two contradict."""
-    source, run = tmp_path / "mesh", tmp_path / "run"
     front, port = free_port(), free_port()
-    source.mkdir()
-    text = TOKENS.format(front=front) + (TRUSTED if is_trusted else "")
-    (source / "policy.yaml").write_text(text.removesuffix("---\n"))
-    sync = [
-        PYTHON, "-m", "meshware", "sync", "--source", source, "--run-dir", run,
-        "--state-dir", tmp_path / "state", "--once",
-    ]  # fmt: skip
-    subprocess.run(sync, check=True, capture_output=True, timeout=60)
-    place = {"MESH_CONFIG": str(run / "policy.mesh")}
+    more = (TRUSTED,) if is_trusted else ()
+    run = apply(tmp_path, WORKLOADS, PROXY, TOKENS, served(front), *more)
     environ = {
-        **place,
+        "MESH_CONFIG": str(run / "policy.mesh"),
         "PATH": "/usr/bin:/bin",
         "PYTHONPATH": os.pathsep.join((str(SUPPORT), os.environ.get("PYTHONPATH", ""))),
         "MESH_WORKLOAD": "default/app",
@@ -326,21 +278,15 @@ def test_tokens_pass_a_proxy_that_policy_names(nginx, tmp_path, is_trusted):
         str(BIN / "meshware"), "run", "--", str(BIN / "uvicorn"), "--port", str(port),
         "telling:bare_asgi",
     ]  # fmt: skip
-    web = Mesh.from_env({**place, "MESH_WORKLOAD": "default/web"})
-    web.start()
-    try:
-        with (
-            running(command, port, environ, tmp_path / "app.log"),
-            nginx(front, server(front, port, f"{run}/identity/edge/nginx/svid.pem")),
-            requests.Session() as session,
-        ):
-            session.mount("http://", MeshAdapter(web))
-            response = session.get("http://app/orders?x=1")
-            if is_trusted:
-                told = response.json()
-                assert (response.status_code, told["peer"], told["by"]) == (200, WEB, "token")
-            else:
-                assert response.status_code == 403
-            assert ask(front)[1]["peer"] == NGINX
-    finally:
-        web.stop()
+    with (
+        running(command, port, environ, tmp_path / "app.log"),
+        nginx(front, server(front, port, f"{run}/identity/edge/nginx/svid.pem")),
+        web_session(run) as session,
+    ):
+        response = session.get("http://app/orders?x=1")
+        if is_trusted:
+            told = response.json()
+            assert (response.status_code, told["peer"], told["by"]) == (200, WEB, "token")
+        else:
+            assert response.status_code == 403
+        assert ask(front)[1]["peer"] == NGINX
