@@ -37,17 +37,19 @@ Said = tuple[Any, ...]
 
 
 def service(
-    name: str, *endpoints: int | Upstream, subset: str = "nobody", policy: str = "", more: str = ""
+    name: str,
+    *endpoints: int | Upstream | tuple[int, str | None],
+    subset: str = "nobody",
+    policy: str = "",
+    more: str = "",
 ) -> str:
     """A service at port 80 whose endpoints are on the loopback, taken in turn.
 
-    It has a subset: of nobody, unless it is called otherwise. More of its trafficPolicy and of its
-    ServiceEntry is written as flow-style YAML without its braces.
+    An endpoint is a port, or a port and its service account. The service has a subset: of nobody,
+    unless it is called otherwise. More of its trafficPolicy and of its ServiceEntry is written as
+    flow-style YAML without its braces.
     """
-    ports = [end if isinstance(end, int) else end.port for end in endpoints]
-    listed = ", ".join(
-        f"{{address: 127.0.0.1, ports: {{http: {port}}}, labels: {{in: all}}}}" for port in ports
-    )
+    listed = ", ".join(map(_endpoint, endpoints))
     return f"""
 apiVersion: networking.istio.io/v1
 kind: ServiceEntry
@@ -68,6 +70,13 @@ spec:
   trafficPolicy: {{loadBalancer: {{simple: ROUND_ROBIN}}{policy and ", " + policy}}}
   subsets: [{{name: {subset}, labels: {{in: {subset}}}}}]
 """
+
+
+def _endpoint(end: int | Upstream | tuple[int, str | None]) -> str:
+    port, account = end if isinstance(end, tuple) else (end, None)
+    port = port if isinstance(port, int) else port.port
+    named = f", serviceAccount: {account}" if account else ""
+    return f"{{address: 127.0.0.1, ports: {{http: {port}}}, labels: {{in: all}}{named}}}"
 
 
 def route(rule: str, name: str = "orders", to: str | None = None) -> str:

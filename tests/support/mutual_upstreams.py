@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
+from client_world import route, service
 from cryptography.hazmat.primitives.serialization import Encoding
 from secured_upstreams import TLSUpstream
 from upstreams import OK
@@ -57,36 +58,7 @@ def mutual(directory: Path, mesh: TestMesh, svid: X509SVID, *answers):
 
 
 def service_of(name: str, *ends: tuple[int, str | None], policy: str = "", more: str = "") -> str:
-    """A service at port 80: its endpoints, each with its port and service account."""
-    listed = ", ".join(
-        f"{{address: 127.0.0.1, ports: {{http: {port}}}"
-        + (f", serviceAccount: {account}}}" if account else "}")
-        for port, account in ends
+    """A service at port 80, called once: its endpoints, each with its port and service account."""
+    return "---".join(
+        (service(name, *ends, policy=policy, more=more), route("retries: {attempts: 0}", name))
     )
-    rule = f", {policy}" if policy else ""
-    return f"""
-apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: {{name: {name}}}
-spec:
-  hosts: [{name}]
-  location: MESH_INTERNAL
-  resolution: STATIC
-  ports: [{{number: 80, name: http, protocol: HTTP}}]
-  endpoints: [{listed}]
-  {more}
----
-apiVersion: networking.istio.io/v1
-kind: DestinationRule
-metadata: {{name: {name}}}
-spec:
-  host: {name}
-  trafficPolicy: {{loadBalancer: {{simple: ROUND_ROBIN}}{rule}}}
----
-apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {{name: {name}}}
-spec:
-  hosts: [{name}]
-  http: [{{route: [{{destination: {{host: {name}}}}}], retries: {{attempts: 0}}}}]
-"""
