@@ -65,6 +65,20 @@ class Authority(Protocol):
         """Who vouches for the trust domain: all roots, and the intermediates of now."""
         ...
 
+    @property
+    def until(self) -> datetime | None:
+        """When it ends, if nobody but an operator can follow it by another."""
+        ...
+
+    def look(self, now: datetime, life_s: float, denied: Collection[str] = ()) -> None:
+        """Do what is due, given the life of leaves and who is denied.
+
+        Raises:
+            OSError: a file cannot be used; the next call tries again.
+            MeshError: it cannot issue, and what is to be mended.
+        """
+        ...
+
     def issue(self, spiffe_id: SpiffeID, now: datetime, life_s: float) -> X509SVID:
         """Return a new SVID with a new key.
 
@@ -132,6 +146,11 @@ class EmbeddedAuthority:
         return made
 
     # --- what is asked of it ------------------------------------------------------------------
+
+    @property
+    def until(self) -> None:
+        """Never: it follows its own intermediates; a root's end is told by its certificate."""
+        return None
 
     @property
     def bundle(self) -> Bundle:

@@ -25,6 +25,7 @@ from meshware.errors import IdentityError, SyncError
 from meshware.identity.bundle import Bundle, fingerprint
 from meshware.identity.issue import Issuer, issue_intermediate, issue_root, new_key
 from meshware.identity.svid import X509SVID
+from meshware.runtime.followed_files import read_secret
 
 __all__ = ["make_intermediate", "make_root", "write_identity"]
 
@@ -59,7 +60,7 @@ def make_intermediate(root_dir: Path, node: str, out: Path, now: datetime, life_
     """
     path = root_dir / "root.pem"
     try:
-        pem = path.read_bytes()
+        pem = read_secret(path)
         root = read_issuer(pem, trust_domain_in(pem, str(path)))
     except FileNotFoundError:
         raise SyncError(

@@ -2,13 +2,15 @@
 
 What lies in `identity/<namespace>/<service account>/` is read and never written. Roots come from
 `bundle.pem`, or `ca.crt` where that is absent; they vouch for every workload of the trust domain,
-so they are taken only from files that nobody but root or the daemon's own user can write. What is
-between a root and a leaf is not trusted, and taken from `svid.pem` and `tls.crt` of anybody.
+so they are taken only from files that nobody but root or the daemon's own user can write, or put
+there: not the file, nor any directory from `identity` down. What is between a root and a leaf is
+not trusted, and taken from `svid.pem` and `tls.crt` of anybody.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -18,10 +20,10 @@ from cryptography import x509
 
 from meshware.errors import IdentityError
 from meshware.identity.bundle import Bundle, fingerprint, read_certificates
+from meshware.runtime.followed_files import read_file, state_of
 
 __all__ = ["FoundAuthorities", "has_bundle", "identity_files"]
 
-_MOST_BYTES = 256 * 1024
 _MOST_DIRECTORIES = 4096
 _MOST_BETWEEN = 256
 _ROOTS, _CHAINS = ("bundle.pem", "ca.crt"), ("svid.pem", "tls.crt")
@@ -41,19 +43,19 @@ class FoundAuthorities:
     def __init__(self, run_dir: Path, tell: Callable[[str], None]) -> None:
         self._identities = run_dir / "identity"
         self._tell = tell
-        self._seen: _Seen | None = None
+        self._seen: _Seen | None = None  # None: a file was there and could not be opened
         self._bundle: Bundle | None = None
 
     def bundle(self, trust_domain: str) -> Bundle | None:
         """Return the bundle that lies there now; None: no root does.
 
-        What cannot be read for now keeps what was read before: see `_read`.
+        While files cannot be read, what was read before stays.
         """
         directories = list(identity_files(self._identities))
-        seen: _Seen = (trust_domain, *(_state(path) for path in directories))
+        seen: _Seen = (trust_domain, state_of(self._identities), *map(_state, directories))
         if seen != self._seen:
-            found = self._read(trust_domain, directories)
             self._seen = seen
+            found = self._read(trust_domain, directories)
             # Files that vanish for a moment, as a mount does, take nobody's trust away.
             if found is not None or (self._bundle and self._bundle.trust_domain != trust_domain):
                 self._bundle = found
@@ -85,15 +87,17 @@ class FoundAuthorities:
         )
 
     def _certificates(self, path: Path, *, is_trusted: bool) -> tuple[x509.Certificate, ...] | None:
+        check = functools.partial(_check_writers, path) if is_trusted else None
         try:
-            data = _read(path, is_trusted=is_trusted)
-            return read_certificates(data, str(path))
+            return read_certificates(read_file(path, check), str(path))
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
+            if not isinstance(error, PermissionError):  # whose end shows in the file's state
+                self._seen = None
             self._tell(f"{path} is not read: {(error.strerror or str(error)).lower()}")
         except IdentityError as error:
-            self._tell(str(error))
+            self._tell(str(error) if str(path) in str(error) else f"{path.parent}: {error}")
         return None
 
 
@@ -115,43 +119,29 @@ def _names(path: Path) -> list[str]:
 
 
 def _state(directory: Path) -> _Seen:
-    found: list[object] = [str(directory)]
-    for name in (*_ROOTS, *_CHAINS):
-        try:
-            about = (directory / name).stat()
-        except OSError:
-            found.append(None)
-        else:
-            found.append((about.st_ino, about.st_size, about.st_mtime_ns, about.st_mode))
-    return tuple(found)
+    places = (directory.parent, directory, *(directory / name for name in (*_ROOTS, *_CHAINS)))
+    return (str(directory), *map(state_of, places))
 
 
-def _read(path: Path, *, is_trusted: bool) -> bytes:
-    """Return the bytes of a file. Links are followed: a mounted Secret is made of them.
+def _check_writers(path: Path, about: os.stat_result) -> None:
+    """Refuse a file that others than root and the daemon's user could have written, or put there.
 
-    Raises:
-        IdentityError: it must be trusted, and somebody else could have written it.
+    The run directory itself is the operator's affair.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
-        about = os.fstat(descriptor)
-        if not stat.S_ISREG(about.st_mode):
-            raise IdentityError(f"{path} is not a file")
-        if is_trusted:
-            for what in (about, path.parent.stat()):
-                if what.st_uid not in (0, os.geteuid()) or what.st_mode & _WRITABLE:
-                    raise IdentityError(
-                        f"{path} is not taken as a root of the mesh: others than root and the "
-                        "daemon's user can write it"
-                    )
-        return file.read(_MOST_BYTES)
+    above = (each.stat() for each in path.parents[:3])  # account, namespace, `identity`
+    for what in (about, *above):
+        if what.st_uid not in (0, os.geteuid()) or what.st_mode & _WRITABLE:
+            raise IdentityError(
+                f"{path} is not taken as a root of the mesh: others than root and the daemon's "
+                "user can write it, or put another there"
+            )
 
 
 def has_bundle(directory: Path, trust_domain: str) -> bool:
     """Say whether anything in the directory of an identity is of a trust domain's authority."""
     for name in (*_ROOTS, *_CHAINS):
         try:
-            certificates = read_certificates(_read(directory / name, is_trusted=False), name)
+            certificates = read_certificates(read_file(directory / name), name)
         except (OSError, IdentityError):
             continue
         if any(_may_be_of(certificate, trust_domain) for certificate in certificates):

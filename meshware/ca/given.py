@@ -12,8 +12,6 @@ It is read again when a file changes, so that an operator renews it by replacing
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Collection
 from datetime import datetime
 from pathlib import Path
@@ -27,10 +25,10 @@ from meshware.identity.bundle import Bundle, Bundles, fingerprint, read_certific
 from meshware.identity.issue import Issuer
 from meshware.identity.spiffe import SpiffeID, workload_id
 from meshware.identity.svid import X509SVID
+from meshware.runtime.followed_files import read_file, read_secret, state_of
 
 __all__ = ["GivenAuthority", "trust_domain_of"]
 
-_MOST_BYTES = 256 * 1024
 _MOST_FILES = 1024
 _LEAF_S = 60.0  # of one that is issued to see whether it can be
 
@@ -96,14 +94,14 @@ class GivenAuthority:
     def _read(self, now: datetime) -> tuple[Issuer, Bundle]:
         path = self._directory / "intermediate.pem"
         try:
-            pem = _read(path, is_secret=True)
+            pem = read_secret(path)
             issuer = read_issuer(pem, self.trust_domain)
             _check_trust_domain(issuer.certificate, self.trust_domain)
             path = self._directory / "root.crt"
-            roots = read_certificates(_read(path), str(path))
+            roots = read_certificates(read_file(path), str(path))
             others: list[x509.Certificate] = list(issuer.chain)
             for path in sorted(self._directory.glob("*.crt"))[:_MOST_FILES]:
-                others += read_certificates(_read(path), str(path))
+                others += read_certificates(read_file(path), str(path))
             # Between this authority and the root nothing is left out, whatever its file says.
             chain = tuple(each for each in issuer.chain if each not in roots)
             if not chain:
@@ -138,7 +136,7 @@ def trust_domain_of(directory: Path) -> str:
         OSError: there is none.
     """
     path = directory / "intermediate.pem"
-    return trust_domain_in(_read(path, is_secret=True), str(path))
+    return trust_domain_in(read_secret(path), str(path))
 
 
 def _check_trust_domain(certificate: x509.Certificate, trust_domain: str) -> None:
@@ -152,23 +150,5 @@ def _check_trust_domain(certificate: x509.Certificate, trust_domain: str) -> Non
 
 
 def _state(directory: Path) -> object:
-    found = []
-    for path in (directory / "intermediate.pem", *sorted(directory.glob("*.crt"))[:_MOST_FILES]):
-        try:
-            about = path.stat()
-        except OSError:
-            continue
-        found.append((path.name, about.st_ino, about.st_size, about.st_mtime_ns, about.st_mode))
-    return found
-
-
-def _read(path: Path, *, is_secret: bool = False) -> bytes:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
-        about = os.fstat(descriptor)
-        if is_secret and about.st_mode & (stat.S_IRGRP | stat.S_IWGRP | stat.S_IRWXO):
-            mode = stat.S_IMODE(about.st_mode)
-            raise IdentityError(
-                f"{path.name} holds a key that others may read (mode {mode:04o}); chmod 600"
-            )
-        return file.read(_MOST_BYTES)
+    paths = (directory / "intermediate.pem", *sorted(directory.glob("*.crt"))[:_MOST_FILES])
+    return [(path.name, state_of(path)) for path in paths]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import pwd
 import re
@@ -25,6 +26,7 @@ __all__ = [
     "Owner",
     "clear_away",
     "is_leftover",
+    "mode_in",
     "open_or_make",
     "opened",
     "opened_ours",
@@ -43,6 +45,7 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _MAKE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{12}\.tmp")
 _MOST_BYTES = 256 * 1024
+_MOST_CLEARED = 10_000  # entries of one directory
 
 
 @contextlib.contextmanager
@@ -208,6 +211,11 @@ def signature(within: int, name: str) -> tuple[int, ...] | None:
         return None
 
 
+def mode_in(signature: tuple[int, ...]) -> int:
+    """Return the permissions of a file, as its `signature` has them."""
+    return stat.S_IMODE(signature[4])
+
+
 def clear_away(within: int, name: str) -> None:
     """Remove a file, or a directory with the files in it; what cannot be removed is moved aside.
 
@@ -223,9 +231,10 @@ def clear_away(within: int, name: str) -> None:
         try:
             os.unlink(aside, dir_fd=within)
         except (IsADirectoryError, PermissionError):
-            with opened(aside, within) as directory:
-                for entry in os.listdir(directory):
-                    os.unlink(entry, dir_fd=directory)
+            with opened(aside, within) as directory, os.scandir(directory) as entries:
+                # A user may have filled it; what is left stays aside, and is nobody's.
+                for entry in itertools.islice(entries, _MOST_CLEARED):
+                    os.unlink(entry.name, dir_fd=directory)
             os.rmdir(aside, dir_fd=within)
 
 

@@ -8,14 +8,14 @@
 3. Bundles are those of the published policy; the own domain's, where policy has none, is the one
    that lies beside the SVID.
 4. While files cannot be used, what they said before stays: certificates end by themselves.
-5. Files are looked at when somebody asks, no oftener than each quarter of a second for a user.
+5. Files are looked at when somebody asks, no oftener than each quarter of a second for a user, and
+   who is which Unix user each few seconds: a stranger who asks often costs next to nothing.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,7 @@ import msgspec
 from meshware.ca.guarded import opened, owner_of, read_file
 from meshware.ca.plan import Account, Plan, read_plan
 from meshware.clock import Clock
-from meshware.errors import IdentityError, MeshError, PolicyError
+from meshware.errors import IdentityError, MeshError
 from meshware.identity.bundle import Bundle, Bundles
 from meshware.identity.svid import X509SVID
 from meshware.policy.record_types import MeshRecord
@@ -36,6 +36,7 @@ from meshware.runtime.svid_files import SVIDFiles, read_svid
 __all__ = ["Handout", "Handouts"]
 
 _LOOK_AGAIN_S = 0.25
+_USERS_AGAIN_S = 5.0  # who is which user is looked up no oftener, unless policy changes
 _MOST_TOLD = 1000
 
 _log = logging.getLogger("meshware.identity")
@@ -69,6 +70,8 @@ class Handouts:
         self._plan_file = plan_file
         self._clock = clock
         self._plan: tuple[tuple[int, ...] | None, Plan] = (None, Plan())
+        self._accounts: dict[int, tuple[Account, ...]] = {}  # by user
+        self._accounts_until = float("-inf")
         self._policy: tuple[tuple[int, ...] | None, Bundles] = (None, Bundles())
         self._kept: dict[Account, tuple[_State, X509SVID | None]] = {}
         self._answers: dict[int, tuple[float, Handout]] = {}
@@ -80,7 +83,7 @@ class Handouts:
         Args:
             uid: the user's id, as the kernel tells it.
         """
-        now = time.monotonic()
+        now = self._clock.monotonic()
         kept = self._answers.get(uid)
         if kept is not None and now - kept[0] < _LOOK_AGAIN_S:
             return kept[1]
@@ -93,7 +96,8 @@ class Handouts:
 
     def _made(self, uid: int) -> Handout:
         plan = self._read_plan()
-        svids = [self._svid(account, plan) for account in plan.accounts if _is_of(account, uid)]
+        accounts = self._accounts_of(uid, plan)
+        svids = [self._svid(account, plan) for account in accounts]
         until = self._clock.now().timestamp()
         usable = tuple(svid for svid in svids if svid is not None and svid.until_s > until)
         if not usable:
@@ -101,8 +105,7 @@ class Handouts:
         bundles = dict(self._read_bundles())
         own = plan.trust_domain
         if own not in bundles:
-            where = next(each for each in plan.accounts if _is_of(each, uid))
-            beside = SVIDFiles(self._directory(where)).bundle(own)
+            beside = SVIDFiles(self._directory(accounts[0])).bundle(own)
             bundles |= {own: beside} if beside is not None else {}
         ordered = tuple(bundles[name] for name in sorted(bundles) if bundles[name].roots)
         return Handout(usable, ordered, own)
@@ -111,9 +114,27 @@ class Handouts:
 
     def _read_plan(self) -> Plan:
         state = state_of(self._plan_file)
-        if state != self._plan[0]:
-            self._plan = (state, read_plan(self._plan_file) or Plan())
+        if state is not None and state != self._plan[0]:
+            plan = read_plan(self._plan_file)
+            if plan is not None:
+                self._plan = (state, plan)
+                self._accounts_until = float("-inf")
         return self._plan[1]
+
+    def _accounts_of(self, uid: int, plan: Plan) -> tuple[Account, ...]:
+        """Return the service accounts that are a certain user's."""
+        now = self._clock.monotonic()
+        if now >= self._accounts_until:
+            self._accounts = {}
+            for account in plan.accounts:
+                try:
+                    owner = owner_of(account.user)
+                except IdentityError:
+                    continue  # there is no such user; the daemon tells that where it issues
+                whose = os.geteuid() if owner is None else owner[0]
+                self._accounts[whose] = (*self._accounts.get(whose, ()), account)
+            self._accounts_until = now + _USERS_AGAIN_S
+        return self._accounts.get(uid, ())
 
     def _read_bundles(self) -> Bundles:
         path = self._run_dir / "policy.mesh"
@@ -123,7 +144,7 @@ class Handouts:
                 records = open_policy_file(path, trusted_owners(None))
                 mesh = msgspec.json.decode(records.get("mesh") or b"{}", type=MeshRecord)
                 self._policy = (state, read_bundles(records.get, mesh))
-            except (OSError, PolicyError, msgspec.MsgspecError) as error:
+            except (OSError, MeshError, msgspec.MsgspecError) as error:
                 self._tell(f"{path} cannot be read: {error}")
         return self._policy[1]
 
@@ -140,8 +161,8 @@ class Handouts:
                 svid = self._read_svid(account, plan, directory)
             except (OSError, MeshError) as error:
                 self._tell(f"{directory} cannot be used: {error}")
-                if kept is not None:
-                    svid = kept[1]  # two files may be replaced one after the other
+                # Read again at the next look; two files may be replaced one after the other.
+                return None if kept is None else kept[1]
         self._kept[account] = (state, svid)
         return svid
 
@@ -166,12 +187,3 @@ class Handouts:
         if sentence not in self._told and len(self._told) < _MOST_TOLD:
             self._told.add(sentence)
             _log.error("the Workload API leaves an identity out: %s", sentence)
-
-
-def _is_of(account: Account, uid: int) -> bool:
-    """Say whether a service account is a certain user's."""
-    try:
-        owner = owner_of(account.user)
-    except IdentityError:
-        return False  # there is no such user; the daemon tells that where it issues
-    return uid == (os.geteuid() if owner is None else owner[0])

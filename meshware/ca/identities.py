@@ -9,14 +9,15 @@ for other programs). Each renewal has a new key.
    not due; else another takes its place. So a restart issues nothing that is not needed.
 3. A daemon of root gives directory and files to the Unix user that policy binds the account to; see
    `guarded` for what that user may try.
-4. What fails is tried again at the next look, and keeps no other identity from its renewal.
+4. What fails is tried again at the next look, and keeps no other identity from its renewal, nor
+   does what takes long: see `turns`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
-import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -29,6 +30,7 @@ from meshware.ca.guarded import (
     Owner,
     clear_away,
     is_leftover,
+    mode_in,
     opened,
     opened_ours,
     owner_of,
@@ -38,6 +40,7 @@ from meshware.ca.guarded import (
     write_file,
 )
 from meshware.ca.plan import Account, Plan
+from meshware.ca.turns import DIRECTORY_MODE, Turns
 from meshware.errors import IdentityError
 from meshware.identity.bundle import Bundle, Bundles, fingerprint
 from meshware.identity.rotation import renew_at
@@ -45,13 +48,11 @@ from meshware.identity.spiffe import SpiffeID
 from meshware.identity.svid import X509SVID
 from meshware.identity.verify import verify_chain
 
-__all__ = ["BUNDLE_NAME", "SVID_NAME", "IdentityFiles", "roots_pem"]
+__all__ = ["BUNDLE_NAME", "SVID_NAME", "TOKEN_NAME", "IdentityFiles", "roots_pem"]
 
-SVID_NAME, BUNDLE_NAME = "svid.pem", "bundle.pem"
+SVID_NAME, BUNDLE_NAME, TOKEN_NAME = "svid.pem", "bundle.pem", "token.json"
 
-_TOKEN_NAME = "token.json"  # a token with its key, if there is one
-_MODE = 0o700
-_TRY_AGAIN_S = 1.0
+_MOST_LEFTOVERS = 1000  # names that are looked at: a user may fill its directory
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,7 @@ class _Work:
 
     plan: Plan
     authority: Authority
+    bundles: Bundles  # of the authority
     now: datetime
     roots: str  # as `bundle.pem` has them
 
@@ -83,7 +85,8 @@ class IdentityFiles:
     """
 
     def __init__(self, run_dir: Path) -> None:
-        self._run_dir = run_dir
+        self._run_dir = run_dir.resolve()
+        self._turns = Turns(self._run_dir / "identity")
         self._plan: Plan | None = None
         self._kept: dict[Account, _Kept] = {}
 
@@ -106,25 +109,18 @@ class IdentityFiles:
         """
         if plan != self._plan:
             self._kept.clear()  # the life of leaves may be another
-        failed: OSError | IdentityError | None = None
-        due_s: list[float] = []
-        work = _Work(plan, authority, now, roots_pem(authority.bundle))
+        bundle = authority.bundle
+        work = _Work(plan, authority, Bundles([bundle]), now, roots_pem(bundle))
         with self._identities() as top:
             if plan != self._plan:
                 self._remove_others(top, plan)
                 self._plan = plan
-            for account in plan.accounts:
-                if not may_go_on():
-                    due_s.append(now.timestamp())
-                    break
-                try:
-                    due_s.append(self._keep_one(top, account, work))
-                except (OSError, IdentityError) as error:
-                    failed = failed or self._about(error, account)
-                    due_s.append(now.timestamp() + _TRY_AGAIN_S)
-        if failed is not None:
-            raise failed
-        return min(due_s, default=float("inf"))
+            return self._turns.take(
+                plan.accounts,
+                lambda account: self._keep_one(top, account, work),
+                now.timestamp(),
+                may_go_on,
+            )
 
     def remove_all(self) -> None:
         """Remove every identity that was issued here: nobody is to have one any more.
@@ -148,20 +144,12 @@ class IdentityFiles:
                 error.filename = str(self._run_dir / "identity")
             raise
 
-    def _about(self, error: OSError | IdentityError, account: Account) -> OSError | IdentityError:
-        """Return an error that names the identity that it is about."""
-        where = f"{self._run_dir}/identity/{account.namespace}/{account.name}"
-        if isinstance(error, OSError):
-            error.filename, error.filename2 = where, None
-            return error
-        return IdentityError(f"{where}: {error}")
-
     def _keep_one(self, top: int, account: Account, work: _Work) -> float:
         spiffe_id = account.id_in(work.plan.trust_domain)
         owner = owner_of(account.user)
         with (
             opened_ours(top, account.namespace) as middle,
-            step_into(middle, account.name, _MODE, owner) as place,
+            step_into(middle, account.name, DIRECTORY_MODE, owner) as place,
         ):
             kept = self._kept.get(account)
             if kept is None:
@@ -197,20 +185,13 @@ class IdentityFiles:
         try:
             svid = X509SVID.from_pem(read_file(place, SVID_NAME, owners))
             roots = read_file(place, BUNDLE_NAME, owners).decode("latin-1")
-            bundles = Bundles([work.authority.bundle])
-            verified = verify_chain(svid.chain, bundles, work.now, "client")
+            verified = verify_chain(svid.chain, work.bundles, work.now, "client")
         except (OSError, IdentityError):
             return None
-        modes = [
-            stat.S_IMODE(os.stat(name, dir_fd=place, follow_symlinks=False).st_mode)
-            for name in (SVID_NAME, BUNDLE_NAME)
-        ]
-        if (
-            verified.id != account.id_in(work.plan.trust_domain)
-            or modes != [0o600, 0o600]
-            or about[0] is None
-            or about[1] is None
-        ):
+        if about[0] is None or about[1] is None:
+            return None
+        modes = [mode_in(each) for each in (about[0], about[1])]
+        if verified.id != account.id_in(work.plan.trust_domain) or modes != [0o600, 0o600]:
             return None
         due = renew_at(svid, work.plan.leaf_life_s)
         return _Kept(about[0], about[1], roots, _authority_of(svid), due)
@@ -245,17 +226,18 @@ def _authority_of(svid: X509SVID) -> str:
 
 
 def _remove_leftovers(place: int) -> None:
-    for name in os.listdir(place):
-        if is_leftover(name):
-            with contextlib.suppress(OSError):
-                os.unlink(name, dir_fd=place)
+    with os.scandir(place) as entries:
+        for entry in itertools.islice(entries, _MOST_LEFTOVERS):
+            if is_leftover(entry.name):
+                with contextlib.suppress(OSError):
+                    os.unlink(entry.name, dir_fd=place)
 
 
 def _remove_identity(middle: int, name: str) -> None:
     with contextlib.suppress(OSError):
         with opened(name, middle) as place:
             _remove_leftovers(place)
-            for file in (SVID_NAME, BUNDLE_NAME, _TOKEN_NAME):
+            for file in (SVID_NAME, BUNDLE_NAME, TOKEN_NAME):
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(file, dir_fd=place)
         os.rmdir(name, dir_fd=middle)  # if there is nothing else in it

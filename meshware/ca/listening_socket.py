@@ -2,7 +2,9 @@
 process left.
 
 It is bound under a name that was free and renamed into place once it listens: a caller finds the
-old one, or the new one with its rights, and never one that refuses for a moment.
+old one, or the new one with its rights, and never one that refuses for a moment. All that happens
+within its directory, once opened, in which nobody else can rename: else somebody could put a file
+of root's in the place of the socket just when everybody is given rights to that.
 """
 
 from __future__ import annotations
@@ -40,14 +42,21 @@ def listen_at(path: Path) -> socket.socket:
     try:
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         _refuse_what_is_there(path)
-        listener.bind(os.fspath(temporary))
+        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            temporary.chmod(0o666)
-            listener.listen(_BACKLOG)
-            temporary.replace(path)
-        except OSError:
-            temporary.unlink()
-            raise
+            _refuse_what_others_may_change(path, os.fstat(directory))
+            # `bind` and `chmod` take no directory, and this path is of nothing else.
+            at = f"/proc/self/fd/{directory}/{temporary.name}"
+            listener.bind(at)
+            try:
+                os.chmod(at, 0o666)
+                listener.listen(_BACKLOG)
+                os.rename(temporary.name, path.name, src_dir_fd=directory, dst_dir_fd=directory)
+            except OSError:
+                os.unlink(temporary.name, dir_fd=directory)
+                raise
+        finally:
+            os.close(directory)
     except OSError as error:
         listener.close()
         reason = (error.strerror or str(error)).lower()
@@ -64,6 +73,15 @@ def remove_socket(path: Path, inode: int) -> None:
     with contextlib.suppress(OSError):
         if path.stat(follow_symlinks=False).st_ino == inode:
             path.unlink()
+
+
+def _refuse_what_others_may_change(path: Path, about: os.stat_result) -> None:
+    is_writable = about.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not about.st_mode & stat.S_ISVTX
+    if is_writable or about.st_uid not in (0, os.geteuid()):
+        raise SyncError(
+            f"--workload-api {path}: others than root and the daemon's user can rename in its "
+            "directory, and so listen in its place; name a path in a directory of the daemon's own"
+        )
 
 
 def _refuse_what_is_there(path: Path) -> None:

@@ -13,16 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from meshware.ca.guarded import opened, opened_ours, owner_of, signature, step_into, write_file
+from meshware.ca.identities import TOKEN_NAME
 from meshware.ca.plan import Account, Plan
 from meshware.ca.tokens import TokenAuthority
-from meshware.errors import IdentityError
+from meshware.ca.turns import DIRECTORY_MODE, Turns
 
-__all__ = ["TOKEN_NAME", "TokenFiles"]
-
-TOKEN_NAME = "token.json"
-
-_MODE = 0o700
-_TRY_AGAIN_S = 1.0
+__all__ = ["TokenFiles", "remove_tokens"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +37,8 @@ class TokenFiles:
     """
 
     def __init__(self, run_dir: Path) -> None:
-        self._run_dir = run_dir
+        self._run_dir = run_dir.resolve()
+        self._turns = Turns(self._run_dir / "identity")
         self._kept: dict[Account, _Kept] = {}
 
     def keep(
@@ -61,38 +58,19 @@ class TokenFiles:
         Raises:
             OSError, IdentityError: the first that went wrong, after all were tried.
         """
-        failed: OSError | IdentityError | None = None
-        due_s: list[float] = []
         with opened(self._run_dir) as run, opened_ours(run, "identity") as top:
-            for account in plan.accounts:
-                if not may_go_on():
-                    return now
-                try:
-                    due_s.append(self._keep_one(top, account, authority, now))
-                except (OSError, IdentityError) as error:
-                    failed = failed or error
-                    due_s.append(now + _TRY_AGAIN_S)
-        if failed is not None:
-            raise failed
-        return min(due_s, default=float("inf"))
-
-    def remove_all(self, plan: Plan) -> None:
-        """Remove every token: policy takes none any more."""
-        self._kept.clear()
-        with suppress(OSError), opened(self._run_dir) as run, opened_ours(run, "identity") as top:
-            for account in plan.accounts:
-                with (
-                    suppress(OSError),
-                    opened_ours(top, account.namespace) as middle,
-                    step_into(middle, account.name, _MODE, owner_of(account.user)) as place,
-                ):
-                    _remove(place)
+            return self._turns.take(
+                plan.accounts,
+                lambda account: self._keep_one(top, account, authority, now),
+                now,
+                may_go_on,
+            )
 
     def _keep_one(self, top: int, account: Account, authority: TokenAuthority, now: float) -> float:
         owner = owner_of(account.user)
         with (
             opened_ours(top, account.namespace) as middle,
-            step_into(middle, account.name, _MODE, owner) as place,
+            step_into(middle, account.name, DIRECTORY_MODE, owner) as place,
         ):
             kept = self._kept.pop(account, None)
             found = signature(place, TOKEN_NAME)
@@ -104,6 +82,11 @@ class TokenFiles:
             return kept.renew_at
 
 
-def _remove(place: int) -> None:
-    with suppress(FileNotFoundError):
-        os.unlink(TOKEN_NAME, dir_fd=place)
+def remove_tokens(run_dir: Path) -> None:
+    """Remove every token below a run directory, and touch nothing else: policy takes none."""
+    with suppress(OSError), opened(run_dir.resolve()) as run, opened("identity", run) as top:
+        for namespace in os.listdir(top):
+            with suppress(OSError), opened(namespace, top) as middle:
+                for name in os.listdir(middle):
+                    with suppress(OSError), opened(name, middle) as place:
+                        os.unlink(TOKEN_NAME, dir_fd=place)

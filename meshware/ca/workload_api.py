@@ -37,7 +37,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from meshware.ca.handouts import Handout, Handouts
 from meshware.ca.listening_socket import listen_at, remove_socket
-from meshware.errors import SyncError
+from meshware.errors import MeshError, SyncError
 from meshware.identity.bundle import Bundle
 
 __all__ = ["WorkloadAPI"]
@@ -112,9 +112,14 @@ class WorkloadAPI:
 
     async def _carried(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Carry a connection to the server of its user."""
-        uid = _user_of(writer.get_extra_info("socket"))
-        # Whoever is entitled to nothing shares one server with all others like that.
-        is_known = uid in self._servers or bool(self._handouts.of(uid).svids)
+        try:
+            uid = _user_of(writer.get_extra_info("socket"))
+            # Whoever is entitled to nothing shares one server with all others like that.
+            is_known = uid in self._servers or bool(self._handouts.of(uid).svids)
+        except (OSError, MeshError) as error:
+            _log.error("a caller of the Workload API is turned away: %s", error)
+            writer.transport.abort()
+            return
         key, most_s = (uid, None) if is_known else (_STRANGERS, _STRANGER_S)
         if self._connections.get(key, 0) >= _MOST_CONNECTIONS:
             writer.transport.abort()

@@ -89,19 +89,28 @@ def read_secret(path: Path) -> bytes:
 
     Raises:
         IdentityError: others may read it, or it is none that can be one.
+        OSError: it cannot be read.
     """
-    return read_file(path, is_secret=True)
+
+    def check(about: os.stat_result) -> None:
+        if about.st_mode & _others_of(about):
+            mode = stat.S_IMODE(about.st_mode)
+            raise IdentityError(
+                f"{path.name} holds a key that others may read (mode {mode:04o}); chmod 600"
+            )
+
+    return read_file(path, check)
 
 
-def read_file(path: Path, *, is_secret: bool = False) -> bytes:
+def read_file(path: Path, check: Callable[[os.stat_result], None] | None = None) -> bytes:
     """Return the bytes of a file, which never waits for the writer of a pipe.
 
     Args:
-        path: where it lies.
-        is_secret: refuse it where others may read it.
+        path: where it lies; links are followed, of which a mounted Secret is made.
+        check: shown what was opened, and raises `IdentityError` to refuse it.
 
     Raises:
-        IdentityError: it is no file, too long, or open to others.
+        IdentityError: it is no file, too long, or refused.
         OSError: it cannot be read.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -111,11 +120,8 @@ def read_file(path: Path, *, is_secret: bool = False) -> bytes:
             raise IdentityError(f"{path.name} is not a file")
         if about.st_size > _MOST_BYTES:
             raise IdentityError(f"{path.name} has more than {_MOST_BYTES} bytes")
-        if is_secret and about.st_mode & _others_of(about):
-            mode = stat.S_IMODE(about.st_mode)
-            raise IdentityError(
-                f"{path.name} holds a key that others may read (mode {mode:04o}); chmod 600"
-            )
+        if check is not None:
+            check(about)
         return os.read(descriptor, _MOST_BYTES + 1)
     finally:
         os.close(descriptor)

@@ -3,8 +3,9 @@
 The keeper says when; this puts together the authority, the files that it issues, and the bundle
 that is published with policy.
 
-1. `settle`: new policy has come. With `provider: embedded` and a service account the authority is
-   opened, or made; a mesh without service accounts has none.
+1. `settled`: new policy has come. With `provider: embedded` and a service account the authority is
+   opened, or made; a mesh without service accounts has none. Where that policy is refused after
+   all, what held before goes on. Until policy was read once, nothing is issued and nothing removed.
 2. `dressed`: records about to be published get the bundle of the own trust domain.
 3. `look`: what is due is issued, renewed or put back; a change of root goes a step further.
 4. With `provider: files` nothing is written below `identity/`; the roots that lie there are
@@ -70,8 +71,8 @@ class Identities:
         self._clock = clock
         self._note = note
         self._last_records = last_records
-        self._plan = Plan()
-        self._plan_kept: Plan | None = None
+        self._plan: Plan | None = None  # None: nobody has said yet who is to have an identity
+        self._plan_kept = read_plan(places.plan_file)
         self._authority: EmbeddedAuthority | GivenAuthority | None = None
         self._files: IdentityFiles | None = None
         self._tokens: TokenAuthority | None = None
@@ -80,15 +81,24 @@ class Identities:
         self._change: RootChange | None = None
         self._told: set[str] = set()
         self._cleared_for: Plan | None = None  # whose left-over keys were looked for
+        self._no_tokens_for: Plan | None = None  # likewise, of tokens
+        self._record: tuple[str, tuple[dict[str, str], ...], bytes] | None = None
 
-    def settle(self, resources: Sequence[Resource]) -> None:
-        """Take up what new policy says.
+    @contextlib.contextmanager
+    def settled(self, resources: Sequence[Resource]) -> Iterator[None]:
+        """Take up what new policy says, unless its publishing within fails.
 
         Raises:
             SyncError: the authority cannot be used, or must not be made.
             OSError: a file cannot be read or written.
         """
-        self._take(plan_of(resources))
+        before = self._plan, self._authority, self._tokens
+        try:
+            self._take(plan_of(resources))
+            yield
+        except BaseException:
+            self._plan, self._authority, self._tokens = before
+            raise
 
     def restore(self) -> None:
         """Take up what policy said when it was read last, by any daemon.
@@ -97,10 +107,8 @@ class Identities:
             SyncError: the authority cannot be used, or must not be made.
             OSError: a file cannot be read or written.
         """
-        kept = read_plan(self._places.plan_file)
-        if kept is not None:
-            self._plan_kept = kept
-            self._take(kept)
+        if self._plan_kept is not None:
+            self._take(self._plan_kept)
 
     def dressed(self, records: Records) -> Records:
         """Return records with the bundle of the own trust domain, as far as there is one."""
@@ -112,7 +120,11 @@ class Identities:
         if self._tokens is not None:
             keys = self._tokens.public_keys(self._clock.now().timestamp())
             tokens = tuple(dict(each) for each in keys)
-        return {**records, key: msgspec.json.encode(_record(bundle, tokens))}
+        made = self._record
+        if made is None or made[:2] != (bundle.digest, tokens):
+            encoded = msgspec.json.encode(_record(bundle, tokens))
+            made = self._record = (bundle.digest, tokens, encoded)
+        return {**records, key: made[2]}
 
     def look(self, published: Records, live: Sequence[Report], *, is_in_place: bool) -> float:
         """Do what is due now.
@@ -129,36 +141,38 @@ class Identities:
             OSError, MeshError: something went wrong; all else was done.
         """
         failed: list[OSError | MeshError] = []
-        for step in (self._keep_plan, self._make_report_places):
-            with _noted(failed):
-                step()
+        plan, due_s = self._plan, float("inf")
+        if plan is not None:
+            for step in (self._keep_plan, self._make_report_places):
+                with _noted(failed):
+                    step(plan)
         with _noted(failed):
             self._change_root(published, live, is_in_place=is_in_place)
-        due_s = float("inf")
-        with _noted(failed):
-            due_s = self._keep_files(failed)
-        with _noted(failed):
-            due_s = min(due_s, self._keep_tokens())
+        if plan is not None:
+            with _noted(failed):
+                due_s = self._keep_files(plan, failed)
+            with _noted(failed):
+                due_s = min(due_s, self._keep_tokens(plan))
         if failed:
             raise failed[0]
         return due_s
 
     # --- the parts of a look, none of which keeps the others from being done ------------------
 
-    def _keep_plan(self) -> None:
-        plan = self._plan
-        if plan != self._plan_kept and (plan.accounts or self._plan_kept is not None):
+    def _keep_plan(self, plan: Plan) -> None:
+        is_there = self._places.plan_file.exists()
+        if (is_there or plan.accounts) and (plan != self._plan_kept or not is_there):
             write_plan(self._places.plan_file, plan)
             self._plan_kept = plan
 
-    def _make_report_places(self) -> None:
-        if self._plan.reports:
+    def _make_report_places(self, plan: Plan) -> None:
+        if plan.reports:
             from meshware.ca.report_places import make_report_places
 
-            make_report_places(self._places.reports, self._plan)
+            make_report_places(self._places.reports, plan)
 
-    def _keep_files(self, failed: list[OSError | MeshError]) -> float:
-        plan, authority = self._plan, self._authority
+    def _keep_files(self, plan: Plan, failed: list[OSError | MeshError]) -> float:
+        authority = self._authority
         if authority is None:
             if plan.provider == "embedded" and self._is_left_over(plan):
                 self._identity_files().remove_all()
@@ -175,14 +189,15 @@ class Identities:
         )
         return max(0.0, due_s - self._clock.now().timestamp())
 
-    def _keep_tokens(self) -> float:
-        if self._tokens is None:
-            if self._token_files is not None:
-                self._token_files.remove_all(self._plan)
-                self._token_files = None
-            return float("inf")
-        from meshware.ca.token_files import TokenFiles
+    def _keep_tokens(self, plan: Plan) -> float:
+        from meshware.ca.token_files import TokenFiles, remove_tokens
 
+        if self._tokens is None:
+            if plan.provider == "embedded" and plan != self._no_tokens_for:
+                remove_tokens(self._places.run_dir)
+            self._no_tokens_for, self._token_files = plan, None
+            return float("inf")
+        self._no_tokens_for = None
         if self._token_files is None:
             self._token_files = TokenFiles(self._places.run_dir)
         now = self._clock.now().timestamp()
@@ -190,7 +205,7 @@ class Identities:
             self._tokens.rotate(now)
         until = self._clock.monotonic() + _MOST_S
         due_s = self._token_files.keep(
-            self._plan, self._tokens, now, lambda: self._clock.monotonic() <= until
+            plan, self._tokens, now, lambda: self._clock.monotonic() <= until
         )
         return max(0.0, due_s - now)
 
@@ -231,9 +246,10 @@ class Identities:
         if not (is_ours and plan.has_tokens):
             self._tokens = None
         elif self._tokens is None or self._tokens.trust_domain != plan.trust_domain:
+            from meshware.ca.store import Store
             from meshware.ca.tokens import TokenAuthority
 
-            directory = self._places.authorities / plan.trust_domain
+            directory = Store(self._places.authorities, plan.trust_domain).directory
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             now = self._clock.now().timestamp()
             self._tokens = TokenAuthority(directory, plan.trust_domain, now)
@@ -272,7 +288,7 @@ class Identities:
     def _bundle(self) -> Bundle | None:
         if self._authority is not None:
             return self._authority.bundle
-        if self._plan.provider != "files":
+        if self._plan is None or self._plan.provider != "files":
             return None
         if self._found is None:
             from meshware.ca.found import FoundAuthorities
@@ -297,7 +313,7 @@ class Identities:
                 f"the root is not here: it is kept beside {self._places.ca_dir}; put the new root "
                 "into root.crt on every node, then new intermediates, then remove the old root"
             )
-        elif self._plan.provider != "embedded":
+        elif self._plan is not None and self._plan.provider != "embedded":
             refusal = f"identities come from elsewhere (identity.provider: {self._plan.provider})"
         else:
             refusal = "there is no authority: no workload has a service account"
@@ -305,8 +321,10 @@ class Identities:
         before = None if embedded is None else embedded.state
         self._change.look(embedded, refusal, now)
         if embedded is not None and is_in_place and embedded.state == before:
-            mesh = msgspec.json.decode(published["mesh"], type=MeshRecord)
-            expected = read_bundles(published.get, mesh).digest
+            expected = ""
+            if embedded.state.rotation is not None:
+                mesh = msgspec.json.decode(published["mesh"], type=MeshRecord)
+                expected = read_bundles(published.get, mesh).digest
             self._change.step(embedded, expected, live, now)
 
     def _warn(self, authority: EmbeddedAuthority | GivenAuthority) -> None:
@@ -318,7 +336,7 @@ class Identities:
                     f"the root of {authority.trust_domain} ends at "
                     f"{root.not_valid_after_utc:%FT%TZ}: change it by `meshware cert rotate-root`"
                 )
-        until = getattr(authority, "until", None)
+        until = authority.until
         if until is not None and until.timestamp() - self._clock.now().timestamp() < _SOON_S:
             self._tell(
                 f"the authority in {self._places.ca_dir} ends at {until:%FT%TZ}: put another there "

@@ -142,8 +142,9 @@ class Keeper:
             if not loaded.ok:
                 count = sum(problem.severity is Severity.ERROR for problem in loaded.problems)
                 return self._refuse("1 error" if count == 1 else f"{count} errors", loaded.problems)
-            self._identities.settle(loaded.resources)
-            is_new = self._publish(self._book.fill(build_records(loaded.resources), warm_s))
+            records = self._book.fill(build_records(loaded.resources), warm_s)
+            with self._identities.settled(loaded.resources):
+                is_new = self._publish(records)
         except PolicyError as error:
             self._book.fill(before, 0.0)  # the names of what stays in force are kept fresh
             return self._refuse(str(error), ())

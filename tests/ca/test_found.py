@@ -69,14 +69,34 @@ def test_files_that_vanish_take_nobodys_trust_away(tmp_path, place):
     assert found.bundle("other.test") is None
 
 
-@pytest.mark.parametrize("what", ["file", "directory"])
-def test_a_root_that_others_may_write_is_not_taken(tmp_path, place, what):
+@pytest.mark.parametrize("above", range(4), ids=["file", "account", "namespace", "identity"])
+def test_a_root_that_others_may_write_is_not_taken_until_they_may_not(tmp_path, place, above):
     """It vouches for every workload of the mesh."""
-    (place / "bundle.pem").write_text(root().cert_pem, encoding="ascii")
-    (place / "bundle.pem" if what == "file" else place).chmod(0o777)
+    path = place / "bundle.pem"
+    path.write_text(root().cert_pem, encoding="ascii")
+    what = (path, *path.parents)[above]
+    mode = what.stat().st_mode
+    what.chmod(0o777)
     found, told = follow(tmp_path)
     assert found.bundle(TRUST_DOMAIN) is None
     assert "others than root and the daemon's user can write it" in told[0]
+    what.chmod(mode)
+    assert found.bundle(TRUST_DOMAIN) is not None
+
+
+@needs_root
+def test_a_link_in_a_users_directory_makes_no_authority_of_this_machine_ours(tmp_path, place):
+    """What it leads to is root's; that it is meant for the mesh is the user's word alone."""
+    [user] = users(1)
+    elsewhere = tmp_path / "etc"
+    elsewhere.mkdir(mode=0o755)
+    (elsewhere / "ca.crt").write_text(root().cert_pem, encoding="ascii")
+    place.rmdir()
+    place.symlink_to(elsewhere)
+    found, _ = follow(tmp_path)
+    assert found.bundle(TRUST_DOMAIN) is not None, "as root has put it"
+    os.chown(place.parent, user.pw_uid, user.pw_gid)
+    assert follow(tmp_path)[0].bundle(TRUST_DOMAIN) is None
 
 
 @needs_root
@@ -88,6 +108,8 @@ def test_a_root_of_a_workloads_own_user_is_not_taken(tmp_path, place):
     found, told = follow(tmp_path)
     assert found.bundle(TRUST_DOMAIN) is None
     assert len(told) == 1
+    os.chown(place / "bundle.pem", 0, 0)
+    assert found.bundle(TRUST_DOMAIN) is not None
 
 
 def test_links_are_followed_as_a_mounted_secret_has_them(tmp_path, place):

@@ -7,6 +7,7 @@ import threading
 import time
 
 import pytest
+from descriptors import no_descriptors
 from identities import MeshAuthority, RunDirectory
 from raw_tls import ask, serving
 
@@ -92,17 +93,9 @@ def test_a_child_of_a_fork_has_contexts_of_its_own(world):
 
 def test_a_key_that_tls_cannot_use_is_an_identity_error(world, monkeypatch):
     """And so is a want of descriptors: handshakes fail until it passes, and nothing is kept."""
-    import resource
 
     mesh, *_ = world
     assert mesh.identity.svid() is not None
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    lowest = os.open("/", os.O_RDONLY)
-    os.close(lowest)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, before[1]))
-    try:
-        with pytest.raises(IdentityError, match="cannot be used for TLS"):
-            mesh.identity.server_context()
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    with no_descriptors(), pytest.raises(IdentityError, match="cannot be used for TLS"):
+        mesh.identity.server_context()
     assert mesh.identity.server_context() is mesh.identity.server_context()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import resource
 import threading
 
 import pytest
@@ -13,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     PrivateFormat,
 )
+from descriptors import no_descriptors
 from identities import MeshAuthority
 
 from meshware.identity.bundle import Bundle, Bundles
@@ -133,14 +133,8 @@ def test_a_pipe_does_not_hold_up_anybody(files, tmp_path):
 
 def test_one_that_could_not_be_opened_for_want_of_descriptors_is_read_later(files, tmp_path):
     put(tmp_path / "svid.pem", SVIDS[0].pem)
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    lowest = os.open("/", os.O_RDONLY)
-    os.close(lowest)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, before[1]))
-    try:
+    with no_descriptors():
         assert files.svid() is None
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)
     assert files.svid() == SVIDS[0]
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import resource
 
 import pytest
+from descriptors import no_descriptors
 from tokens import CALLER, NOW, TokenWorld
 
 from meshware.ca.tokens import IssuedToken
@@ -87,14 +86,8 @@ def test_one_that_could_not_be_opened_for_want_of_descriptors_is_read_later(plac
     """It has not changed since."""
     put(place, written())
     file = TokenFile(place)
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    lowest = os.open("/", os.O_RDONLY)
-    os.close(lowest)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, before[1]))
-    try:
+    with no_descriptors():
         assert file.token(NOW) is None
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)
     assert file.token(NOW).id == CALLER
 
 
