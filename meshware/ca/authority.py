@@ -244,13 +244,11 @@ class EmbeddedAuthority:
         Raises:
             OSError: it cannot be kept; nothing has changed.
         """
-        before = self.state.issuing
         number = max(self.state.trusted) + 1
         generation = self._make_generation(number, now)
         rotation = Rotation(
             id=request,
             next=number,
-            before=before,
             phase="announced",
             since=now.isoformat(timespec="seconds"),
         )

@@ -23,7 +23,7 @@ from meshware.policy.document.workload_policy import WorkloadPolicySpec
 from meshware.policy.mesh_record import plain_fingerprint
 from meshware.policy.parse import Resource
 from meshware.policy.record_types import TRUST_DOMAIN
-from meshware.runtime.files import replace_file
+from meshware.runtime.files import read_json, replace_file
 
 __all__ = [
     "SHORTEST_LIFE_S",
@@ -139,11 +139,7 @@ def plan_of(resources: Iterable[Resource]) -> Plan:
 
 def read_plan(path: Path) -> Plan | None:
     """Return the plan that was kept last; None where there is none that can be read."""
-    try:
-        with path.open("rb") as file:
-            return msgspec.json.decode(file.read(_MOST_BYTES), type=Plan)
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return None
+    return read_json(path, Plan, _MOST_BYTES)
 
 
 def write_plan(path: Path, plan: Plan) -> None:

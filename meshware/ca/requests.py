@@ -7,11 +7,11 @@ daemon. Both lie in the daemon's state directory, which nobody else can write.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 import msgspec
 
-from meshware.runtime.files import replace_file
+from meshware.runtime.files import read_json, replace_file
 
 __all__ = [
     "PROGRESS_NAME",
@@ -27,8 +27,6 @@ __all__ = [
 REQUEST_NAME, PROGRESS_NAME = "rotate-root.request.json", "rotate-root.json"
 
 _MOST_BYTES = 16 * 1024 * 1024
-
-T = TypeVar("T")
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,7 +62,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
 
 def read_request(state_dir: Path) -> Request | None:
     """Return what is requested; None: nothing, or nothing that makes sense."""
-    return _read(state_dir / REQUEST_NAME, Request)
+    return read_json(state_dir / REQUEST_NAME, Request, _MOST_BYTES)
 
 
 def write_request(state_dir: Path, request: Request) -> None:
@@ -78,12 +76,4 @@ def write_request(state_dir: Path, request: Request) -> None:
 
 def read_progress(state_dir: Path) -> Progress | None:
     """Return how far the last change of root is; None: there was none."""
-    return _read(state_dir / PROGRESS_NAME, Progress)
-
-
-def _read(path: Path, kind: type[T]) -> T | None:
-    try:
-        with path.open("rb") as file:
-            return msgspec.json.decode(file.read(_MOST_BYTES), type=kind)
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return None
+    return read_json(state_dir / PROGRESS_NAME, Progress, _MOST_BYTES)

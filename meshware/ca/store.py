@@ -54,7 +54,6 @@ class Rotation(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str  # of the request
     next: int  # the generation that is to issue
-    before: int  # the generation that issued
     phase: Literal["announced", "issuing"]
     since: str  # ISO 8601, UTC
     drop_at: float | None = None  # unix seconds, when the old root goes; None: not known yet

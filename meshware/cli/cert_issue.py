@@ -9,16 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from meshware.cli.cert_places import (
-    about,
-    ca_dir_option,
-    places_of,
-    printed,
-    seconds,
-    state_dir_option,
-    when,
-)
+from meshware.cli.cert_places import about, ca_dir_option, places_of, seconds, state_dir_option
 from meshware.cli.options import PLACE, format_option
+from meshware.cli.output import printed, when
 from meshware.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -54,10 +47,12 @@ def issue_command(
 ) -> int:
     """Issue the identity ID, such as spiffe://shop.test/ns/default/sa/web, into a directory.
 
-    For programs that the daemon does not serve. Nobody renews it.
+    For programs that the daemon does not serve. Nobody renews it. A change of root waits for what
+    the daemon issued, and not for one that lives longer: issue that anew when the root changes.
 
     Exit code 0: issued; 2: it cannot be.
     """
+    from meshware.ca.authority import EmbeddedAuthority
     from meshware.ca.files import write_identity
     from meshware.identity.spiffe import SpiffeID
 
@@ -70,6 +65,12 @@ def issue_command(
     write_identity(out, svid, authority.bundle)
     until = when(datetime.fromtimestamp(svid.until_s, UTC))
     facts = {"id": str(svid.id), "until": until, "directory": str(out)}
+    if isinstance(authority, EmbeddedAuthority) and life > authority.state.longest_leaf_s:
+        click.echo(
+            f"meshware: it outlives what the daemon issues ({authority.state.longest_leaf_s:.0f} "
+            "s), and a change of root does not wait for it: issue it anew when the root changes",
+            err=True,
+        )
     printed(output, facts, [f"issued {svid.id} until {until}: {out / 'svid.pem'}"])
     return 0
 

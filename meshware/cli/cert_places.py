@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from meshware.cli.options import PLACE
+from meshware.cli.output import when
 from meshware.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -22,11 +21,9 @@ __all__ = [
     "about",
     "ca_dir_option",
     "places_of",
-    "printed",
     "run_dir_option",
     "seconds",
     "state_dir_option",
-    "table",
 ]
 
 run_dir_option = click.option(
@@ -94,32 +91,3 @@ def about(certificate: x509.Certificate) -> dict[str, Any]:
         "from": when(certificate.not_valid_before_utc),
         "until": when(certificate.not_valid_after_utc),
     }
-
-
-def when(at: datetime) -> str:
-    """Return a time as it is printed."""
-    return f"{at:%FT%TZ}"
-
-
-def table(rows: Iterable[tuple[str, ...]]) -> list[str]:
-    """Return lines with columns of even width."""
-    found = list(rows)
-    if not found:
-        return []
-    widths = [max(len(row[column]) for row in found) for column in range(len(found[0]))]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in found
-    ]
-
-
-def printed(output: str, facts: Any, lines: Iterable[str]) -> None:
-    """Print facts for programs, or lines for people."""
-    import msgspec
-
-    if output == "json":
-        click.echo(msgspec.json.format(msgspec.json.encode(facts), indent=2).decode())
-        return
-    for line in lines:
-        # Others may have written some of it; a terminal would obey what is not printable.
-        click.echo("".join(char if char.isprintable() else "?" for char in line))

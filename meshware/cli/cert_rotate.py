@@ -11,16 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from meshware.cli.cert_places import (
-    places_of,
-    printed,
-    run_dir_option,
-    seconds,
-    state_dir_option,
-    table,
-    when,
-)
+from meshware.cli.cert_places import places_of, run_dir_option, seconds, state_dir_option
 from meshware.cli.options import format_option
+from meshware.cli.output import printed, table, when
 
 if TYPE_CHECKING:
     from meshware.ca.requests import Progress

@@ -13,13 +13,11 @@ from meshware.cli.cert_places import (
     about,
     ca_dir_option,
     places_of,
-    printed,
     run_dir_option,
     state_dir_option,
-    table,
-    when,
 )
 from meshware.cli.options import PLACE, format_option
+from meshware.cli.output import printed, table, when
 from meshware.errors import SettingsError
 
 __all__ = ["list_command", "show_command"]

@@ -141,11 +141,12 @@ def envoy(
 def _inbound(written: str) -> tuple[str, int] | None:
     if not written:
         return None
-    address, _, port = written.rpartition(":")
-    address = address.strip("[]")
-    if not is_ip(address) or not port.isdecimal() or not 1 <= int(port) <= 65535:
+    from meshware.syncd.listen import host_and_port
+
+    found = host_and_port(written)
+    if found is None or not is_ip(found.host) or not found.port:
         raise SettingsError(f"--inbound {written}: write ADDRESS:PORT, such as 0.0.0.0:8443")
-    return address, int(port)
+    return found.host, found.port
 
 
 def write_export(export: Export, out: Path) -> None:

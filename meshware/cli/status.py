@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from meshware.cli.options import PLACE, format_option
+from meshware.cli.output import printed, table
 
 if TYPE_CHECKING:
     from meshware.syncd.overview import Overview
@@ -31,18 +32,10 @@ def command(run_dir: Path, output: str) -> int:
     Exit code 0: all is well; 1: no policy is published, the sources are refused, the daemon was
     killed, or a worker refuses policy; 2: there is no such run directory.
     """
-    import msgspec
-
     from meshware.syncd.overview import look
 
     overview = look(run_dir)
-    if output == "json":
-        text = msgspec.json.format(msgspec.json.encode(overview), indent=2)
-        click.echo(text.decode())
-    else:
-        for line in as_text(overview):
-            # Workers write what they like into reports; a terminal would obey some of it.
-            click.echo("".join(char if char.isprintable() else "?" for char in line))
+    printed(output, overview, as_text(overview))
     return 0 if overview.ok else 1
 
 
@@ -67,10 +60,7 @@ def as_text(overview: Overview) -> list[str]:
             )
             for worker in overview.workers
         ]
-        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-        for row in rows:
-            cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-            lines.append(f"  {'  '.join(cells)}".rstrip())
+        lines += [f"  {line}".rstrip() for line in table(rows)]
     for worker in overview.workers:
         for refusal in worker.refusals:
             reason = " ".join(refusal.reason.split())

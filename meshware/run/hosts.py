@@ -27,14 +27,7 @@ __all__ = [
 
 def secure(server: str) -> None:
     """Have a server speak TLS as policy says."""
-    name = f"meshware.servers.{server}"
-    try:
-        module = importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name != name:
-            raise
-        return
-    module.install()
+    importlib.import_module(f"meshware.servers.{server}").install()
 
 
 def hook_uvicorn(uvicorn: ModuleType) -> None:

@@ -21,7 +21,7 @@ def replace(owner: Any, name: str, make: Callable[[Any], Callable[..., Any]]) ->
 
     Args:
         owner: the module or class.
-        name: the function's name; what is not there is left alone.
+        name: the function's name.
         make: gets the function, and returns the one in its place.
 
     Raises:

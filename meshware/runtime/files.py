@@ -7,9 +7,13 @@ import errno
 import os
 import secrets
 from pathlib import Path
+from typing import TypeVar
+
+import msgspec
 
 __all__ = [
     "printable",
+    "read_json",
     "remove_leftovers",
     "replace_file",
     "sync_directory",
@@ -17,6 +21,8 @@ __all__ = [
 ]
 
 _SUFFIX = ".tmp"
+
+T = TypeVar("T")
 
 
 def replace_file(path: Path, data: bytes, *, mode: int, is_durable: bool = False) -> None:
@@ -44,6 +50,17 @@ def replace_file(path: Path, data: bytes, *, mode: int, is_durable: bool = False
         raise
     if is_durable:
         sync_directory(path.parent)
+
+
+def read_json(path: Path, kind: type[T], most_bytes: int) -> T | None:
+    """Return what a JSON file of ours says; None: it is not there, or says nothing of this kind."""
+    try:
+        # Without O_NONBLOCK a named pipe in its place would be waited for.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            return msgspec.json.decode(file.read(most_bytes), type=kind)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 def printable(text: str) -> str:

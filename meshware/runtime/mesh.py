@@ -13,7 +13,6 @@ import random
 import threading
 import weakref
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from meshware.call import RequestHead
@@ -29,15 +28,13 @@ from meshware.policy.file import Records
 from meshware.policy.snapshot import Snapshot, SnapshotCell, build_snapshot
 from meshware.policy.view import Client
 from meshware.runtime.identity import Identity, SVIDSource
+from meshware.runtime.identity_sources import IdentitySources
 
 if TYPE_CHECKING:
-    from meshware.identity.spiffe import SpiffeID
     from meshware.runtime.follower import Follower
     from meshware.runtime.reporter import Reporter
     from meshware.runtime.settings import Settings
-    from meshware.runtime.svid_files import SVIDFiles
-    from meshware.runtime.token_files import TokenFile, WorkloadToken
-    from meshware.runtime.workload_api import Agent, AgentSource
+    from meshware.runtime.token_files import WorkloadToken
 
 __all__ = ["Mesh"]
 
@@ -120,7 +117,7 @@ class Mesh:
 
         environ = os.environ if environ is None else environ
         settings = Settings.from_env(environ)
-        sources = _Sources(settings.run_dir, environ.get("SPIFFE_ENDPOINT_SOCKET", ""))
+        sources = IdentitySources(settings.run_dir, environ.get("SPIFFE_ENDPOINT_SOCKET", ""))
         mesh = cls(
             client=settings.client,
             port=settings.port,
@@ -266,57 +263,6 @@ class Mesh:
         self._peers.renew()
         if self.cell.current is not None:
             self.cell.current.renew_lock()
-
-
-class _Sources:
-    """Where the SVIDs and tokens of a run directory's workloads lie, as policy says."""
-
-    def __init__(self, run_dir: Path, endpoint: str = "") -> None:
-        self._identities = run_dir / "identity"
-        self._endpoint = endpoint
-        self._kept: SVIDFiles | None = None
-        self._agent: Agent | None = None
-        self._agent_source: AgentSource | None = None
-        self._token: TokenFile | None = None
-
-    def __call__(self, snapshot: Snapshot) -> SVIDSource | None:
-        if snapshot.mesh.identity_provider == "workload-api":
-            return self._agent_for(snapshot.id)
-        directory = self._directory(snapshot)
-        if directory is None:
-            return None
-        kept = self._kept
-        if kept is None or kept.directory != directory:
-            from meshware.runtime.svid_files import SVIDFiles
-
-            kept = self._kept = SVIDFiles(directory)
-        return kept
-
-    def _agent_for(self, expected: SpiffeID | None) -> AgentSource:
-        kept = self._agent_source
-        if kept is None or kept.expected != expected:
-            from meshware.runtime.workload_api import Agent, AgentSource
-
-            if self._agent is None:
-                self._agent = Agent(self._endpoint)
-            kept = self._agent_source = AgentSource(self._agent, expected)
-        return kept
-
-    def token(self, snapshot: Snapshot, now: float) -> WorkloadToken | None:
-        """Return the identity token of a workload; None: there is none that has not ended."""
-        directory = self._directory(snapshot)
-        if directory is None:
-            return None
-        kept = self._token
-        if kept is None or kept.directory != directory:
-            from meshware.runtime.token_files import TokenFile
-
-            kept = self._token = TokenFile(directory)
-        return kept.token(now)
-
-    def _directory(self, snapshot: Snapshot) -> Path | None:
-        own = snapshot.id
-        return None if own is None else self._identities.joinpath(*own.path.split("/")[2::2])
 
 
 def _tell_about_workload(client: Client) -> None:

@@ -25,7 +25,7 @@ import stat
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from meshware.servers.modes import spoken
+from meshware.servers.modes import HANDSHAKE_BYTE, port_of, spoken
 
 if TYPE_CHECKING:
     from meshware.runtime.mesh import Mesh
@@ -37,7 +37,6 @@ Factory = Callable[[], asyncio.BaseProtocol]
 HANDSHAKE_S = 10.0
 """How long a client may take to finish its handshake, and to say its first byte before that."""
 
-_HANDSHAKE_BYTE = b"\x16"  # RFC 8446 5.1: a record's content type 22
 _ACCEPT_AGAIN_S = 1.0  # asyncio's, when there are no descriptors left
 _NOTHING_LEFT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
@@ -190,7 +189,8 @@ class Listener:
         for listening in self._sockets:
             listening.setblocking(False)
             listening.listen(self._backlog)
-            self._watch(listening, _port_of(listening, self._mesh.port))
+            port = port_of(listening)
+            self._watch(listening, self._mesh.port if port is None else port)
 
     async def start_serving(self) -> None:
         """Accept connections from now on."""
@@ -270,7 +270,7 @@ class Listener:
             self._drop(connection)
             return
         self._forget(connection)
-        self._connect(connection, self._tls if first == _HANDSHAKE_BYTE else {})
+        self._connect(connection, self._tls if first == HANDSHAKE_BYTE else {})
 
     def _drop(self, connection: socket.socket) -> None:
         self._forget(connection)
@@ -330,15 +330,6 @@ def _tls_of(options: dict[str, Any]) -> dict[str, Any]:
     names = ("ssl", "ssl_handshake_timeout", "ssl_shutdown_timeout")
     found = {name: options.pop(name, None) for name in names}
     return {name: value for name, value in found.items() if value is not None}
-
-
-def _port_of(listening: socket.socket, otherwise: int | None) -> int | None:
-    """Return the port where a socket listens.
-
-    A server that inherits a descriptor may be wrong about its family; the address is not.
-    """
-    address = listening.getsockname()
-    return address[1] if isinstance(address, tuple) else otherwise
 
 
 def _bound_to(path: str | bytes) -> socket.socket:

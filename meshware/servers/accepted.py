@@ -17,17 +17,15 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from meshware.errors import IdentityError
-from meshware.servers.modes import mode_of
+from meshware.servers.modes import HANDSHAKE_BYTE, port_of, spoken
 
 if TYPE_CHECKING:
     from meshware.runtime.mesh import Mesh
 
-__all__ = ["FIRST_BYTE_S", "HANDSHAKE_S", "Unwanted", "is_tls", "minds", "port_of", "settle"]
+__all__ = ["FIRST_BYTE_S", "HANDSHAKE_S", "Unwanted", "is_tls", "settle"]
 
 FIRST_BYTE_S = 2.0
 HANDSHAKE_S = 5.0
-
-_HANDSHAKE_RECORD = b"\x16"  # RFC 8446 5.1
 
 
 class Unwanted(Exception):
@@ -39,29 +37,12 @@ def is_tls(connection: Any) -> bool:
     return hasattr(connection, "selected_alpn_protocol")
 
 
-def minds(mesh: Mesh, port: int | None) -> bool:
-    """Say whether the mesh has anything to do with connections to a port, at this moment.
-
-    Args:
-        mesh: whose policy.
-        port: where they come in; None: not known.
-    """
-    mode = mode_of(mesh, port)
-    if mode == "PERMISSIVE":
-        snapshot = mesh.cell.current
-        return snapshot is not None and snapshot.id is not None
-    return mode == "STRICT"
-
-
-def settle(
-    connection: socket.socket, mesh: Mesh, first_byte_s: float = FIRST_BYTE_S
-) -> socket.socket | None:
+def settle(connection: socket.socket, mesh: Mesh) -> socket.socket | None:
     """Return the connection as it is to be served: through TLS, or plain.
 
     Args:
         connection: just accepted; what is returned blocks.
         mesh: whose policy and identity.
-        first_byte_s: seconds that the caller has for its first byte.
 
     Returns:
         None: the mesh does not mind, and the server goes on as it was set up.
@@ -70,12 +51,11 @@ def settle(
         Unwanted: the caller is refused, and the connection closed.
     """
     mesh.start()
-    port = port_of(connection)
-    if not minds(mesh, port):
+    mode = spoken(mesh, port_of(connection))
+    if mode == "DISABLE":
         return None
     try:
-        is_strict = mode_of(mesh, port) == "STRICT"
-        if not is_strict and not _begins_tls(connection, first_byte_s):
+        if mode == "PERMISSIVE" and not _begins_tls(connection):
             connection.settimeout(None)
             return connection
         return _shake_hands(connection, mesh)
@@ -85,18 +65,9 @@ def settle(
         raise Unwanted(str(error)) from error
 
 
-def port_of(connection: socket.socket) -> int | None:
-    """Return the port of a socket of this process; None: it has none, or is gone already."""
-    try:
-        here = connection.getsockname()
-    except OSError:
-        return None
-    return here[1] if isinstance(here, tuple) else None
-
-
-def _begins_tls(connection: socket.socket, first_byte_s: float) -> bool:
-    connection.settimeout(first_byte_s)
-    return connection.recv(1, socket.MSG_PEEK) == _HANDSHAKE_RECORD
+def _begins_tls(connection: socket.socket) -> bool:
+    connection.settimeout(FIRST_BYTE_S)
+    return connection.recv(1, socket.MSG_PEEK) == HANDSHAKE_BYTE
 
 
 def _shake_hands(connection: socket.socket, mesh: Mesh) -> socket.socket:

@@ -24,7 +24,7 @@ from meshware.identity.verify import verify_chain
 if TYPE_CHECKING:
     from meshware.runtime.mesh import Mesh
 
-__all__ = ["FrontContext", "front_context", "shown_certificate"]
+__all__ = ["FrontContext", "front_context", "front_of_this_process", "shown_certificate"]
 
 _SHOWN = "_meshware_shown"
 
@@ -70,6 +70,15 @@ def front_context(mesh: Mesh, protocols: tuple[str, ...] = ("http/1.1",)) -> Fro
 
     front.first = first
     return front
+
+
+def front_of_this_process() -> FrontContext:
+    """Return `front_context` for the mesh of this process, which is started."""
+    from meshware.runtime.mesh import Mesh
+
+    mesh = Mesh.current()
+    mesh.start()
+    return front_context(mesh)
 
 
 def _first_context(mesh: Mesh, protocols: tuple[str, ...]) -> FrontContext:

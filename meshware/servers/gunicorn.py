@@ -16,7 +16,6 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Callable
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from meshware.runtime.mesh import Mesh
@@ -34,14 +33,12 @@ _fronts: dict[int, tuple[Mesh, ssl.SSLContext]] = {}  # by process id: none is t
 
 def ssl_context(_config: Any, _default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
     """Return the one context of this process (gunicorn asks for each connection anew)."""
-    mesh = Mesh.current()
-    mesh.start()
     kept = _fronts.get(os.getpid())
-    if kept is None or kept[0] is not mesh:
-        from meshware.servers.context import front_context
+    if kept is None or kept[0] is not Mesh.current():
+        from meshware.servers.context import front_of_this_process
 
         _fronts.clear()
-        kept = _fronts[os.getpid()] = (mesh, front_context(mesh))
+        kept = _fronts[os.getpid()] = (Mesh.current(), front_of_this_process())
     return kept[1]
 
 
@@ -61,10 +58,6 @@ def install() -> None:
     import gunicorn.sock  # type: ignore[import-untyped]
     from gunicorn.workers.base import Worker  # type: ignore[import-untyped]
 
-    if find_spec("meshware.servers.gunicorn_asgi") is not None:
-        from importlib import import_module
-
-        import_module("meshware.servers.gunicorn_asgi").install()
     if getattr(Worker, "_meshware", False):
         return
     from meshware.servers.accepted import is_tls
@@ -76,6 +69,10 @@ def install() -> None:
     wrap = gunicorn.sock.ssl_wrap_socket
 
     def init_adapted(worker: Any) -> None:
+        if _is_asgi(worker):
+            from meshware.servers import gunicorn_asgi
+
+            gunicorn_asgi.install()
         adapt(worker)
         init_process(worker)
 
@@ -95,3 +92,13 @@ def install() -> None:
     gunicorn.http.wsgi.create = create_of
     gunicorn.sock.ssl_wrap_socket = wrap_once
     Worker._meshware = True
+
+
+def _is_asgi(worker: Any) -> bool:
+    """Say whether a worker is gunicorn's own for ASGI, or one of uvicorn's."""
+    modules = {each.__module__ for each in type(worker).__mro__}
+    packages = {module.partition(".")[0] for module in modules}
+    return "gunicorn.workers.gasgi" in modules or not packages.isdisjoint(_OF_UVICORN)
+
+
+_OF_UVICORN = ("uvicorn", "uvicorn_worker")

@@ -37,12 +37,9 @@ def install() -> None:
 
 def ssl_context(conf: Any, default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
     """Return the context for gunicorn's hook of this name: mutual TLS and no other."""
-    from meshware.runtime.mesh import Mesh
-    from meshware.servers.context import front_context
+    from meshware.servers.context import front_of_this_process
 
-    mesh = Mesh.current()
-    mesh.start()
-    return front_context(mesh)
+    return front_of_this_process()
 
 
 def _install_own() -> None:

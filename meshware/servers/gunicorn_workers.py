@@ -22,15 +22,8 @@ from functools import partial
 from typing import Any
 
 from meshware.runtime.mesh import Mesh
-from meshware.servers.accepted import (
-    FIRST_BYTE_S,
-    HANDSHAKE_S,
-    Unwanted,
-    is_tls,
-    minds,
-    port_of,
-    settle,
-)
+from meshware.servers.accepted import FIRST_BYTE_S, HANDSHAKE_S, Unwanted, is_tls, settle
+from meshware.servers.modes import port_of, spoken
 
 __all__ = ["adapt", "seen_as"]
 
@@ -145,7 +138,7 @@ def _adapt_gthread(worker: Any) -> None:
     def accept_quietly(listener: Any) -> None:
         mesh = Mesh.current()
         mesh.start()
-        if not minds(mesh, port_of(listener)):
+        if spoken(mesh, port_of(listener)) == "DISABLE":
             accept(listener)
             return
         try:

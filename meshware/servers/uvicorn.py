@@ -43,12 +43,9 @@ def install() -> None:
 
 def ssl_context_factory(config: Any, default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
     """Return the context for `uvicorn.Config(ssl_context_factory=...)`: mutual TLS and no other."""
-    from meshware.runtime.mesh import Mesh
-    from meshware.servers.context import front_context
+    from meshware.servers.context import front_of_this_process
 
-    mesh = Mesh.current()
-    mesh.start()
-    return front_context(mesh)
+    return front_of_this_process()
 
 
 def telling(protocol: type[Any]) -> type[Any]:

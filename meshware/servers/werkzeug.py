@@ -12,8 +12,9 @@ import ssl
 from typing import Any
 
 from meshware.runtime.mesh import Mesh
-from meshware.servers.accepted import Unwanted, is_tls, minds, port_of, settle
+from meshware.servers.accepted import Unwanted, is_tls, settle
 from meshware.servers.context import front_context
+from meshware.servers.modes import port_of, spoken
 
 __all__ = ["front_context", "install"]
 
@@ -36,7 +37,7 @@ def install() -> None:
     def get_plain(server: Any) -> tuple[Any, Any]:
         mesh = Mesh.current()
         mesh.start()
-        if not minds(mesh, port_of(server.socket)):
+        if spoken(mesh, port_of(server.socket)) == "DISABLE":
             found: tuple[Any, Any] = get_request(server)
             return found
         return socket.socket.accept(server.socket)  # past the TLS that it was set up with

@@ -17,7 +17,7 @@ from meshware.runtime.dns_schedule import DnsFigures
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
-__all__ = ["Address", "Figures", "Listener", "parse_address"]
+__all__ = ["Address", "Figures", "Listener", "host_and_port", "parse_address"]
 
 _IDLE_S = 5.0  # a client that says nothing holds a thread no longer
 _POLL_S = 0.1  # the server asks whether to stop
@@ -59,13 +59,21 @@ def parse_address(written: str) -> Address | None:
     """
     if written == "off":
         return None
+    found = host_and_port(written)
+    if found is None:
+        raise SyncError(
+            f"--listen is {written!r}: write HOST:PORT, as 127.0.0.1:15090 or [::1]:15090, or off"
+        )
+    return found
+
+
+def host_and_port(written: str) -> Address | None:
+    """Return the address that HOST:PORT names, IPv6 in brackets; None: it names none."""
     host, colon, port = written.rpartition(":")
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     is_port = port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535
     if not colon or not bare or not is_port or (":" in bare and bare == host):
-        raise SyncError(
-            f"--listen is {written!r}: write HOST:PORT, as 127.0.0.1:15090 or [::1]:15090, or off"
-        )
+        return None
     return Address(bare, int(port))
 
 

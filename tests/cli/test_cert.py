@@ -101,6 +101,10 @@ def test_issue_writes_one_identity(place, cert):
     assert mode_of(place / "out" / "svid.pem") == 0o600
     assert mode_of(place / "out") == 0o700
 
+    code, _, said = cert("issue", ID, "--out", "long", "--life", "30d", "--run-dir", "run")
+    assert code == 0
+    assert "a change of root does not wait for it" in said
+
 
 def test_a_root_and_two_nodes_below_it(place, cert):
     """Everything that several machines need, and a second root is not made over the first."""

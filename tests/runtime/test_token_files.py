@@ -13,7 +13,7 @@ from meshware.ca.tokens import IssuedToken
 from meshware.errors import IdentityError
 from meshware.identity.issue import new_key
 from meshware.runtime import followed_files
-from meshware.runtime.mesh import _Sources
+from meshware.runtime.identity_sources import IdentitySources
 from meshware.runtime.token_files import TokenFile, WorkloadToken
 from meshware.testing import TestMesh
 
@@ -124,5 +124,5 @@ def test_a_process_takes_the_token_of_its_own_service_account(place, workload, i
     own.mkdir(parents=True)
     put(own, written())
     snapshot = TestMesh(WORKLOAD, workload).cell.current
-    found = _Sources(place).token(snapshot, NOW)
+    found = IdentitySources(place).token(snapshot, NOW)
     assert (found is not None) is is_found

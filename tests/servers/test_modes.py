@@ -65,6 +65,12 @@ def mesh_with(modes, account="app", name="app"):
             "STRICT",
             id="no port known, so the strictest of all",
         ),
+        pytest.param(
+            PeerModes(mode="DISABLE", ports={"1": "PERMISSIVE"}),
+            None,
+            "PERMISSIVE",
+            id="no port known, and none is strict",
+        ),
     ],
 )
 def test_a_port_has_the_mode_that_policy_gives_it(modes, port, then):
@@ -85,6 +91,7 @@ def test_so_it_does_for_a_workload_that_policy_does_not_know():
     [
         ("PERMISSIVE", "app", "PERMISSIVE"),
         ("PERMISSIVE", None, "DISABLE"),
+        ("STRICT", "app", "STRICT"),
         ("STRICT", None, "STRICT"),
         ("DISABLE", "app", "DISABLE"),
     ],
