@@ -20,6 +20,8 @@ from client_world import route
 
 from meshware.testing import TestMesh
 
+pytestmark = pytest.mark.alone
+
 ASYNC = [driver for driver in DRIVERS if driver.backend is not None]
 FOR_THREADS = [driver for driver in DRIVERS if driver.backend is None]
 CANCELLED = 10_000 if IS_LONG else 3_000 // len(ASYNC)  # over each client

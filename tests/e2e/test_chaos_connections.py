@@ -15,7 +15,7 @@ from upstreams import OK, RESET, Drip, Upstream, chunked
 
 from meshware.testing import TestMesh
 
-pytestmark = every_driver
+pytestmark = [every_driver, pytest.mark.alone]
 
 SLACK_S = 0.5  # other work goes on beside the tests
 HEAD = b"HTTP/1.1 200 OK\r\nX-Said: this\r\nContent-Length: 5\r\n\r\n"

@@ -18,6 +18,8 @@ from client_drivers import DRIVERS
 from client_world import World, every_driver, route, service, staged
 from upstreams import CLOSE, FAILS, HANG, OK, Drip, Upstream, chunked, http
 
+pytestmark = pytest.mark.alone
+
 SLACK_S = 0.25
 HEAD = b"HTTP/1.1 200 OK\r\n" + b"X-Long: header\r\n" * 3
 NOT_TRIO = [driver for driver in DRIVERS if driver.backend != "trio"]  # it warns, as without us

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 
+import pytest
 from ca_world import svid_in
 from daemons import clean_environ, command_line, meshware, running
 from identity_world import daemon_of, made_mesh, pair, wait_until
@@ -15,6 +16,8 @@ from sync_world import Worker, workers
 
 from meshware.errors import MeshError
 from meshware.identity.bundle import fingerprint, read_certificates
+
+pytestmark = pytest.mark.alone
 
 
 def shake_hands(caller, server, seconds: float) -> tuple[int, set[str], list[str]]:
