@@ -10,7 +10,7 @@ from fuzz_targets import TARGETS
 
 CASES = [(name, seed) for name in TARGETS for seed in seeds_of(name)]
 CHANGES = 40  # of each seed; fixed by the seed, so that a failure comes again
-WORDS = tuple('%2f %2e / \\ .. # ? , ; " _ * % : ='.encode().split()) + (
+WORDS = tuple(b'%2f %2e / \\ .. # ? , ; " _ * % : ='.split()) + (
     b" ",
     b"\t",
     b"\n",
