@@ -5,6 +5,7 @@ Also how a run is shared among processes (`pytest -n`, as `make test` does): see
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import sys
@@ -55,6 +56,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Let workers begin with what takes long, and end with what runs alone: nobody waits for it."""
     if ROOM in config.stash:
         items.sort(key=lambda item: (_is_alone(item), not _takes_long(item)))
+
+
+def pytest_collection_finish() -> None:
+    """Spare each later collection of garbage the thousands of tests, which stay anyway."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
