@@ -76,8 +76,11 @@ def test_a_daemon_that_is_down_for_less_than_half_a_life_is_not_missed(tmp_path)
         assert failed + more == []
         assert svid_in(tmp_path / "run").digest == before
         with daemon_of(tmp_path):
-            _, shown, failed = shake_hands(caller, server, 4.0)
-            assert failed == []
+            shown, until = set(), time.monotonic() + life_s * 0.2  # then the old one ends
+            while len(shown) < 2 and time.monotonic() < until:
+                _, seen, failed = shake_hands(caller, server, 0.5)
+                shown |= seen
+                assert failed == []
             assert len(shown) == 2
 
 

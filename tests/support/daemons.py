@@ -260,7 +260,7 @@ def meshware(
         capture_output=True,
         env=clean_environ(environ),
         cwd=cwd,
-        timeout=3 * PATIENCE_S,  # a command starts an interpreter, and may wait for a daemon
+        timeout=PATIENCE_S,
         check=False,
     )
 
