@@ -82,7 +82,7 @@ class Recorded:
     def kept(self, generation, why, *, is_republished):
         self.events.append(("republished" if is_republished else "kept", generation))
 
-    def refreshed(self, generation):
+    def refreshed(self, generation, what):
         self.events.append(("refreshed", generation))
 
     def rekeyed(self, generation):
