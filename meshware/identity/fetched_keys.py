@@ -14,13 +14,15 @@ from typing import Any
 
 from meshware.errors import TokenError
 from meshware.identity.jose import strict_json
-from meshware.identity.jwk import read_jwk
+from meshware.identity.jwk import JWT_SVID, read_jwk
 
 __all__ = ["keys_address", "usable_keys"]
 
 MOST_KEYS = 100
 """More than any issuer has at a time; each is read whenever policy changes."""
 
+_USES = frozenset({None, "sig", JWT_SVID})
+_LONGEST_ID = 256  # no token names a longer one
 _SECRET = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 _KEPT = ("kty", "kid", "use", "alg", "key_ops", "crv", "x", "y", "n", "e")
 
@@ -50,9 +52,11 @@ def usable_keys(data: bytes) -> str:
                 "that key at its issuer, and publish its public half alone"
             )
         try:
-            read_jwk(key)
+            parsed = read_jwk(key)
         except TokenError:
             continue  # of another kind or use, or too weak: nobody is believed by it
+        if parsed.use not in _USES or len(parsed.id or "") > _LONGEST_ID:
+            continue
         found.append({name: key[name] for name in _KEPT if name in key})
     if not found:
         raise TokenError("the key set has no key that can verify a token")

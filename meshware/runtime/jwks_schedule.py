@@ -247,10 +247,8 @@ class JwksSchedule:
         if it is None:
             return None  # policy has dropped it meanwhile
         it.is_asked = False
-        if FetchJob(it.source, self._rules) != job:
-            return (
-                None  # policy asks for something else meanwhile: it is due, and this is no answer
-            )
+        if (it.source.question, self._rules) != (job.source.question, job.rules):
+            return None  # policy asks for something else meanwhile; that is due
         it.is_answered = True
         if isinstance(outcome, Fetched):
             return self._take_up(it, outcome.keys, now)
