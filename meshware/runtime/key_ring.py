@@ -45,6 +45,7 @@ class KeyRing:
         rng: random.Random,
         tell: Callable[[str], None] = say_nothing,
         on_change: Callable[[], None] = do_nothing,
+        *,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._schedule = JwksSchedule(rng)

@@ -39,6 +39,7 @@ class Lookups:
         on_change: told, from any thread, that `refill` will have news.
         rng: chance; None: of its own.
         make_fetch: returns the way to fetch keys.
+        monotonic: seconds, by which keys fall due.
 
     Attributes:
         news: what the last `refill` that brought something has brought.
@@ -52,12 +53,14 @@ class Lookups:
         *,
         rng: random.Random | None = None,
         make_fetch: Callable[[Lookup], Fetch] = _fetch_by,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._make_lookup = make_lookup
         self._make_fetch = make_fetch
         self._tell = tell
         self._on_change = on_change or (lambda: None)
         self._rng = rng or random.Random()
+        self._monotonic = monotonic
         self._lookup: Lookup | None = None
         self._addresses = AddressBook(self._one_lookup, tell, on_change)
         self._keys: KeyRing | None = None
@@ -153,7 +156,9 @@ class Lookups:
         sources = asked_sources(records)
         if sources and self._keys is None:
             fetch = self._make_fetch(self._one_lookup())
-            self._keys = KeyRing(fetch, self._rng, self._tell, self._on_change)
+            self._keys = KeyRing(
+                fetch, self._rng, self._tell, self._on_change, monotonic=self._monotonic
+            )
             self._keys.seed(self._seeds)
         if self._keys is not None:
             self._keys.want(sources, key_fetching(records))
