@@ -15,7 +15,7 @@ from meshware.policy.jwks_records import asked_sources, key_fetching, known_keys
 from meshware.runtime.addresses import AddressBook
 from meshware.runtime.dns_lookup import Lookup
 from meshware.runtime.dns_schedule import DnsFigures
-from meshware.runtime.jwks_schedule import JwksFigures
+from meshware.runtime.jwks_schedule import FetchJob, JwksFigures, Outcome
 from meshware.runtime.key_ring import Fetch, KeyRing
 from meshware.runtime.resolver import WARM_S
 
@@ -25,9 +25,13 @@ Records = Mapping[str, bytes]
 
 
 def _fetch_by(lookup: Lookup) -> Fetch:
-    from meshware.runtime.jwks_fetch import KeyFetcher  # brings in http and ssl
+    def fetch(job: FetchJob) -> Outcome:
+        # Here, in a thread: cryptography and ssl take a while, and nobody's policy waits for them.
+        from meshware.runtime.jwks_fetch import KeyFetcher
 
-    return KeyFetcher(lookup)
+        return KeyFetcher(lookup)(job)
+
+    return fetch
 
 
 class Lookups:
@@ -87,9 +91,9 @@ class Lookups:
             warm_s: how long to wait for the first answers, of all together.
             is_only: there will be no other time: keys that are known are waited for too.
         """
-        until = time.monotonic() + warm_s
         self._records = records
         self._want_keys(records)
+        until = time.monotonic() + warm_s
         self._addressed = self._addresses.fill(records, warm_s)
         if self._keys is not None:
             # Policy goes without keys, and again with them: nothing else waits for an issuer.
