@@ -23,8 +23,9 @@ MOST_KEYS = 100
 
 _USES = frozenset({None, "sig", JWT_SVID})
 _LONGEST_ID = 256  # no token names a longer one
+_LONGEST_KEY = 2500  # characters; an RSA key of 8,192 bits has 1,700
 _SECRET = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
-_KEPT = ("kty", "kid", "use", "alg", "key_ops", "crv", "x", "y", "n", "e")
+_KEPT = ("kty", "kid", "use", "alg", "crv", "x", "y", "n", "e")
 
 
 def usable_keys(data: bytes) -> str:
@@ -42,7 +43,7 @@ def usable_keys(data: bytes) -> str:
         raise TokenError('the answer is no key set: it has no "keys"')
     if len(keys) > MOST_KEYS:
         raise TokenError(f"the key set has more than {MOST_KEYS} keys")
-    found = []
+    found: list[str] = []
     for key in keys:
         if not isinstance(key, dict):
             raise TokenError("the key set has a key that is no object")
@@ -55,13 +56,14 @@ def usable_keys(data: bytes) -> str:
             parsed = read_jwk(key)
         except TokenError:
             continue  # of another kind or use, or too weak: nobody is believed by it
-        if parsed.use not in _USES or len(parsed.id or "") > _LONGEST_ID:
-            continue
-        found.append({name: key[name] for name in _KEPT if name in key})
+        kept = {name: key[name] for name in _KEPT if name in key}
+        written = json.dumps(kept, sort_keys=True, separators=(",", ":"))
+        is_short = len(written) <= _LONGEST_KEY and len(parsed.id or "") <= _LONGEST_ID
+        if parsed.use in _USES and is_short:
+            found.append(written)
     if not found:
         raise TokenError("the key set has no key that can verify a token")
-    written = sorted(json.dumps(key, sort_keys=True, separators=(",", ":")) for key in found)
-    return f'{{"keys":[{",".join(dict.fromkeys(written))}]}}'
+    return f'{{"keys":[{",".join(sorted(set(found)))}]}}'
 
 
 def keys_address(data: bytes, issuer: str) -> str:
