@@ -8,6 +8,7 @@
     ├── IdentityError        a workload, key or certificate that is missing or does not fit
     │   ├── PeerIdentityError  the other end of a TLS connection is not whom policy expects
     │   └── TokenError       a token or a forwarded certificate header that nobody may believe
+    ├── FetchError           something whose address policy names, and that cannot be had
     ├── SyncError            the daemon cannot start or go on
     └── SettingsError        an environment variable, argument or file the user can mend
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from meshware.policy.problems import Problem
 
 __all__ = [
+    "FetchError",
     "IdentityError",
     "MeshError",
     "PeerIdentityError",
@@ -74,6 +76,18 @@ class TokenError(IdentityError):
 
     The text says what is wrong with it and never repeats any of it: tokens are for no log.
     """
+
+
+class FetchError(MeshError):
+    """Something whose address policy names, and that cannot be had or is not what it should be.
+
+    Attributes:
+        reason: one word for it, for counting.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        self.reason = reason
+        super().__init__(message)
 
 
 class SyncError(MeshError):

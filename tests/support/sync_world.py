@@ -82,7 +82,7 @@ class Recorded:
     def kept(self, generation, why, *, is_republished):
         self.events.append(("republished" if is_republished else "kept", generation))
 
-    def refreshed(self, generation):
+    def refreshed(self, generation, what):
         self.events.append(("refreshed", generation))
 
     def rekeyed(self, generation):
@@ -108,6 +108,11 @@ for line in sys.stdin:  # one command a line, answered when it is done
     command, _, rest = line.strip().partition(" ")
     if command == "refuse":
         reporter.refused(rest)
+    elif command == "miss":
+        reporter.key_unknown(rest)
+    elif command == "flood":
+        for _ in range(1000):
+            reporter.key_unknown(rest)
     elif command == "apply":
         reporter.applied(int(rest))
     elif command == "leave":
