@@ -22,6 +22,7 @@ class InboundEvent:
     reason: str  # Envoy's response code details: "via_upstream", "rbac_access_denied_..."
     generation: int
     request_id: str
+    request_principal: str | None = None  # "iss/sub" of the token that was verified
     duration_s: float
 
 

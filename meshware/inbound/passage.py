@@ -37,6 +37,7 @@ class Passage:
     policy: str | None = None  # "namespace/name" of the policy that decided; None: none did
     rule: int | None = None
     candidates: tuple[str, ...] = ()  # the paths that it may mean, normalised; all were decided
+    request_principal: str | None = None  # "iss/sub" of the token that was verified
     flag: Flag | None = None  # why the mesh answered, where that has a flag
     counted: deque[None] | None = field(default=None, repr=False)  # of calls under way, with this
     is_last: bool = False  # the caller should make another connection for its next call
@@ -72,6 +73,7 @@ class Passage:
             reason=self.reason,
             generation=self.generation,
             request_id=self.request_id,
+            request_principal=self.request_principal,
             duration_s=self.teller.monotonic() - self.started_at,
         )
         try:
