@@ -89,7 +89,8 @@ class Admission(Passage):
 
     call: Call  # what the app finds in `current_call()`
     remove: tuple[str, ...]  # headers that the app must not see, in lower case
-    add: tuple[tuple[str, str], ...]  # headers that it must see, with their values
+    # Headers that it must see, with their values: claims of users may be among them.
+    add: tuple[tuple[str, str], ...] = field(repr=False)
     path: str | None  # encoded; replaces the one received, where MeshConfig normalises
     response: MessageEdit | None = None  # of the response's headers
 

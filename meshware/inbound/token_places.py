@@ -67,6 +67,10 @@ def _collect(pairs: Iterator[tuple[str, Found]]) -> dict[str, Found]:
 def _in_header(lines: Sequence[str], prefix: str) -> Found | None:
     if not lines:
         return None
+    if len(lines) == 1 and lines[0].startswith(prefix):  # as nearly always
+        value = lines[0].strip(_BLANK)
+        if "," not in value and len(value) > len(prefix):
+            return value[len(prefix) :]
     values = [line.strip(_BLANK) for line in lines]
     if prefix and not any(_has_prefix(value, prefix) for value in values):
         return None

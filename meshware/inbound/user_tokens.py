@@ -61,7 +61,7 @@ class Believed:
 
     user: EndUser
     claims: Claims  # for the app, as they are signed
-    outputs: tuple[tuple[str, str], ...]  # headers for the app
+    outputs: tuple[tuple[str, str], ...] = field(repr=False)  # headers for the app
 
 
 Outcome = Believed | str
