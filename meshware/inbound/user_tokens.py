@@ -15,6 +15,7 @@ Source: Envoy, jwt_authn; server-side rules of RFC 8725.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -53,6 +54,7 @@ _MOST_AUDIENCES = 100
 _MOST_REMEMBERED = 4096  # in each of two halves
 _MOST_REMEMBERED_CHARS = 4 * 1024 * 1024
 _LATEST = 2**64
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +190,9 @@ def _time(since: float | None, until: float, now: float) -> str | None:
 def _wrong_type(claims: Mapping[str, Any]) -> str | None:
     """Return what Envoy says of a registered claim of another type than it has to be."""
     for name in ("iss", "sub"):
-        if not isinstance(claims.get(name, ""), str):
+        value = claims.get(name, "")
+        # With control characters it is none for logs and headers, where the principal is told.
+        if not isinstance(value, str) or _has_control(value):
             return f"Jwt payload [{name}] field is not a string"
     for name in ("iat", "nbf", "exp"):
         try:
@@ -250,10 +254,14 @@ def _as_header(wanted: ClaimHeader, claims: Mapping[str, Any]) -> str | None:
         return "true" if value else "false"
     if isinstance(value, int | float):
         return _as_text(value)
-    if not isinstance(value, str) or any(sign < " " or sign == "\x7f" for sign in value):
+    if not isinstance(value, str) or _has_control(value):
         return None
     # Bytes of UTF-8, as Envoy sends them; ASGI and WSGI both have headers as Latin-1.
     return value.strip(" ").encode("utf-8").decode("latin-1")
+
+
+def _has_control(text: str) -> bool:
+    return _CONTROL.search(text) is not None
 
 
 def _as_text(value: float) -> str | None:
