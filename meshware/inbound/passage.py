@@ -74,13 +74,13 @@ class Passage:
             rule=self.rule if is_refused else None,
             place=self.place,
             principal=self.principal,
+            request_principal=self.request_principal,
             candidates=self.candidates if is_refused else (),
             source_ip=head.source_ip,
             is_refused=is_refused,
             reason=self.reason,
             generation=self.generation,
             request_id=self.request_id,
-            request_principal=self.request_principal,
             duration_s=self.teller.monotonic() - self.started_at,
         )
         try:
