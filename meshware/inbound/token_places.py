@@ -87,8 +87,8 @@ def _has_prefix(value: str, prefix: str) -> bool:
     scheme = prefix.rstrip(_BLANK)
     if scheme == prefix:
         return False
-    rest = value[len(scheme) :]
-    return value[: len(scheme)].lower() == scheme.lower() and rest[:1].isspace()
+    written = value.strip()
+    return written[: len(scheme)].lower() == scheme.lower() and written[len(scheme) :][:1].isspace()
 
 
 def _params(head: InboundHead, names: frozenset[str]) -> Iterator[tuple[str, Found]]:

@@ -51,8 +51,8 @@ _FLAWS: Mapping[str, str] = {
 """Envoy's words. It looks neither at `typ` nor at unsafe header parameters."""
 
 _MOST_AUDIENCES = 100
-_MOST_REMEMBERED = 4096  # in each of two halves
-_MOST_REMEMBERED_CHARS = 4 * 1024 * 1024
+_MOST_REMEMBERED = 2048  # in each of two halves
+_MOST_REMEMBERED_CHARS = 2 * 1024 * 1024  # about 10 MB of claims in each
 _LATEST = 2**64
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 

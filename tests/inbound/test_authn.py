@@ -349,6 +349,12 @@ FOUND = {
     "the scheme in lower case": (PLAIN, [("authorization", f"bearer {GOOD}")], "/", 401),
     "the scheme in capitals": (PLAIN, [("authorization", f"BEARER {GOOD}")], "/", 401),
     "a tab behind the scheme": (PLAIN, [("authorization", f"Bearer\t{GOOD}")], "/", 401),
+    "a blank of Unicode before the scheme": (
+        PLAIN,
+        [("authorization", f"\xa0bearer {GOOD}")],
+        "/",
+        401,
+    ),
     "two blanks behind the scheme": (PLAIN, [("authorization", f"Bearer  {GOOD}")], "/", 401),
     "the scheme further behind": (PLAIN, [("authorization", f"Basic Bearer {GOOD}")], "/", 401),
     "the scheme alone": (PLAIN, [("authorization", "Bearer")], "/", None),
