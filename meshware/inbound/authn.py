@@ -120,10 +120,7 @@ class EndUsers:
 
 
 def _telling(outcomes: Sequence[Outcome]) -> str:
-    """Return why nobody believes a token: by the first rule that knows its issuer, if any does.
-
-    Differs from Envoy, whose answer is that of the first rule, whatever its issuer.
-    """
+    """Return why nobody believes a token: by the first rule that knows its issuer, if any does."""
     said = [outcome for outcome in outcomes if isinstance(outcome, str)]
     return next((one for one in said if one != UNKNOWN_ISSUER), UNKNOWN_ISSUER)
 
