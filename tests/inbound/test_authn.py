@@ -192,6 +192,9 @@ def test_the_answer_quotes_no_path_that_ends_the_quotation():
     assert realm.count('"') == 4
     assert realm.isascii()
     assert len(realm) < 320
+    passage = answer(user_mesh(rule()), bearer("x"), target=None, paths=("/\ud800\udcff",))
+    assert isinstance(passage, Denial)
+    assert passage.status == 401
 
 
 @pytest.mark.parametrize("aud", ["us", ["us"], ["them", "us"]])
@@ -598,7 +601,9 @@ def test_a_twin_with_an_underscore_is_refused(name):
 def test_a_browsers_question_about_origins_bypasses_tokens_and_nothing_else():
     """It bears none of its own accord; rules decide it all the same."""
     headers = [("origin", "https://a"), ("access-control-request-method", "GET"), bearer("x")]
-    assert admitted(user_mesh(rule()), *headers, method="OPTIONS").call.principal is None
+    passage = admitted(user_mesh(rule()), *headers, method="OPTIONS")
+    assert passage.call.principal is None
+    assert "authorization" in passage.remove  # nobody has looked at it
     for left_out in range(2):
         some = [header for index, header in enumerate(headers) if index != left_out]
         assert refused(user_mesh(rule()), *some, method="OPTIONS")[0] == 401
