@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from inbound_world import policy, request, status_of, to
@@ -685,6 +686,30 @@ def test_the_memory_is_bounded(monkeypatch):
     for number in range(3):
         assert admitted(mesh, bearer(token(sub=f"other-{number}")))
         assert len(memory._young) <= 2
+
+
+def test_many_threads_may_ask_at_once(monkeypatch):
+    """Each finds its own user, also while the memory turns over."""
+    from meshware.inbound import user_tokens
+
+    monkeypatch.setattr(user_tokens, "_MOST_REMEMBERED", 3)
+    mesh = user_mesh(rule())
+    made = {f"user-{number}": token(sub=f"user-{number}") for number in range(8)}
+    bad = token("mallory", header=HEADER)
+
+    def ask(number: int) -> set[str]:
+        wrong = set()
+        for turn in range(150):
+            name = f"user-{(number * 7 + turn) % 8}"
+            passage = answer(mesh, bearer(made[name]))
+            if passage.request_principal != f"{ISSUER}/{name}":
+                wrong.add(name)
+            if turn % 10 == 0 and not isinstance(answer(mesh, bearer(bad)), Denial):
+                wrong.add("mallory")
+        return wrong
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set().union(*pool.map(ask, range(8))) == set()
 
 
 CHANGED = {
