@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from meshware.asgi.peer import Shown, shown_in_extension, shown_on
-from meshware.inbound.head import InboundHead, RouteOf
+from meshware.inbound.head import InboundHead, RouteOf, is_below
 
 __all__ = ["Message", "Receive", "Scope", "Send", "inbound_head"]
 
@@ -41,13 +41,15 @@ def inbound_head(
             values.append(raw_value.decode("latin-1"))
     raw_path: bytes | None = scope.get("raw_path")
     path: str = scope["path"]
-    root: str = scope.get("root_path", "")
+    root: str = scope.get("root_path", "").rstrip("/")
     paths: tuple[str, ...] = (path,)
     partial: tuple[str, ...] = ()
-    if root and path.startswith(root):
-        partial = (path[len(root) :],)
-    elif root:  # hypercorn keeps them apart, frameworks put them together
-        paths = (root + path, path)
+    prefixes: tuple[str, ...] = (root,)
+    if root:
+        if is_below(path, root):
+            partial = (path[len(root) :],)
+        else:  # hypercorn keeps them apart, frameworks put them together
+            paths, prefixes = (root + path, path), (root, "")
     about = _about_transport(receive)
     source_ip, destination_ip, port = _addresses(scope, about)
     chain, sni = _shown(scope, about)
@@ -58,6 +60,7 @@ def inbound_head(
         target=raw_path.decode("latin-1") if raw_path else None,
         paths=paths,
         partial_paths=partial,
+        prefixes=prefixes,
         headers=lambda name: table.get(name, _NO_VALUES),
         names=tuple(table),
         source_ip=source_ip,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from meshware.call import HeaderLookup
 from meshware.policy.inbound_facts import HandlersOf, no_handlers_known
 
-__all__ = ["InboundHead", "RouteOf"]
+__all__ = ["InboundHead", "RouteOf", "is_below"]
 
 
 class RouteOf:
@@ -39,6 +39,11 @@ class RouteOf:
         self._find = None
 
 
+def is_below(path: str, prefix: str) -> bool:
+    """Say whether a path is a prefix or behind it, at a slash."""
+    return path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in ("", "/")
+
+
 @dataclass(slots=True, kw_only=True)
 class InboundHead:
     """What a server says about a request before the app is called."""
@@ -49,6 +54,9 @@ class InboundHead:
     target: str | None  # as received, query included; None: the server does not say
     paths: tuple[str, ...]  # decoded, as the app may see it: the whole path first
     partial_paths: tuple[str, ...] = ()  # decoded, without a prefix; they count for DENY alone
+    # Decoded, where the app may be mounted: what the server says, then what else it may mean.
+    prefixes: tuple[str, ...] = ("",)
+    unclear: str | None = None  # why it cannot be told what is asked for; None: it can
     headers: HeaderLookup  # by lower-case name, in the order received
     names: Sequence[str]  # of the headers, lower case
     source_ip: str | None  # the transport's peer; None: not known

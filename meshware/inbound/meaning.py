@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from meshware.inbound.head import InboundHead
+from meshware.inbound.head import InboundHead, is_below
 from meshware.inbound.wellformed import split_target
 from meshware.policy.paths import (
     DEFAULT_NORMALIZATION,
@@ -41,25 +41,49 @@ def meaning_of(head: InboundHead, normalization: Normalization | None) -> Meanin
         normalization: MeshConfig's; None: it says nothing, and the app's path is left alone.
     """
     target = None if head.target is None else split_target(head.target)
-    paths, rewritten = head.paths, None
+    paths, partial_paths, rewritten = head.paths, head.partial_paths, None
     if normalization is not None:
         # As behind Istio the app sees the normalised path, so that is one it may mean.
         rewritten = normalise(encoded(paths[0]) if target is None else target, normalization)
         if rewritten is None:
             return _NOT_NORMAL
-        paths = (decoded(rewritten), *paths[1:])
+        paths, partial_paths = _rewritten(head, decoded(rewritten))
     elif "#" in paths[0] and target is not None and "#" in target:
         # Cut in the decision and left in what the app sees, it would mean two things.
         return "the path holds a fragment"
     mode = normalization or DEFAULT_NORMALIZATION
     means = candidates(target, paths, mode)
-    partly = candidates(None, head.partial_paths, mode) if head.partial_paths else ()
+    partly = candidates(None, partial_paths, mode) if partial_paths else ()
     if means is None or partly is None:
         return _NOT_NORMAL
     if mode != DEFAULT_NORMALIZATION:
         # For DENY alone: an app may take `//` for `/`, whichever mode was chosen.
-        strict = candidates(target, (*paths, *head.partial_paths), DEFAULT_NORMALIZATION)
+        strict = candidates(target, (*paths, *partial_paths), DEFAULT_NORMALIZATION)
         if strict is None:
             return _NOT_NORMAL
         partly += strict
+    for rest in partial_paths or paths[1:]:
+        if "/." in rest or "\\" in rest:
+            partly += _within(head.prefixes, rest)
     return Meaning(means, partly, rewritten)
+
+
+def _rewritten(head: InboundHead, path: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return what an app may take another path for that it gets, and that without its prefix.
+
+    Dots may have led out of where it is mounted, and some servers keep the prefix apart. The app
+    then takes all of the path for what is behind the prefix.
+    """
+    prefixes = head.prefixes
+    if is_below(path, prefixes[0]):
+        path = path[len(prefixes[0]) :]
+    else:
+        prefixes = (*prefixes, "")
+    paths = tuple(dict.fromkeys(prefix + path or "/" for prefix in prefixes))
+    return paths, (path,) if head.partial_paths else ()
+
+
+def _within(prefixes: tuple[str, ...], rest: str) -> tuple[str, ...]:
+    """Return what an app may make of dots behind its prefix: none of them leads out of there."""
+    found = candidates(None, (rest,), DEFAULT_NORMALIZATION) or ()
+    return tuple(encoded(prefix) + path for prefix in prefixes if prefix for path in found)

@@ -56,6 +56,8 @@ def complaint(head: InboundHead, read: frozenset[str]) -> str | None:
         head: the request.
         read: headers that policy reads, in lower case.
     """
+    if head.unclear is not None:
+        return head.unclear
     if head.method not in _USUAL and not _METHOD.fullmatch(head.method):
         return "the method is not upper case"
     hosts = head.headers("host")
@@ -69,12 +71,15 @@ def complaint(head: InboundHead, read: frozenset[str]) -> str | None:
         return "there is no Host header"
     if head.headers("content-length") and head.headers("transfer-encoding"):
         return "there are both Content-Length and Transfer-Encoding"
-    for path in head.paths:
+    for path in (*head.paths, *head.partial_paths):
         if has_control(path):
             return "there are control characters in the path"
-    if not head.paths[0].startswith("/"):
-        return "the path does not begin with a slash"
+        # Nothing may be left behind a prefix.
+        if path[:1] not in ("", "/") or not head.paths[0]:
+            return "the path does not begin with a slash"
     target = head.target
+    if target is not None and has_control(target):
+        return "there are control characters in the request target"
     if target is not None and not target.startswith("/"):
         wrong = _about_target(target, hosts[0].strip(" \t") if hosts else "", head.scheme)
         if wrong is not None:
@@ -108,8 +113,12 @@ def _comparable(authority: str, scheme: str) -> str:
 
 def _about_values(head: InboundHead, read: frozenset[str]) -> str | None:
     for name in read:
-        if count_values(name, head.headers(name)) > _MOST_VALUES:
+        lines = head.headers(name)
+        if count_values(name, lines) > _MOST_VALUES:
             return f"header {name} has more than {_MOST_VALUES} values"
+        for line in lines:
+            if has_control(line) and has_control(line.replace("\t", " ")):
+                return f"there are control characters in header {name}"
     return None
 
 

@@ -28,7 +28,7 @@ from meshware.policy.document.authorization_policy import (
 )
 from meshware.policy.inbound_facts import Facts, host_forms
 from meshware.policy.match import PathTemplate, Patterns, is_path_template
-from meshware.policy.paths import capital_hex
+from meshware.policy.paths import capital_hex, written
 from meshware.policy.peer_matchers import PEER_KEYS, Home, peer_key_test, source_peer_tests
 
 __all__ = [
@@ -183,8 +183,10 @@ def _path_test(values: Sequence[str]) -> PathTest:
 
 
 def path_values(values: Sequence[str]) -> tuple[str, ...]:
-    """Return paths as they are compared: their escapes in capitals."""
-    return tuple(capital_hex(value) for value in values)
+    """Return paths as they are compared; templates hold nothing that must be escaped."""
+    return tuple(
+        capital_hex(value) if is_path_template(value) else written(value) for value in values
+    )
 
 
 def folded_hosts(values: Sequence[str]) -> tuple[str, ...]:

@@ -9,12 +9,14 @@ N2     the path as the app sees it, percent-encoded, normalised
 N3     the path as the app sees it, percent-encoded and nothing else: apps do not resolve dots
 N4     N3 with the mode's slashes: `\` taken for one, and runs of them merged, for Flask ignores all
        leading ones but one and resolves no dots all the same
+N5     N4 with its dots resolved: what serves files takes `/a//../b` for `/b`, N1 for `/a/b`
 =====  ==========================================================================================
 
 DENY holds if it matches any of them, ALLOW only if each of them is allowed. Where MeshConfig
 chooses a milder mode than the default, DENY holds for what the default makes of the request as
 well: an app may take `//` for `/` whatever was chosen. For an ordinary path they are one and the
-same. Paths are compared with `%hh` in capitals: RFC 3986, 6.2.2.1.
+same. Paths are compared percent-encoded, with `%hh` in capitals (RFC 3986, 6.2.2.1): what a client
+left unescaped that cannot stand in a path is escaped, as in what the app sees.
 
 Source: Istio MeshConfig `pathNormalization`; Envoy, "normalize_path", "path_with_escaped_slashes".
 Differs from Istio: the default is DECODE_AND_MERGE_SLASHES, since every Python server decodes.
@@ -29,12 +31,14 @@ from urllib.parse import quote, unquote
 __all__ = [
     "DEFAULT_NORMALIZATION",
     "Normalization",
+    "as_compared",
     "candidates",
     "capital_hex",
     "decoded",
     "encoded",
     "has_control",
     "normalise",
+    "written",
 ]
 
 Normalization = Literal["NONE", "BASE", "MERGE_SLASHES", "DECODE_AND_MERGE_SLASHES"]
@@ -48,6 +52,8 @@ _RESERVED_IN_PATH = "!$&'()*+,;=:@"
 # Nothing to decode, to merge or to resolve: segments that are not empty and begin with no dot.
 _PLAIN = re.compile(r"(?:/[\w~!$&'()*+,;=:@-][\w.~!$&'()*+,;=:@-]*)*/?", re.ASCII)
 _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
+_UNESCAPED = re.compile(r"%(?![0-9A-Fa-f]{2})|[^\w.~!$&'()*+,;=:@/\\%?#-]", re.ASCII)
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 _ESCAPED_UNRESERVED = re.compile(
     r"%(?:2[dDeE]|3[0-9]|4[1-9a-fA-F]|5[0-9aAfF]|6[1-9a-fA-F]|7[0-9aAeE])"
 )
@@ -100,17 +106,31 @@ def candidates(
         first = normalise(target, mode)
         if first is None:
             return None
-        found.append(capital_hex(first))
+        found.append(as_compared(first))
     for app_path in app_paths:
         as_seen = encoded(app_path)
         second = normalise(as_seen, mode)
         if second is None:
             return None
-        found += (capital_hex(second), as_seen)
+        found += (as_compared(second), as_seen)
         if mode != "NONE":
             as_seen = as_seen.replace("\\", "/")
-            found.append(_SLASHES.sub("/", as_seen) if mode in _MERGING else as_seen)
+            if mode in _MERGING:
+                as_seen = _SLASHES.sub("/", as_seen)
+                found.append(_without_dots(as_seen))
+            found.append(as_seen)
     return tuple(dict.fromkeys(found))
+
+
+def as_compared(path: str) -> str:
+    """Return an encoded path as paths are compared: all escaped that must be, in capitals.
+
+    Bytes of a request target that are no ASCII are its characters up to U+00FF, as servers hand it
+    over. A `?` or `#` stays: no path has one.
+    """
+    if _UNESCAPED.search(path):
+        path = _UNESCAPED.sub(lambda found: _escaped(found[0]), path)
+    return capital_hex(path)
 
 
 def capital_hex(path: str) -> str:
@@ -118,6 +138,13 @@ def capital_hex(path: str) -> str:
     if "%" not in path:
         return path
     return _ESCAPE.sub(lambda found: found[0].upper(), path)
+
+
+def written(value: str) -> str:
+    """Return a path that a policy writes, no template, as paths are compared."""
+    if not value.isascii():
+        value = _NOT_ASCII.sub(lambda found: quote(found[0], errors="surrogatepass"), value)
+    return as_compared(value)
 
 
 def encoded(path: str) -> str:
@@ -140,6 +167,10 @@ def has_control(path: str) -> bool:
     if path.isascii() and path.isprintable():  # the usual case, in a tenth of the time
         return False
     return _CONTROL.search(path) is not None
+
+
+def _escaped(character: str) -> str:
+    return f"%{ord(character):02X}" if character <= "\xff" else encoded(character)
 
 
 def _without_dots(path: str) -> str:

@@ -36,15 +36,16 @@ def inbound_head(environ: Environ, mesh_port: int | None) -> InboundHead:
         value = environ.get(header_key(name))
         return (value,) if value else () if value is None or name in _CGI else ("",)
 
-    prefix, rest = _text(environ.get("SCRIPT_NAME", "")), _text(environ.get("PATH_INFO", ""))
-    paths: tuple[str, ...] = (prefix + rest,)
-    partial: tuple[str, ...] = ()
-    if prefix:
-        if "HTTP_SCRIPT_NAME" in environ and prefix != os.environ.get("SCRIPT_NAME"):
-            # gunicorn lets a caller on loopback say where the app is mounted: each may be meant.
-            paths = (prefix + rest, rest)
-        else:
-            partial = (rest,)
+    prefix, rest = environ.get("SCRIPT_NAME", ""), environ.get("PATH_INFO", "")
+    prefixes: tuple[str, ...] = (prefix,)
+    unclear: str | None = None
+    if "HTTP_SCRIPT_NAME" in environ:
+        prefixes, unclear = _claimed(prefix, environ["HTTP_SCRIPT_NAME"])
+    if len(prefixes) == 1:
+        paths = _texts(prefix + rest)
+        partial = _texts(rest) if prefix else ()
+    else:
+        paths, partial = _texts(*(one + rest or "/" for one in prefixes)), ()
     source_ip, destination_ip, port = _addresses(environ)
     target = environ.get("RAW_URI") or environ.get("REQUEST_URI")
     return InboundHead(
@@ -55,6 +56,8 @@ def inbound_head(environ: Environ, mesh_port: int | None) -> InboundHead:
         query=environ.get("QUERY_STRING", ""),
         paths=paths,
         partial_paths=partial,
+        prefixes=_texts(*prefixes),
+        unclear=unclear,
         headers=headers,
         names=tuple(
             key[5:].lower().replace("_", "-") for key in environ if key.startswith(_PREFIX)
@@ -76,11 +79,33 @@ def _flask_route(environ: Environ) -> str | None:
     return template if isinstance(template, str) else None
 
 
-def _text(path: str) -> str:
-    """Return the text behind WSGI's bytes-as-latin-1; bytes that are no UTF-8 stay as they are."""
-    if path.isascii():
-        return path
-    return path.encode("latin-1", "replace").decode("utf-8", "surrogateescape")
+def _claimed(prefix: str, claim: str) -> tuple[tuple[str, ...], str | None]:
+    """Return where the app may be mounted when a caller says so, and why that cannot be told.
+
+    gunicorn believes a SCRIPT_NAME header of callers on loopback, in place of its environment's: a
+    reverse proxy's, or anybody's there. So each of these may be meant.
+    """
+    ours = os.environ.get("SCRIPT_NAME", "")
+    if claim == ours:
+        return (prefix,), None
+    if "," in claim:
+        return (prefix,), "there are two SCRIPT_NAME headers"
+    within = prefix.removeprefix(claim)  # what a framework has added
+    return tuple(dict.fromkeys((prefix, ours + within, within, ""))), None
+
+
+def _texts(*paths: str) -> tuple[str, ...]:
+    """Return the texts behind WSGI's bytes-as-latin-1.
+
+    Bytes that are no UTF-8 are what frameworks make of them, U+FFFD, and what they are.
+    """
+    if "".join(paths).isascii():
+        return paths
+    found: list[str] = []
+    for path in paths:
+        data = path.encode("latin-1", "replace")
+        found += (data.decode("utf-8", "replace"), data.decode("utf-8", "surrogateescape"))
+    return tuple(dict.fromkeys(found))
 
 
 def _addresses(environ: Environ) -> tuple[str | None, str | None, int | None]:

@@ -322,12 +322,17 @@ def test_no_header_moves_an_address():
     [
         ({}, ("/a/b",), ()),
         ({"root_path": "/a"}, ("/a/b",), ("/b",)),
+        ({"root_path": "/a/"}, ("/a/b",), ("/b",)),
+        ({"root_path": "/a/b"}, ("/a/b",), ("",)),
         ({"root_path": "/api"}, ("/api/a/b", "/a/b"), ()),
+        ({"root_path": "/a/bc"}, ("/a/bc/a/b", "/a/b"), ()),
+        ({"root_path": "/a/b", "path": "/a/bc"}, ("/a/b/a/bc", "/a/bc"), ()),
         ({"raw_path": None}, ("/a/b",), ()),
         ({"raw_path": b""}, ("/a/b",), ()),
     ],
-    ids=["plain", "within a mount", "kept apart", "no raw path", "empty raw path"],
-)
+    ids=["plain", "within a mount", "with a last slash", "the mount itself", "kept apart",
+         "shorter than the prefix", "beside the prefix", "no raw path", "empty raw path"],
+)  # fmt: skip
 def test_the_root_path_adds_what_the_app_may_look_at(scope, paths, partial):
     """Frameworks keep the path whole, some servers keep the prefix apart."""
     made = http_scope("/a/b", **scope)

@@ -99,6 +99,11 @@ def test_what_can_mean_one_thing_only_passes(target, given):
         case("tab", "/ad%09min"),
         case("DEL", "/a%7f"),
         case("escape", "/a%1b"),
+        case("control in the target that the server left out", "/ad\tmin", paths=("/admin",)),
+        case("control in the query", "/a?b=\x01", paths=("/a",)),
+        case("nothing but a name behind a prefix", "/xadmin", paths=("/xadmin", "admin")),
+        case("the same, cut by the server", "/apiadmin", paths=("/apiadmin",),
+             partial_paths=("admin",)),
         case("a control character in another path that the app may see", "/a",
              paths=("/a", "/a\n")),
         case("twin of a header that the mesh reads", headers=[("x_request_id", "1")]),
@@ -121,6 +126,15 @@ def test_the_twin_of_a_header_that_policy_reads_is_refused():
     head = request(headers=[("x_role", "guest")])
     assert status_of(reading, head) == 400
     assert status_of(TestMesh(NOTHING), head) == 200
+
+
+@pytest.mark.parametrize("value", ["admin\x0b", "\x00admin", "ad\x7fmin", "a\tb\x1f"])
+def test_control_characters_in_a_header_that_policy_reads_are_refused(value):
+    """`strip()` of Python takes some of them off, and what is left is another value."""
+    mesh = TestMesh(policy("DENY", when("request.headers[x-role]", "admin")))
+    assert status_of(mesh, request(headers=[("x-role", value)])) == 400
+    assert status_of(mesh, request(headers=[("x-role", "a\tb")])) == 200
+    assert status_of(mesh, request(headers=[("x-other", value)])) == 200
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from meshware.policy.paths import candidates, encoded, normalise
+from meshware.policy.paths import candidates, encoded, normalise, written
 
 PAIRS = (
     Path(__file__).resolve().parents[2]
@@ -43,6 +43,7 @@ def test_istios_own_pairs_come_out_as_istio_has_them() -> None:
         ("//admin", "//admin", {"/admin", "//admin"}),
         ("/admin/../public/x", "/admin/../public/x", {"/public/x", "/admin/../public/x"}),
         ("//admin/../x", "//admin/../x", {"/x", "//admin/../x", "/admin/../x"}),
+        ("/a//../b", "/a//../b", {"/a/b", "/a//../b", "/a/../b", "/b"}),
         ("/admin%2f..%2fpublic", "/admin/../public", {"/public", "/admin/../public"}),
         ("/%61dmin", "/admin", {"/admin"}),
         ("/admin%5c..%5cx", "/admin\\..\\x", {"/x", "/admin\\..\\x", "/admin/../x"}),
@@ -52,6 +53,10 @@ def test_istios_own_pairs_come_out_as_istio_has_them() -> None:
         (None, "/admin/./x", {"/admin/x", "/admin/./x"}),
         ("/adm%FFin", "/adm\ufffdin", {"/adm%FFin", "/adm%EF%BF%BDin"}),
         ("/%252e%252e/x", "/%2e%2e/x", {"/%252e%252e/x"}),
+        ("/a|b", "/a|b", {"/a%7Cb"}),
+        ("/a%", "/a%", {"/a%25"}),
+        ("/a%zz%2", "/a%zz%2", {"/a%25zz%252"}),
+        ("/caf\xc3\xa9", "/caf\xe9", {"/caf%C3%A9"}),
     ],
 )
 def test_every_path_that_a_request_may_mean_is_a_candidate(
@@ -61,6 +66,22 @@ def test_every_path_that_a_request_may_mean_is_a_candidate(
     found = candidates(target, (app_path,), "DECODE_AND_MERGE_SLASHES")
     assert found is not None
     assert set(found) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "compared"),
+    [
+        ("/caf%c3%a9/*", "/caf%C3%A9/*"),
+        ("/caf\xe9", "/caf%C3%A9"),
+        ("/a[1]", "/a%5B1%5D"),
+        ('/a"|', "/a%22%7C"),
+        ("/a?b#c", "/a?b#c"),
+        ("/a@b:c", "/a@b:c"),
+    ],
+)
+def test_a_path_of_a_policy_is_compared_as_those_of_requests_are(value: str, compared: str) -> None:
+    """Whether a client escaped what it should have makes no difference to a DENY rule."""
+    assert written(value) == compared
 
 
 def test_an_escaped_nul_is_refused() -> None:

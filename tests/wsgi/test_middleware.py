@@ -446,15 +446,42 @@ def test_no_header_moves_an_address():
         ({"SCRIPT_NAME": "/pub"}, ("/pub/a",), ("/a",)),
         ({"SCRIPT_NAME": "/pub", "HTTP_SCRIPT_NAME": "/pub"}, ("/pub/a", "/a"), ()),
         ({"PATH_INFO": "/caf\u00c3\u00a9"}, ("/caf\xe9",), ()),
-        ({"PATH_INFO": "/\u00ff"}, ("/\udcff",), ()),
+        ({"PATH_INFO": "/\u00ff"}, ("/\ufffd", "/\udcff"), ()),
         ({"PATH_INFO": ""}, ("",), ()),
+        ({"SCRIPT_NAME": "/pub/in", "HTTP_SCRIPT_NAME": "/pub"}, ("/pub/in/a", "/in/a", "/a"), ()),
     ],
-    ids=["plain", "mounted", "mounted by a caller", "UTF-8", "no UTF-8", "empty"],
-)
+    ids=["plain", "mounted", "mounted by a caller", "UTF-8", "no UTF-8", "empty",
+         "mounted within what a caller claims"],
+)  # fmt: skip
 def test_the_prefix_adds_what_the_app_may_look_at(more, paths, partial):
     """gunicorn believes a SCRIPT_NAME header from loopback: both readings must be allowed."""
     head = inbound_head(environ_of("/a", **more), None)
     assert (head.paths, head.partial_paths) == (paths, partial)
+
+
+def test_a_caller_that_moves_the_servers_own_prefix_gains_nothing(monkeypatch):
+    """What the app is mounted at by its environment stays one of the readings."""
+    monkeypatch.setenv("SCRIPT_NAME", "/pub")
+    for claim, prefix in (("/pub", "/pub"), ("/pub/in", "/pub/in"), ("", "")):
+        more = {"SCRIPT_NAME": prefix, "HTTP_SCRIPT_NAME": claim, "PATH_INFO": "/admin"}
+        environ = environ_of(f"{prefix}/admin", **more)
+        app = MeshMiddleware(nothing, TestMesh(policy("DENY", to(paths=["/pub/admin"]))))
+        assert wsgi_call(app, environ=environ).status == 403
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"SCRIPT_NAME": "/x", "PATH_INFO": "admin", "HTTP_SCRIPT_NAME": "/x"},
+        {"SCRIPT_NAME": "/api", "PATH_INFO": "admin"},
+        {"SCRIPT_NAME": "/p,u", "PATH_INFO": "/admin", "HTTP_SCRIPT_NAME": "/p,u,/x"},
+    ],
+    ids=["cut within a segment by a caller", "cut so by a server", "two claims, joined"],
+)
+def test_a_prefix_that_cannot_be_told_from_the_rest_is_refused(more):
+    """Flask serves `admin` as `/admin`."""
+    environ = environ_of("/xadmin", **more)
+    assert wsgi_call(MeshMiddleware(nothing, TestMesh(NOTHING)), environ=environ).status == 400
 
 
 def test_a_caller_that_moves_the_prefix_gains_nothing():

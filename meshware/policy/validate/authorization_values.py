@@ -104,22 +104,19 @@ def _path(value: str) -> str | None:
 
 
 def _path_doubt(value: str) -> str | None:
-    """Tell of a path that no request ever has."""
+    """Tell of a path that no request ever has, or that reads otherwise than it is compared."""
     if not value.startswith(("/", "*")):
         return f"a path begins with a slash, so nothing matches; write /{brief(value)}"
     if "?" in value or "#" in value:
         return "paths are compared without query and fragment, so nothing matches; cut them off"
     if not value.isascii():
-        return "paths are compared percent-encoded, so nothing matches; write it so"
+        return "paths are compared percent-encoded; write it so"
     if is_path_template(value):
         return _escape_doubt(value)
     if "{" in value:
         return "braces are plain characters here; write {*} for a segment, {**} for any rest"
     if odd := _NEVER_PLAIN.search(value):
-        return (
-            f"paths are compared percent-encoded, so nothing matches; write "
-            f"%{ord(odd[0]):02X} for {odd[0]!r}"
-        )
+        return f"paths are compared percent-encoded; write %{ord(odd[0]):02X} for {odd[0]!r}"
     return _escape_doubt(value) or star_within(value, "; write {*} for a segment")
 
 
