@@ -90,6 +90,7 @@ class Admission(Passage):
     add: tuple[tuple[str, str], ...]  # headers that it must see, with their values
     path: str | None  # encoded; replaces the one received, where MeshConfig normalises
     response: MessageEdit | None = None  # of the response's headers
+    binds_handlers: bool = False  # what then runs must be what rules were told would
 
     @property
     def app_path(self) -> str | None:

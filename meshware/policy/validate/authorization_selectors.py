@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from meshware.policy.document.authorization_policy import AuthorizationPolicySpec
+from meshware.policy.document.authorization_policy import (
+    AuthorizationPolicySpec,
+    MeshAuthorizationPolicySpec,
+)
 from meshware.policy.document.common import WorkloadSelector
 from meshware.policy.document.peer_authentication import PeerAuthenticationSpec
 from meshware.policy.document.service_entry import WorkloadEntrySpec, WorkloadGroupSpec
@@ -24,7 +27,12 @@ __all__ = ["NO_WORKLOAD", "check_authorization_selectors"]
 NO_WORKLOAD = "IST0127"  # Istio's NoMatchingWorkloadsFound
 
 _SELECTOR = "spec.selector"
-_SELECTING = (AuthorizationPolicySpec, PeerAuthenticationSpec, WorkloadPolicySpec)
+_SELECTING = (
+    AuthorizationPolicySpec,
+    MeshAuthorizationPolicySpec,
+    PeerAuthenticationSpec,
+    WorkloadPolicySpec,
+)
 
 
 def check_authorization_selectors(resources: Sequence[Resource], report: Report) -> None:
