@@ -96,8 +96,7 @@ def plain_template(route: str) -> str | None:
     """Return a route with plain braces; None: a regular expression that has no template."""
     if not any(char in route for char in "^$(\\"):
         return plain(route)
-    # An include puts `^` in the middle; `<int:pk>` may stand before it.
-    return plain_regex(plain(route.replace("(?P<", "\0").replace("^", "")).replace("\0", "(?P<"))
+    return plain_regex(route)
 
 
 def _checked(resolve: Callable[..., Any]) -> Callable[..., Any]:
@@ -117,7 +116,8 @@ def _checked(resolve: Callable[..., Any]) -> Callable[..., Any]:
 def patterns_of(patterns: Any, route: str = "") -> Iterator[tuple[Any, str]]:
     """Yield each view below some URL patterns, with its route as `ResolverMatch.route` has it."""
     for pattern in patterns:
-        here = route + str(pattern.pattern)
+        own = str(pattern.pattern)
+        here = route + own.removeprefix("^") if route else own  # as Django joins them
         below = getattr(pattern, "url_patterns", None)
         if below is None:
             yield pattern.callback, here

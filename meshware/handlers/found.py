@@ -101,7 +101,8 @@ class Bound:
         if token in found.way:
             # Nothing was to run: it stays so only as long as the method is the same.
             if found.handlers or method == self._method:
-                self._has_run = self._has_run or token == found.way[-1]
+                if found.handlers and token == found.way[-1]:
+                    self._has_run = True
                 return True
         elif self._has_run and not is_this_call:
             return True  # the handler that was let in calls another part of the app

@@ -14,6 +14,7 @@ __all__ = ["documented_id", "function_names", "joined", "plain", "plain_regex", 
 _PARAMETER = re.compile(r"\{(\w+)(?::[^{}]*)?\}|<(?:[^<>]*:)?(\w+)>")
 # Where an endpoint's docstring holds its part of OpenAPI, as in Starlette's SchemaGenerator.
 _DOCUMENTED = re.compile(r"^---[ \t]*$.*?^[ \t]*operationId:[ \t]*[\"']?([^\s\"'#]+)", re.M | re.S)
+_NAMED = re.compile(r"\(\?P<(\w+)>|<(?:[^<>]*:)?(\w+)>")
 _ODD = re.compile(r"[\\^$.|?*+()\[\]{}]")
 _LONGEST = 64 * 1024  # of a docstring that is looked into
 
@@ -33,17 +34,19 @@ def plain_regex(pattern: str) -> str | None:
 
     Named groups become parameters; whatever else is no plain text has no template.
     """
-    text = pattern.removeprefix("^").removesuffix("$").removesuffix(r"\Z")
+    text = pattern.removesuffix("$").removesuffix(r"\Z")
     pieces: list[str] = []
     at = 0
     while at < len(text):
-        named = re.compile(r"\(\?P<(\w+)>").match(text, at)
-        if named is not None:
-            end = _closing(text, named.end())
+        named = _NAMED.match(text, at)
+        if named is not None:  # `(?P<name>...)`, or `<int:name>` of an include
+            end = _closing(text, named.end()) if named[1] else named.end()
             if end is None:
                 return None
-            pieces.append("{" + named[1] + "}")
+            pieces.append("{" + (named[1] or named[2]) + "}")
             at = end
+        elif text[at] == "^":  # an include's stands in the middle
+            at += 1
         elif text[at] == "\\" and at + 1 < len(text) and not text[at + 1].isalnum():
             pieces.append(text[at + 1])
             at += 2

@@ -70,8 +70,8 @@ class _Way:
     def _in_router(self, router: Any, prefix: str) -> Found:
         match = class_of("starlette.routing", "Match")
         partial = None
+        _guard_routes(router)
         for route in router.routes:
-            guard(type(route), "handle", _checked)
             fits, child = route.matches(self._scope)
             if fits is match.FULL:
                 return self._at(route, child, prefix)
@@ -106,12 +106,12 @@ class _Way:
     def _in_included(self, included: Any, prefix: str) -> Found:
         """Go on in a router that FastAPI has included."""
         match = class_of("starlette.routing", "Match")
+        _guard_routes(included.original_router)
         fits, child, route, context = included._match(self._scope)
         if route is None or fits is match.NONE:
             return UNKNOWN
         api_route = class_of("fastapi.routing", "APIRoute")
         if context is None or not isinstance(context.original_route, api_route):
-            guard(type(route), "handle", _checked)
             if fits is match.PARTIAL:
                 return self._refused_at(route, child)
             return self._at(route, child, prefix)
@@ -176,6 +176,18 @@ def operation_ids(route: Any, method: str) -> tuple[str, ...]:
 
 
 # --- the check ------------------------------------------------------------------------------------
+
+_GUARDED = "_meshware_guarded"
+
+
+def _guard_routes(router: Any) -> None:
+    """Have every route of a router checked, those too that the request is not for."""
+    count = len(router.routes)
+    if getattr(router, _GUARDED, None) == count:
+        return
+    for route in router.routes:
+        guard(type(route), "handle", _checked)
+    setattr(router, _GUARDED, count)
 
 
 def _checked(handle: Callable[..., Any]) -> Callable[..., Any]:
