@@ -19,7 +19,7 @@ from meshware.handlers.guards import guard
 from meshware.handlers.names import documented_id, function_names, joined, template_names
 from meshware.policy.inbound_facts import Handler
 
-__all__ = ["find", "is_included", "is_route", "operation_ids"]
+__all__ = ["find", "handler_of", "included_handler", "is_included", "is_route", "static_handler"]
 
 Scope = dict[str, Any]
 FindOther = Callable[[Kind, Any, Scope, str], Found]
@@ -60,8 +60,7 @@ class _Way:
             self._scope["app"] = app
             return self._in_router(app.router, prefix)
         if kind is Kind.STATIC:
-            names = template_names(f"{prefix}/{{path:path}}")
-            return self._ends_at(Handler(routes=names, functions=function_names(app)))
+            return self._ends_at(static_handler(app, prefix))
         found = self._find_other(kind, app, self._scope, prefix)
         if found.handlers is None:
             return UNKNOWN
@@ -97,10 +96,7 @@ class _Way:
         if is_included(route):
             return self._in_included(route, prefix)
         if is_route(route):
-            ids = operation_ids(route, self._scope.get("method", "GET"))
-            names = template_names(joined(prefix, route.path))
-            functions = function_names(route.endpoint)
-            return self._ends_at(Handler(routes=names, functions=functions, operation_ids=ids))
+            return self._ends_at(handler_of(route, self._scope.get("method", "GET"), prefix))
         return UNKNOWN
 
     def _in_included(self, included: Any, prefix: str) -> Found:
@@ -118,13 +114,7 @@ class _Way:
         self._steps.append(context.original_route)
         if fits is match.PARTIAL:
             return self._nothing()
-        return self._ends_at(
-            Handler(
-                routes=template_names(joined(prefix, context.path)),
-                functions=function_names(context.endpoint),
-                operation_ids=(context.operation_id or context.unique_id,),
-            )
-        )
+        return self._ends_at(included_handler(context, prefix=prefix))
 
     def _refused_at(self, route: Any, child: Scope) -> Found:
         """Return what there is where a route has other methods than the request's: 405."""
@@ -167,7 +157,31 @@ def is_included(route: Any) -> bool:
     return isinstance(included, type) and isinstance(route, included)
 
 
-def operation_ids(route: Any, method: str) -> tuple[str, ...]:
+def handler_of(route: Any, method: str, prefix: str) -> Handler:
+    """Return the names of what a route leads to."""
+    return Handler(
+        routes=template_names(joined(prefix, route.path)),
+        functions=function_names(route.endpoint),
+        operation_ids=_operation_ids(route, method),
+    )
+
+
+def static_handler(app: Any, prefix: str) -> Handler:
+    """Return the names of StaticFiles that are mounted."""
+    routes = template_names(f"{prefix}/{{path:path}}")
+    return Handler(routes=routes, functions=function_names(app))
+
+
+def included_handler(context: Any, _method: str = "GET", *, prefix: str) -> Handler:
+    """Return the names of what a route of FastAPI leads to, in a router that it has included."""
+    return Handler(
+        routes=template_names(joined(prefix, context.path)),
+        functions=function_names(context.endpoint),
+        operation_ids=(context.operation_id or context.unique_id,),
+    )
+
+
+def _operation_ids(route: Any, method: str) -> tuple[str, ...]:
     """Return the ID that FastAPI gives a route, or that Starlette reads from a docstring."""
     if hasattr(route, "unique_id"):
         return (route.operation_id or route.unique_id,)
