@@ -106,7 +106,7 @@ class Bound:
                 return True
         elif self._has_run and not is_this_call:
             return True  # the handler that was let in calls another part of the app
-        self._admission.reason = _REASON
+        self._admission.stop(_REASON)
         return False
 
 

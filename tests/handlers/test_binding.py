@@ -174,6 +174,8 @@ class TestBehindMiddleware:
         assert found[:3] == (403, REFUSED, {})
         assert found[3].status == 403
         assert found[3].reason == "rbac_access_denied_another_handler"
+        assert found[3].is_refused
+        assert found[3].candidates == (target,)
 
     def test_a_method_that_is_overridden_runs_nothing(self, make, middleware):
         """It was decided for 405."""

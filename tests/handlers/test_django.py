@@ -28,7 +28,7 @@ TABLE = [
     ("/users/%37/", ("users/<int:pk>/", "/users/{pk}/", "shop.api.show")),
     ("/users/7", None),  # a redirect
     ("/users/x/", None),
-    ("/Users/7/", None),
+    ("/USERS/7/", None),
     ("//users/7/", None),
     ("/./users/7/", None),
     ("/things/7", ("things/<int:pk>", "/things/{pk}", "django_urls.Thing")),

@@ -58,7 +58,7 @@ APP.register_blueprint(admin)
         ("OPTIONS", "/users/7", None),  # answered by Flask itself
         ("OPTIONS", "/open", ("/open", "shop.api.open")),
         ("GET", "/users/x", None),
-        ("GET", "/Users/7", None),
+        ("GET", "/USERS/7", None),
         ("GET", "/users/7/", None),
         ("GET", "/users//7", None),  # a redirect
         ("GET", "/dir", None),  # a redirect

@@ -130,7 +130,7 @@ def names(handlers):
         ("OPTIONS", "/users/7", []),
         ("get", "/users/7", []),
         ("GET", "/users/x", []),
-        ("GET", "/Users/7", []),
+        ("GET", "/USERS/7", []),
         ("GET", "//users/7", []),
         ("GET", "/users/7/", []),  # a redirect
         ("GET", "/dir", []),

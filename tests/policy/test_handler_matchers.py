@@ -49,7 +49,7 @@ def holds(operation: MeshOperation, handlers, *, is_deny: bool, path: str | None
         ({"routes": ("/users/*",)}, True),
         ({"routes": ("*{id}",)}, True),
         ({"routes": ("*",)}, True),
-        ({"routes": ("/Users/{id}",)}, False),
+        ({"routes": ("/USERS/{id}",)}, False),
         ({"routes": ("/a", "/users/{id}")}, True),
         ({"not_routes": ("/users/{id}",)}, False),
         ({"not_routes": ("/users/<int:id>",)}, False),
