@@ -11,6 +11,7 @@ from typing import Any
 from meshware.handlers.found import BODY, KEY, Found, lets
 from meshware.handlers.guards import guard
 from meshware.handlers.names import documented_id, function_names, plain, plain_regex
+from meshware.handlers.remembered import remembered
 from meshware.policy.inbound_facts import Handler
 
 __all__ = ["find_by_environ", "find_by_scope", "handler_of", "patterns_of"]
@@ -43,11 +44,12 @@ def _find(handler_class: type, path: str, method: str, prefix: str) -> Found:
             match = urls.get_resolver().resolve(path)
         except urls.Resolver404:
             return Found(())
-    return Found(
-        (handler_of(match.func, match.route, method, prefix),),
-        (_token(match),),
-        (match.func,),
+    handler = remembered(
+        match.func,
+        (match.route, method, prefix),
+        lambda: handler_of(match.func, match.route, method, prefix),
     )
+    return Found((handler,), (_token(match),), (match.func,))
 
 
 def _token(match: Any) -> tuple[int, str]:

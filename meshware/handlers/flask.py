@@ -9,6 +9,7 @@ from typing import Any
 from meshware.handlers.found import BODY, KEY, Found, lets
 from meshware.handlers.guards import guard
 from meshware.handlers.names import documented_id, function_names, joined, template_names
+from meshware.handlers.remembered import remembered
 from meshware.policy.inbound_facts import Handler
 
 __all__ = ["find", "handler_of"]
@@ -29,11 +30,21 @@ def find(app: Any, environ: dict[str, Any], prefix: str = "") -> Found:
         rule, _ = adapter.match(return_rule=True)
     except http_exception:  # 404, 405, a redirect, a Host that is not trusted
         return Found(())
-    way, keeps = (id(rule),), (rule,)
+    view = app.view_functions.get(rule.endpoint)
+    way, keeps = (_token(rule, view),), (rule, view)
     method = environ["REQUEST_METHOD"]
     if method == "OPTIONS" and getattr(rule, "provide_automatic_options", False):
         return Found((), way, keeps)
-    return Found((handler_of(app, rule, method, prefix),), way, keeps)
+    handler = remembered(
+        view,
+        (rule.rule, prefix, method),
+        lambda: handler_of(app, rule, method, prefix),
+    )
+    return Found((handler,), way, keeps)
+
+
+def _token(rule: Any, view: Any) -> tuple[int, int]:
+    return id(rule), id(view)
 
 
 def handler_of(app: Any, rule: Any, method: str, prefix: str) -> Handler:
@@ -53,8 +64,11 @@ def _checked(dispatch: Callable[..., Any]) -> Callable[..., Any]:
 
     def dispatch_if_decided(self: Any, *arguments: Any) -> Any:
         request = sys.modules["flask"].request
+        rule = request.url_rule
         if request.routing_exception is None and not lets(
-            request.environ.get(KEY), id(request.url_rule), request.method
+            request.environ.get(KEY),
+            _token(rule, self.view_functions.get(rule.endpoint)),
+            request.method,
         ):
             return BODY, 403, {"Content-Type": "text/plain"}
         return dispatch(self, *arguments)

@@ -17,6 +17,7 @@ from meshware.handlers.apps import Kind, behind, class_of
 from meshware.handlers.found import BODY, KEY, UNKNOWN, Found, lets
 from meshware.handlers.guards import guard
 from meshware.handlers.names import documented_id, function_names, joined, template_names
+from meshware.handlers.remembered import remembered
 from meshware.policy.inbound_facts import Handler
 
 __all__ = ["find", "handler_of", "included_handler", "is_included", "is_route", "static_handler"]
@@ -96,7 +97,10 @@ class _Way:
         if is_included(route):
             return self._in_included(route, prefix)
         if is_route(route):
-            return self._ends_at(handler_of(route, self._scope.get("method", "GET"), prefix))
+            method = self._scope.get("method", "GET")
+            return self._ends_at(
+                remembered(route, (prefix, method), lambda: handler_of(route, method, prefix))
+            )
         return UNKNOWN
 
     def _in_included(self, included: Any, prefix: str) -> Found:
@@ -114,7 +118,9 @@ class _Way:
         self._steps.append(context.original_route)
         if fits is match.PARTIAL:
             return self._nothing()
-        return self._ends_at(included_handler(context, prefix=prefix))
+        return self._ends_at(
+            remembered(context, prefix, lambda: included_handler(context, prefix=prefix))
+        )
 
     def _refused_at(self, route: Any, child: Scope) -> Found:
         """Return what there is where a route has other methods than the request's: 405."""
