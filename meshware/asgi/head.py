@@ -7,6 +7,7 @@ from typing import Any
 
 from meshware.asgi.peer import Shown, shown_in_extension, shown_on
 from meshware.inbound.head import InboundHead, RouteOf, is_below
+from meshware.policy.inbound_facts import HandlersOf, no_handlers_known
 
 __all__ = ["Message", "Receive", "Scope", "Send", "inbound_head"]
 
@@ -21,7 +22,11 @@ _NO_VALUES: tuple[str, ...] = ()
 
 
 def inbound_head(
-    scope: Scope, receive: Receive, mesh_port: int | None, route: RouteOf | None = None
+    scope: Scope,
+    receive: Receive,
+    mesh_port: int | None,
+    route: RouteOf | None = None,
+    handlers_of: HandlersOf = no_handlers_known,
 ) -> InboundHead:
     """Return the head of an `http` or `websocket` scope.
 
@@ -30,6 +35,7 @@ def inbound_head(
         receive: the server's; it leads to the transport, which knows the true peer.
         mesh_port: where the process is reached, for a server that does not say where it listens.
         route: where the framework's route will be found.
+        handlers_of: asks the framework what it would run.
     """
     table: dict[str, list[str]] = {}
     for raw_name, raw_value in scope["headers"]:
@@ -70,6 +76,7 @@ def inbound_head(
         chain=chain,
         sni=sni,
         route_of=route or RouteOf(),
+        handlers_of=handlers_of,
     )
 
 

@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable
 
 from meshware.asgi.head import Message, Receive, Scope, Send, inbound_head, route_of
 from meshware.call import Call, Flag, MessageEdit, bind_call, unbind_call
+from meshware.handlers.forecast import find_by_scope
+from meshware.handlers.found import HandlersOfCall, hold_to_handler
 from meshware.inbound.head import RouteOf
 from meshware.inbound.passage import Admission, Denial
 from meshware.runtime.mesh import Mesh
@@ -57,7 +59,8 @@ class MeshMiddleware:
                 f"meshware refuses ASGI calls of type {kind!r}: it knows no rules for it"
             )
         inner = dict(scope)
-        head = inbound_head(scope, receive, mesh.port, RouteOf(lambda: route_of(inner)))
+        handlers = HandlersOfCall(find_by_scope, self.app, inner)
+        head = inbound_head(scope, receive, mesh.port, RouteOf(lambda: route_of(inner)), handlers)
         passage = mesh.gate.admit(head)
         if isinstance(passage, Denial):
             await _refuse(passage, scope, send)
@@ -67,6 +70,7 @@ class MeshMiddleware:
     async def _let_in(
         self, admission: Admission, scope: Scope, receive: Receive, send: Send
     ) -> None:
+        hold_to_handler(admission)
         _edit(scope, admission)
         status, has_trailers, is_gone = 0, False, False
 

@@ -33,16 +33,40 @@ _FIELDS = (
 @click.command("check", short_help="Find everything that is wrong with policy.")
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=PLACE)
 @click.option("--strict", is_flag=True, help="Exit with 1 on a warning too.")
+@click.option(
+    "--app",
+    metavar="MODULE:APP",
+    help="Compare with the endpoints of this app: FastAPI, Starlette, Flask or Django.",
+)
+@click.option(
+    "--workload",
+    envvar="MESH_WORKLOAD",
+    metavar="NAMESPACE/NAME",
+    help="With --app: the workload that the app is.  [default: $MESH_WORKLOAD]",
+)
 @format_option
-def command(paths: tuple[Path, ...], strict: bool, output: str) -> int:
+def command(
+    *, paths: tuple[Path, ...], strict: bool, app: str | None, workload: str | None, output: str
+) -> int:
     """Read policy files and directories, and tell everything that is wrong with them.
 
-    All PATHs together are one policy. Exit code 0: fine; 1: there is an error (with --strict, an
-    error or a warning); 2: a PATH cannot be read.
+    All PATHs together are one policy. With --app, tell also which endpoints of an app no rule
+    covers, and which rules are for none of its endpoints.
+
+    Exit code 0: fine; 1: there is an error (with --strict, an error or a warning); 2: a PATH cannot
+    be read, or the app cannot be imported.
     """
     loaded = load(paths)
     refuse_unreadable(loaded.problems)
     loaded = loaded.with_more(unseen_files(loaded.resources))
+    if app is not None:
+        from meshware.cli.app_endpoints import endpoint_lines, look_at_app
+
+        coverage = look_at_app(app, workload, loaded.resources)
+        loaded = loaded.with_more(coverage.problems)
+        if output == "text":
+            for line in [*endpoint_lines(coverage), ""]:
+                click.echo(_printable(line))
     if output == "json":
         click.echo(json.dumps(as_json(loaded.problems), indent=2))
     else:

@@ -102,6 +102,11 @@ class Answers:
             response=changes.response,
             is_last=asked.caller.is_ending,
             counted=self._under_way if asked.is_counted else None,
+            binds_handlers=(
+                snapshot is not None
+                and snapshot.inbound is not None
+                and snapshot.inbound.rules.binds_handlers
+            ),
         )
 
     def answer(

@@ -19,10 +19,11 @@ class RouteOf:
     wait for the collector of cycles.
     """
 
-    __slots__ = ("_find", "_found")
+    __slots__ = ("_find", "_found", "bound")
 
     def __init__(self, find: Callable[[], str | None] | None = None) -> None:
         self._find = find
+        self.bound: object = None  # the handler that was decided on; the driver's matter
         self._found: str | None = None
 
     def __call__(self) -> str | None:
@@ -36,7 +37,7 @@ class RouteOf:
     def settle(self) -> None:
         """Look a last time, and let go of what was looked into."""
         self()
-        self._find = None
+        self._find = self.bound = None
 
 
 def is_below(path: str, prefix: str) -> bool:

@@ -44,6 +44,7 @@ class Passage:
     counted: deque[None] | None = field(default=None, repr=False)  # of calls under way, with this
     is_last: bool = False  # the caller should make another connection for its next call
     is_finished: bool = False
+    is_stopped: bool = False  # let in, and refused before what then would have run
 
     def finish(self, status: int, flag: Flag | None = None) -> None:
         """Tell that the response has ended. A second time is ignored.
@@ -63,6 +64,7 @@ class Passage:
         head.route_of.settle()
         hosts = head.headers("host")
         is_refused = isinstance(self, Denial) and not isinstance(self, Answered)
+        is_refused = is_refused or self.is_stopped
         event = InboundEvent(
             method=head.method,
             host=hosts[0] if hosts else "",
@@ -100,6 +102,14 @@ class Admission(Passage):
     add: tuple[tuple[str, str], ...] = field(repr=False)
     path: str | None  # encoded; replaces the one received, where MeshConfig normalises
     response: MessageEdit | None = None  # of the response's headers
+    binds_handlers: bool = False  # what then runs must be what rules were told would
+
+    def stop(self, reason: str) -> None:
+        """Note that what would run is not what was decided on: the call is refused after all."""
+        self.reason, self.is_stopped = reason, True
+        self.policy = self.rule = None
+        peer = self.call.peer
+        self.principal = None if peer is None else peer.id.removeprefix("spiffe://")
 
     @property
     def app_path(self) -> str | None:

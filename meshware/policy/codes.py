@@ -9,6 +9,9 @@ __all__ = [
     "DUPLICATE",
     "EMPTY",
     "EMPTY_SUBSET",
+    "ENDPOINT_NOT_COVERED",
+    "ENDPOINT_NOT_SEEN",
+    "ENDPOINT_OPEN",
     "FILE_NOT_SEEN",
     "ENCODING",
     "INEFFECTIVE_MATCH",
@@ -18,6 +21,7 @@ __all__ = [
     "NOT_SUPPORTED_YET",
     "NO_WORKLOAD",
     "PORT_NEEDED",
+    "RULE_WITHOUT_ENDPOINT",
     "SIDECARS_OF_NAMESPACE",
     "SIDECARS_OF_WORKLOAD",
     "SIZE",
@@ -56,6 +60,12 @@ INEFFECTIVE_MATCH = "IST0131"  # VirtualServiceIneffectiveMatch
 
 # --- checking on this machine ---
 FILE_NOT_SEEN = "file-not-seen"  # a file that policy names is not here
+
+# --- checking an app against policy ---
+ENDPOINT_NOT_COVERED = "endpoint-not-covered"  # no ALLOW rule can let anybody call it
+ENDPOINT_OPEN = "endpoint-open"  # there is no ALLOW policy, and no other rule is about it
+ENDPOINT_NOT_SEEN = "endpoint-not-seen"  # a mounted app of no framework that can be asked
+RULE_WITHOUT_ENDPOINT = "rule-without-endpoint"  # the app has nothing that a rule is about
 
 # --- checking across resources ---
 UNKNOWN_REFERENCE = "IST0101"  # ReferencedResourceNotFound

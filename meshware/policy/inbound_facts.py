@@ -70,7 +70,7 @@ class Handler:
 
     routes: tuple[str, ...] = ()  # templates: as the framework writes it, and with plain braces
     functions: tuple[str, ...] = ()  # the bare name, and the one with its module
-    operation_ids: tuple[str, ...] = ()  # of OpenAPI
+    operation_ids: tuple[str, ...] | None = ()  # of OpenAPI; None: it may have one that is not seen
 
 
 HandlersOf = Callable[[str | None], tuple[Handler, ...] | None]

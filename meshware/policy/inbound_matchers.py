@@ -21,11 +21,13 @@ from collections.abc import Callable, Sequence
 from meshware.policy.addresses import AddressSet, parse_address
 from meshware.policy.document.authorization_policy import (
     Condition,
+    MeshOperation,
     MeshRule,
     Operation,
     Rule,
     Source,
 )
+from meshware.policy.handler_matchers import asks_handlers, handler_test
 from meshware.policy.inbound_facts import Facts, host_forms
 from meshware.policy.match import PathTemplate, Patterns, is_path_template
 from meshware.policy.paths import capital_hex, written
@@ -135,6 +137,8 @@ def operation_tests(
         tests.append(_host_test(folded_hosts(operation.not_hosts), wanted=False, is_deny=is_deny))
     if operation.ports or operation.not_ports:
         tests.append(_port_test(operation.ports, operation.not_ports, is_deny=is_deny))
+    if isinstance(operation, MeshOperation) and asks_handlers(operation):
+        tests.append(handler_test(operation, is_deny=is_deny))  # last: it may ask a router
     path_tests: list[PathTest] = []
     if operation.paths:
         path_tests.append(_path_test(operation.paths))

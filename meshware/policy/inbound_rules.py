@@ -19,11 +19,11 @@ import msgspec
 from meshware.policy.document.authorization_policy import (
     AuthorizationPolicySpec,
     MeshAuthorizationPolicySpec,
-    MeshOperation,
     MeshRule,
     Operation,
     Rule,
 )
+from meshware.policy.handler_matchers import asks_handlers
 from meshware.policy.inbound_facts import Facts, host_forms
 from meshware.policy.inbound_matchers import (
     PathTest,
@@ -129,6 +129,7 @@ class InboundRules:
     deny: RuleSet
     allow: RuleSet | None  # None: no ALLOW policy applies, and what is not denied may pass
     reads_headers: frozenset[str]  # lower case
+    binds_handlers: bool = False  # what runs must be what was decided on: a rule asks for that
 
 
 def compile_inbound(
@@ -166,6 +167,13 @@ def compile_inbound(
             for rule in policy.spec.rules or ()
             for condition in rule.when or ()
             if (header := header_of(condition.key)) is not None
+        ),
+        binds_handlers=any(
+            asks_handlers(to.operation)
+            for policy in policies
+            if policy.spec.action != "AUDIT" and not policy.is_dry_run
+            for rule in policy.spec.rules or ()
+            for to in rule.to or ()
         ),
     )
 
@@ -228,23 +236,11 @@ def _refuse_what_is_not_built(policy: NamedPolicy) -> None:
     if policy.is_dry_run:
         raise ValueError(f"{name}: a dry run is not supported yet")
     for rule in spec.rules or ():
-        for to in rule.to or ():
-            extras = () if not isinstance(to.operation, MeshOperation) else _OF_HANDLERS
-            if any(getattr(to.operation, extra) is not None for extra in extras):
-                raise ValueError(f"{name}: routes and functions are not supported yet")
         for one in rule.from_ or ():
             if one.source is not None and any(getattr(one.source, name) for name in _LATER):
                 raise ValueError(f"{name}: a field of a source is not supported yet")
 
 
-_OF_HANDLERS = (
-    "routes",
-    "not_routes",
-    "functions",
-    "not_functions",
-    "operation_ids",
-    "not_operation_ids",
-)
 _LATER = (
     "request_principals",
     "not_request_principals",

@@ -12,8 +12,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from types import MappingProxyType
+from typing import TypeVar
 
 __all__ = ["LATER_WORDS", "SUPPORT", "Status", "Support", "is_partly_done", "support_of"]
+
+
+T = TypeVar("T")
 
 
 class Status(StrEnum):
@@ -68,6 +72,13 @@ _IDLE = (
 _FILE = "a file of each process's machine, read again when it changes"
 
 _MIRRORS = "at most 64 copies at once for each client object, the others are dropped"
+
+_HANDLERS = (
+    "of FastAPI, Starlette, Flask and Django; what their routers do not say is matched by DENY and "
+    "not by ALLOW"
+)
+_POLICIES = "AuthorizationPolicy"
+_OUR_POLICIES = "AuthorizationPolicy (meshware.dev)"
 
 _ROUTE = "VirtualService.spec.http[]"
 _JWT = "RequestAuthentication.spec.jwtRules[]"
@@ -185,7 +196,7 @@ def _workload(root: str) -> dict[str, Support]:
     }
 
 
-SUPPORT: Mapping[str, Support] = MappingProxyType(
+_OF_ISTIO: Mapping[str, Support] = MappingProxyType(
     {
         # --- VirtualService ---
         "VirtualService.spec": _done(),
@@ -318,7 +329,6 @@ SUPPORT: Mapping[str, Support] = MappingProxyType(
             "comes"
         ),
         "Telemetry.spec": _later("arrives with metrics, traces and access logs"),
-        "AuthorizationPolicy (meshware.dev).spec": _later("arrives with the rule index"),
         "AuthorizationPolicy.spec": _done(),
         "AuthorizationPolicy.spec.action": _done("ALLOW and DENY; AUDIT and CUSTOM come later"),
         "AuthorizationPolicy.spec.provider": _later("arrives with CUSTOM"),
@@ -413,13 +423,39 @@ SUPPORT: Mapping[str, Support] = MappingProxyType(
         "ServicePolicy.spec.http[].match[].statPrefix": _never("there are no Envoy statistics"),
     }
 )
+
+
+def _and_of_ours(table: Mapping[str, T], more: Mapping[str, T]) -> Mapping[str, T]:
+    """Return a table in which our AuthorizationPolicy has what Istio's has, and more."""
+    both = dict(table)
+    for path, found in table.items():
+        if path.startswith(f"{_POLICIES}."):
+            both[path.replace(_POLICIES, _OUR_POLICIES, 1)] = found
+    return MappingProxyType({**both, **more})
+
+
+SUPPORT: Mapping[str, Support] = _and_of_ours(
+    _OF_ISTIO,
+    {
+        f"{_OUR_POLICIES}.spec.rules[].to[].operation.{field}": _done(note)
+        for field, note in (
+            ("routes", _HANDLERS),
+            ("notRoutes", _HANDLERS),
+            ("functions", _HANDLERS),
+            ("notFunctions", _HANDLERS),
+            ("operationIds", f"{_HANDLERS}; of Flask and Django from docstrings alone"),
+            ("notOperationIds", f"{_HANDLERS}; of Flask and Django from docstrings alone"),
+        )
+    },
+)
 """Field path -> status."""
 
 
-LATER_WORDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+LATER_WORDS: Mapping[str, tuple[str, ...]] = _and_of_ours(
     {
         "AuthorizationPolicy.spec.action": ("AUDIT", "CUSTOM"),
-    }
+    },
+    {},
 )
 """Words of a field that is carried out, which themselves are not supported yet."""
 

@@ -25,6 +25,7 @@ from meshware.inbound.passage import Admission, Answered, Passage
 from meshware.inbound.peer import NOBODY, Caller, Refused, required
 from meshware.inbound.wellformed import split_target
 from meshware.policy.file import Records
+from meshware.policy.inbound_facts import Handler
 from meshware.policy.paths import decoded
 from meshware.policy.places import Name, Places
 from meshware.policy.snapshot import Snapshot, build_snapshot
@@ -46,6 +47,22 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ip: str | None = None
 
 
+class Handling(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the app would run: by what rules may call it, as far as that is known."""
+
+    route: str  # as the framework writes it, or in plain braces
+    function: str  # with its module
+    operation_id: str | None = None
+
+    def as_handler(self) -> Handler:
+        """Return it as rules are told of it."""
+        return Handler(
+            routes=(self.route,),
+            functions=tuple(dict.fromkeys((self.function.rpartition(".")[2], self.function))),
+            operation_ids=None if self.operation_id is None else (self.operation_id,),
+        )
+
+
 class Question(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One call to decide."""
 
@@ -58,6 +75,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     port: Port | None = None
     path: str = "/"  # the raw target, query included
     headers: tuple[tuple[str, str], ...] = ()
+    handlers: tuple[Handling, ...] | None = None  # inbound; (): none; None: it is not known
     ejected: tuple[str, ...] = ()  # endpoints, "address:port": what if these were ejected?
 
 
@@ -175,6 +193,8 @@ class Explainer:
         if port is None and known is not None and len(known.ports) == 1:
             port = known.ports[0]
         headers = _headers(question, question.host or self._client.name or "")
+        asked = question.handlers
+        handlers = None if asked is None else tuple(one.as_handler() for one in asked)
         self._claimed.caller = _caller(question.source.principal)
         admitted = self._gate.admit(
             InboundHead(
@@ -188,6 +208,7 @@ class Explainer:
                 source_ip=question.source.ip,
                 destination_ip=None if known is None else known.address,
                 port=port,
+                handlers_of=lambda _: handlers,
             )
         )
         is_let_in = isinstance(admitted, Admission | Answered)

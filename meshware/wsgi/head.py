@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from meshware.inbound.head import InboundHead, RouteOf
+from meshware.policy.inbound_facts import HandlersOf, no_handlers_known
 from meshware.wsgi.peer import chain_of, server_name_of
 
 __all__ = ["Environ", "header_key", "inbound_head"]
@@ -24,12 +25,15 @@ def header_key(name: str) -> str:
     return _CGI.get(name) or _PREFIX + name.upper().replace("-", "_")
 
 
-def inbound_head(environ: Environ, mesh_port: int | None) -> InboundHead:
+def inbound_head(
+    environ: Environ, mesh_port: int | None, handlers_of: HandlersOf = no_handlers_known
+) -> InboundHead:
     """Return the head of a WSGI call.
 
     Args:
         environ: the server's.
         mesh_port: where the process is reached, for a server that does not say where it listens.
+        handlers_of: asks the framework what it would run.
     """
 
     def headers(name: str) -> tuple[str, ...]:
@@ -69,6 +73,7 @@ def inbound_head(environ: Environ, mesh_port: int | None) -> InboundHead:
         sni=server_name_of(environ),
         # Flask forgets it before the body is made; it is remembered from the response's start.
         route_of=RouteOf(lambda: _flask_route(environ)),
+        handlers_of=handlers_of,
     )
 
 

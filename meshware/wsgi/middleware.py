@@ -13,6 +13,8 @@ from http import HTTPStatus
 from typing import Any
 
 from meshware.call import Call, Flag, bind_call
+from meshware.handlers.forecast import find_by_environ, moved
+from meshware.handlers.found import HandlersOfCall, hold_to_handler
 from meshware.inbound.passage import Admission, Denial
 from meshware.runtime.mesh import Mesh
 from meshware.wsgi.head import Environ, header_key, inbound_head
@@ -45,7 +47,8 @@ class MeshMiddleware:
             return self.app(environ, start_response)
         mesh = self._mesh or Mesh.current()
         mesh.start()
-        passage = mesh.gate.admit(inbound_head(environ, mesh.port))
+        handlers = HandlersOfCall(find_by_environ, self.app, environ)
+        passage = mesh.gate.admit(inbound_head(environ, mesh.port, handlers))
         if passage.is_last:
             _close_behind(start_response)
         if isinstance(passage, Denial):
@@ -61,6 +64,7 @@ class MeshMiddleware:
         context: Context,
     ) -> Iterable[bytes]:
         bind_call(admission.call)
+        hold_to_handler(admission)
         _edit(environ, admission)
         watched = _Watched(start_response, admission)
         try:
@@ -208,12 +212,9 @@ def _edit(environ: Environ, admission: Admission) -> None:
     path = admission.app_path
     if path is not None and admission.path is not None:
         prefix = environ.get("SCRIPT_NAME", "")
-        as_wsgi = path.encode("utf-8", "surrogateescape").decode("latin-1")
-        rest = as_wsgi.removeprefix(prefix)
-        if not as_wsgi.startswith(prefix) or rest[:1] not in ("", "/"):
-            rest = as_wsgi  # the dots led out of where the app is mounted
-            environ["SCRIPT_NAME"] = ""
-        environ["PATH_INFO"] = rest
+        script, environ["PATH_INFO"] = moved(prefix, path)
+        if script != prefix:
+            environ["SCRIPT_NAME"] = script
         query = environ.get("QUERY_STRING", "")
         target = f"{admission.path}?{query}" if query else admission.path
         for key in ("RAW_URI", "REQUEST_URI"):

@@ -18,6 +18,8 @@ from meshware.policy.codes import INVALID, NOT_APPLICABLE, NOT_SUPPORTED_YET
 from meshware.policy.document.authorization_policy import (
     AuthorizationPolicySpec,
     Condition,
+    MeshAuthorizationPolicySpec,
+    MeshRule,
     Operation,
     Rule,
     Source,
@@ -42,6 +44,8 @@ from meshware.policy.validate.common import Report
 from meshware.policy.yaml12 import brief
 
 __all__ = ["check_authorization_policy"]
+
+_Spec = AuthorizationPolicySpec | MeshAuthorizationPolicySpec
 
 _DRY_RUN = "istio.io/dry-run"
 _DRY_RUN_FIELD = f"metadata.annotations[{_DRY_RUN}]"
@@ -76,7 +80,7 @@ _KNOWN_KEYS = (
 
 def check_authorization_policy(resource: Resource, report: Report) -> None:
     """Report what is wrong with one AuthorizationPolicy by itself."""
-    if isinstance(resource.spec, AuthorizationPolicySpec):
+    if isinstance(resource.spec, AuthorizationPolicySpec | MeshAuthorizationPolicySpec):
         _Checker(resource, report).policy(resource.spec)
 
 
@@ -87,7 +91,7 @@ class _Checker:
         self._resource, self._report = resource, report
         self._is_bad = False
 
-    def policy(self, spec: AuthorizationPolicySpec) -> None:
+    def policy(self, spec: _Spec) -> None:
         self._dry_run()
         if not spec.rules and spec.action not in (None, "ALLOW"):
             self._error(
@@ -95,12 +99,13 @@ class _Checker:
                 f"a {spec.action} policy without rules never holds; write `rules: [{{}}]` for "
                 "every request, or remove the policy",
             )
-        for index, rule in enumerate(spec.rules or ()):
+        rules: tuple[Rule | MeshRule, ...] = spec.rules or ()
+        for index, rule in enumerate(rules):
             self._rule(rule, f"spec.rules[{index}]")
         if not self._is_bad:
             self._compile(spec)
 
-    def _compile(self, spec: AuthorizationPolicySpec) -> None:
+    def _compile(self, spec: _Spec) -> None:
         """Make sure that no worker meets a policy that it cannot compile."""
         named = NamedPolicy(namespace=self._resource.namespace, name=self._resource.name, spec=spec)
         try:
@@ -120,7 +125,7 @@ class _Checker:
         elif value is not None and value not in _FALSE:
             self._error(_DRY_RUN_FIELD, f'{_DRY_RUN} is {brief(value)!r}; write "true" or "false"')
 
-    def _rule(self, rule: Rule, path: str) -> None:
+    def _rule(self, rule: Rule | MeshRule, path: str) -> None:
         self._not_empty(rule.from_, f"{path}.from", "a source, or remove it for any source")
         for index, one in enumerate(rule.from_ or ()):
             here = f"{path}.from[{index}].source"
@@ -130,12 +135,13 @@ class _Checker:
                 self._values_of(one.source, here, SOURCE_ERRORS, SOURCE_DOUBTS)
                 self._accounts(one.source, here)
         self._not_empty(rule.to, f"{path}.to", "an operation, or remove it for any operation")
-        for index, to in enumerate(rule.to or ()):
+        operations: list[Operation | None] = [to.operation for to in rule.to or ()]
+        for index, operation in enumerate(operations):
             here = f"{path}.to[{index}].operation"
-            if to.operation is None:
+            if operation is None:
                 self._error(here, "operation is missing; add it, or remove `to` for any operation")
             else:
-                self._values_of(to.operation, here, OPERATION_ERRORS, OPERATION_DOUBTS)
+                self._values_of(operation, here, OPERATION_ERRORS, OPERATION_DOUBTS)
         self._not_empty(rule.when, f"{path}.when", "a condition, or remove it")
         for index, condition in enumerate(rule.when or ()):
             self._condition(condition, f"{path}.when[{index}]")

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from meshware.policy.document.authorization_policy import AuthorizationPolicySpec
+from meshware.policy.document.authorization_policy import (
+    AuthorizationPolicySpec,
+    MeshAuthorizationPolicySpec,
+)
 from meshware.policy.document.common import WorkloadSelector
 from meshware.policy.document.peer_authentication import PeerAuthenticationSpec
 from meshware.policy.document.request_authentication import RequestAuthenticationSpec
@@ -27,6 +30,7 @@ NO_WORKLOAD = "IST0127"  # Istio's NoMatchingWorkloadsFound
 _SELECTOR = "spec.selector"
 _SELECTING = (
     AuthorizationPolicySpec,
+    MeshAuthorizationPolicySpec,
     PeerAuthenticationSpec,
     RequestAuthenticationSpec,
     WorkloadPolicySpec,

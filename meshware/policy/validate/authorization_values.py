@@ -192,6 +192,25 @@ def trust_domain(value: str) -> str | None:
     return None
 
 
+def _function(value: str) -> str | None:
+    """Return what to write instead of what names no function."""
+    if not _FUNCTION.fullmatch(_without_wildcard(value)):
+        return "write a function's or class's name, bare or with its module: orders.api.show"
+    return None
+
+
+def _route_doubt(value: str) -> str | None:
+    """Tell of a route that no framework has."""
+    if _METHOD_FIRST.match(value):
+        return "a route has no method, so nothing matches; write it into methods"
+    if value.startswith("^"):
+        return None  # a regular expression of Django's
+    return star_within(value, "; write a parameter as the framework does, such as {id}")
+
+
+# A qualified name may go through a function: `orders.make.<locals>.show`.
+_FUNCTION = re.compile(r"(\w|\.|<locals>|<lambda>)*")
+_METHOD_FIRST = re.compile(r"[A-Z]+ /")
 _PRINCIPAL = re.compile(r"[A-Za-z0-9._/-]*")
 _NAMESPACE = re.compile(r"[a-z0-9*-]+")
 _ACCOUNT = re.compile(r"([a-z0-9]([-a-z0-9]*[a-z0-9])?/)?[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
@@ -238,6 +257,12 @@ OPERATION_ERRORS: Mapping[str, Test] = MappingProxyType(
         "not_methods": _method,
         "paths": _path,
         "not_paths": _path,
+        "routes": nothing,
+        "not_routes": nothing,
+        "functions": _function,
+        "not_functions": _function,
+        "operation_ids": nothing,
+        "not_operation_ids": nothing,
     }
 )
 OPERATION_DOUBTS: Mapping[str, Test] = MappingProxyType(
@@ -246,5 +271,11 @@ OPERATION_DOUBTS: Mapping[str, Test] = MappingProxyType(
         "not_methods": _method_doubt,
         "paths": _path_doubt,
         "not_paths": _path_doubt,
+        "routes": _route_doubt,
+        "not_routes": _route_doubt,
+        "functions": star_within,
+        "not_functions": star_within,
+        "operation_ids": star_within,
+        "not_operation_ids": star_within,
     }
 )

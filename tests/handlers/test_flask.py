@@ -1,0 +1,138 @@
+"""What Flask runs for a request, as its own URL map says."""
+
+from __future__ import annotations
+
+import flask
+import pytest
+from flask.views import MethodView
+from handler_world import Runs
+from inbound_drive import environ_of
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from meshware.handlers.forecast import find_by_environ
+
+RUNS = Runs()
+
+
+class User(MethodView):
+    """A class-based view."""
+
+    def get(self, id):
+        """Show a user.
+
+        ---
+        operationId: viewUser
+        """
+        RUNS["view"] += 1
+        return "view"
+
+
+admin = flask.Blueprint("admin", __name__, url_prefix="/admin")
+admin.add_url_rule("/users/<id>", "user", RUNS.plain("admin_user"))
+inner = flask.Blueprint("inner", __name__, url_prefix="/inner")
+inner.add_url_rule("/x", "x", RUNS.plain("inner_x"))
+admin.register_blueprint(inner)
+
+APP = flask.Flask(__name__)
+APP.add_url_rule("/users/<int:id>", "show", RUNS.plain("show"))
+APP.add_url_rule("/users/<int:id>", "edit", RUNS.plain("edit"), methods=["PUT"])
+APP.add_url_rule("/dir/", "dir", RUNS.plain("dir"))
+APP.add_url_rule("/files/<path:rest>", "files", RUNS.plain("files"))
+APP.add_url_rule("/views/<int:id>", view_func=User.as_view("a_name"))
+APP.add_url_rule("/open", "open", RUNS.plain("open"), methods=["GET", "OPTIONS"],
+                 provide_automatic_options=False)  # fmt: skip
+APP.register_blueprint(admin)
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "found"),
+    [
+        ("GET", "/users/7", ("/users/<int:id>", "/users/{id}", "shop.api.show")),
+        ("HEAD", "/users/7", ("/users/<int:id>", "/users/{id}", "shop.api.show")),
+        ("PUT", "/users/7", ("/users/<int:id>", "/users/{id}", "shop.api.edit")),
+        ("GET", "/users/%37", ("/users/<int:id>", "/users/{id}", "shop.api.show")),
+        ("GET", "//users/7", ("/users/<int:id>", "/users/{id}", "shop.api.show")),
+        ("GET", "///users/7", ("/users/<int:id>", "/users/{id}", "shop.api.show")),
+        ("DELETE", "/users/7", None),
+        ("OPTIONS", "/users/7", None),  # answered by Flask itself
+        ("OPTIONS", "/open", ("/open", "shop.api.open")),
+        ("GET", "/users/x", None),
+        ("GET", "/USERS/7", None),
+        ("GET", "/users/7/", None),
+        ("GET", "/users//7", None),  # a redirect
+        ("GET", "/dir", None),  # a redirect
+        ("GET", "/dir/", ("/dir/", "shop.api.dir")),
+        ("GET", "/files/a/../b", ("/files/<path:rest>", "/files/{rest}", "shop.api.files")),
+        ("GET", "/views/7", ("/views/<int:id>", "/views/{id}", f"{__name__}.User")),
+        ("GET", "/admin/users/7", ("/admin/users/<id>", "/admin/users/{id}",
+                                   "shop.api.admin_user")),
+        ("GET", "/admin/inner/x", ("/admin/inner/x", "shop.api.inner_x")),
+        ("GET", "/static/x.css", ("/static/<path:filename>", "/static/{filename}",
+                                  "flask.app.Flask.__init__.<locals>.<lambda>")),
+    ],
+)  # fmt: skip
+def test_the_url_map_says_what_runs(method, target, found):
+    """Blueprints, converters, class-based views; whatever it answers by itself is nothing."""
+    environ = environ_of(target, method=method)
+    before = dict(environ)
+    handlers = find_by_environ(APP.wsgi_app, environ, None).handlers
+    assert [(*one.routes, one.functions[-1]) for one in handlers] == ([found] if found else [])
+    assert environ == before
+    assert not RUNS
+
+
+@pytest.mark.parametrize(
+    ("target", "found"),
+    [("/views/7", ("viewUser",)), ("/users/7", None)],
+)
+def test_an_operation_id_is_known_from_a_docstring_alone(target, found):
+    """Extensions of Flask's keep theirs elsewhere: without one it is not known."""
+    (handler,) = find_by_environ(APP, environ_of(target), None).handlers
+    assert handler.operation_ids == found
+
+
+def test_the_prefix_of_the_server_is_no_part_of_a_route():
+    """SCRIPT_NAME belongs to the deployment."""
+    environ = environ_of("/users/7", SCRIPT_NAME="/pre")
+    (handler,) = find_by_environ(APP, environ, None).handlers
+    assert handler.routes == ("/users/<int:id>", "/users/{id}")
+
+
+@pytest.mark.parametrize(
+    ("script", "path", "found"),
+    [
+        ("", "/users/7", ["shop.api.show"]),
+        ("/pre", "/pre/users/7", ["shop.api.show"]),
+        ("/pre", "/users/7", ["shop.api.show"]),
+        ("/pre", "/predate/users/7", []),
+        ("", "/usérs/7", []),
+    ],
+)
+def test_the_path_that_the_app_will_see_is_asked_about(script, path, found):
+    """With the prefix in front, as the middleware puts it into the environ."""
+    environ = environ_of("/other", SCRIPT_NAME=script)
+    handlers = find_by_environ(APP, environ, path).handlers
+    assert [one.functions[-1] for one in handlers] == found
+    assert environ["PATH_INFO"] == "/other"
+
+
+def test_a_host_that_is_not_trusted_is_handled_by_nothing():
+    """Flask answers 400 by itself."""
+    app = flask.Flask("hosts")
+    app.config["TRUSTED_HOSTS"] = ["good.example.org"]
+    app.add_url_rule("/x", "x", RUNS.plain("x"))
+
+    def found(host):
+        return find_by_environ(app, environ_of("/x", headers=[("host", host)]), None).handlers
+
+    assert found("evil.example.org") == ()
+    assert len(found("good.example.org")) == 1
+
+
+def test_wrappers_are_looked_through_and_what_chooses_is_not_known():
+    """A dispatcher calls one of several apps."""
+    assert len(find_by_environ(ProxyFix(APP.wsgi_app), environ_of("/users/7"), None).handlers) == 1
+    chooser = DispatcherMiddleware(APP, {"/other": APP})
+    assert find_by_environ(chooser, environ_of("/users/7"), None).handlers is None
+    assert find_by_environ(lambda environ, start: [], environ_of("/"), None).handlers is None

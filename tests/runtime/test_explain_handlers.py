@@ -1,0 +1,62 @@
+"""`explain` about rules by handler: the question says what the app would run."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from meshware.policy.file import MemoryRecords
+from meshware.policy.load import load_text
+from meshware.policy.records import build_records
+from meshware.policy.view import Client
+from meshware.runtime.explain import Explainer, Question
+
+POLICY = """\
+apiVersion: networking.istio.io/v1
+kind: WorkloadGroup
+metadata: {name: app}
+spec: {metadata: {labels: {app: app}}, template: {}}
+---
+apiVersion: meshware.dev/v1alpha1
+kind: AuthorizationPolicy
+metadata: {name: by-handler}
+spec:
+  action: ACTION
+  rules:
+    - to: [{operation: FIELDS}]
+"""
+SHOW = {"route": "/users/{id}", "function": "shop.api.show", "operation_id": "showUser"}
+UNSEEN = {"route": "/users/{id}", "function": "shop.api.show"}
+
+
+def verdict(action: str, fields: str, handlers) -> str:
+    """The answer to a question about one call."""
+    loaded = load_text(POLICY.replace("ACTION", action).replace("FIELDS", fields))
+    loaded.raise_for_errors()
+    records = MemoryRecords(build_records(loaded.resources))
+    question = msgspec.convert({"direction": "inbound", "handlers": handlers}, Question)
+    answer = Explainer(records, Client(namespace="default", name="app")).answer(question)
+    assert answer.inbound is not None
+    return answer.inbound.verdict
+
+
+@pytest.mark.parametrize(
+    ("fields", "handlers", "denied", "allowed"),
+    [
+        ('{routes: ["/users/{id}"]}', [SHOW], "deny", "allow"),
+        ("{functions: [show]}", [SHOW], "deny", "allow"),
+        ("{functions: [shop.api.show]}", [SHOW], "deny", "allow"),
+        ("{functions: [other]}", [SHOW], "allow", "deny"),
+        ("{operationIds: [showUser]}", [SHOW], "deny", "allow"),
+        ("{operationIds: [showUser]}", [UNSEEN], "deny", "deny"),
+        ("{notFunctions: [show]}", [SHOW], "allow", "deny"),
+        ("{functions: [show]}", [], "allow", "deny"),
+        ("{notFunctions: [show]}", [], "deny", "allow"),
+        ("{functions: [show]}", None, "deny", "deny"),
+        ("{notFunctions: [show]}", None, "deny", "deny"),
+    ],
+)
+def test_the_gate_decides_by_the_handlers_of_the_question(fields, handlers, denied, allowed):
+    """None known: both refuse."""
+    assert verdict("DENY", fields, handlers) == denied
+    assert verdict("ALLOW", fields, handlers) == allowed
