@@ -20,7 +20,15 @@ from meshware.policy.inbound_facts import Facts
 from meshware.policy.match import Patterns
 from meshware.policy.record_types import TRUST_DOMAIN
 
-__all__ = ["PEER_KEYS", "Home", "PeerTest", "peer_key_test", "source_peer_tests"]
+__all__ = [
+    "PEER_KEYS",
+    "Home",
+    "PeerTest",
+    "peer_key_test",
+    "source_peer_tests",
+    "spread_principals",
+    "spread_trust_domains",
+]
 
 PeerTest = Callable[[SpiffeID], bool]
 """Say whether a caller that is known is meant."""
@@ -60,6 +68,12 @@ def _holds(test: PeerTest, *, wanted: bool) -> Callable[[Facts], bool]:
 
 
 def _principals(values: Sequence[str], home: Home) -> PeerTest:
+    patterns = Patterns(spread_principals(values, home))
+    return lambda peer: patterns(peer.principal)
+
+
+def spread_principals(values: Sequence[str], home: Home) -> tuple[str, ...]:
+    """Return principals, each of our own trust domain in all of its names."""
     spread: list[str] = []
     for value in values:
         domain, slash, rest = value.partition("/")
@@ -67,8 +81,7 @@ def _principals(values: Sequence[str], home: Home) -> PeerTest:
             spread += [f"{each}/{rest}" for each in (*home.trust_domains, TRUST_DOMAIN)]
         else:
             spread.append(value)
-    patterns = Patterns(spread)
-    return lambda peer: patterns(peer.principal)
+    return tuple(dict.fromkeys(spread))
 
 
 def _namespaces(values: Sequence[str], _: Home) -> PeerTest:
@@ -106,10 +119,15 @@ def _service_accounts(values: Sequence[str], home: Home) -> PeerTest:
 
 
 def _trust_domains(values: Sequence[str], home: Home) -> PeerTest:
+    patterns = Patterns(spread_trust_domains(values, home))
+    return lambda peer: patterns(peer.trust_domain)
+
+
+def spread_trust_domains(values: Sequence[str], home: Home) -> tuple[str, ...]:
+    """Return trust domains, our own in all of its names."""
     own = (*home.trust_domains, TRUST_DOMAIN)
     spread = [each for value in values for each in (own if value in own else (value,))]
-    patterns = Patterns(spread)
-    return lambda peer: patterns(peer.trust_domain)
+    return tuple(dict.fromkeys(spread))
 
 
 PEER_KEYS: dict[str, Callable[[Sequence[str], Home], PeerTest]] = {
