@@ -27,7 +27,7 @@ from meshware.policy.document.authorization_policy import (
     Source,
 )
 from meshware.policy.inbound_facts import Facts
-from meshware.policy.match import PathTemplate, Patterns, is_path_template
+from meshware.policy.match import PathTemplate, Patterns, is_path_template, pattern_test
 from meshware.policy.paths import capital_hex
 from meshware.policy.peer_matchers import PEER_KEYS, Home, peer_key_test, source_peer_tests
 from meshware.policy.user_matchers import request_principal_tests, user_key_tests
@@ -163,7 +163,7 @@ def _method_test(patterns: Patterns, *, wanted: bool) -> RequestTest:
 
 
 def _host_test(values: tuple[str, ...], *, wanted: bool, is_deny: bool) -> RequestTest:
-    patterns = Patterns(values)
+    patterns = pattern_test(values)
 
     def holds(facts: Facts) -> bool:
         if not facts.authority:
@@ -189,21 +189,23 @@ def _port_test(
 
 def _path_test(values: Sequence[str]) -> PathTest:
     paths = path_values(values)
-    templates = tuple(PathTemplate(path) for path in paths if is_path_template(path))
-    patterns = Patterns(path for path in paths if not is_path_template(path))
+    templates = [PathTemplate(path) for path in paths if is_path_template(path)]
     if not templates:
-        return patterns
+        return pattern_test(paths)
+    if len(templates) == len(paths) == 1:
+        return templates[0]
+    patterns = Patterns(path for path in paths if not is_path_template(path))
     return lambda path: patterns(path) or any(template(path) for template in templates)
 
 
 def path_values(values: Sequence[str]) -> tuple[str, ...]:
     """Return paths as they are compared: their escapes in capitals."""
-    return tuple(capital_hex(value) for value in values)
+    return tuple([capital_hex(value) for value in values])
 
 
 def folded_hosts(values: Sequence[str]) -> tuple[str, ...]:
     """Return hosts as they are compared: in lower case."""
-    return tuple(value.lower() for value in values)
+    return tuple([value.lower() for value in values])
 
 
 # --- when -------------------------------------------------------------------------------------

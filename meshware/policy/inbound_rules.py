@@ -273,7 +273,7 @@ def _refuse_what_is_not_built(policy: NamedPolicy) -> None:
     spec, name = policy.spec, f"AuthorizationPolicy {policy.namespace}/{policy.name}"
     if spec.target_ref is not None or spec.target_refs is not None:
         raise ValueError(f"{name}: targetRefs do not apply to workloads")
-    if _has_empty_list(spec.rules or None):
+    if any(_has_empty_list(rule) for rule in spec.rules or ()):
         raise ValueError(f"{name}: an empty list in a rule could mean all or nothing")
     if spec.action == "CUSTOM" or spec.provider is not None:
         raise ValueError(f"{name}: action {spec.action} is not supported yet")
@@ -296,9 +296,11 @@ _OF_HANDLERS = (
 )
 
 
-def _has_empty_list(part: object) -> bool:
-    if isinstance(part, tuple):
-        return not part or any(_has_empty_list(one) for one in part)
-    if isinstance(part, msgspec.Struct):
-        return any(_has_empty_list(getattr(part, name)) for name in part.__struct_fields__)
-    return False
+def _has_empty_list(rule: Rule | MeshRule) -> bool:
+    parts = [one.source for one in rule.from_ or ()]
+    asked = [to.operation for to in rule.to or ()]
+    return () in (rule.from_, rule.to, rule.when) or any(
+        () in msgspec.structs.astuple(part)
+        for part in (*parts, *asked, *(rule.when or ()))
+        if part is not None
+    )
