@@ -57,8 +57,7 @@ class NamedPolicy:
     name: str
     spec: AuthorizationPolicySpec | MeshAuthorizationPolicySpec
     is_dry_run: bool = False
-    file: str | None = None  # where it is written
-    lines: tuple[int, ...] = ()  # of its rules
+    key: str = ""  # of its record
 
 
 class Entry(NamedTuple):
@@ -66,6 +65,7 @@ class Entry(NamedTuple):
 
     policy: str  # "namespace/name"
     rule: int
+    key: str  # of the policy's record
     tests: tuple[RequestTest, ...]
     path_tests: tuple[PathTest, ...]
 
@@ -227,7 +227,9 @@ def _rule_set(
                         continue  # the one before it decides whatever this would
                     seen.add((asks, paths))
                 tests, path_tests = operation_tests(operation, is_deny=is_deny)
-                entries.append(Entry(name, position, (*tests, *common.tests), path_tests))
+                entries.append(
+                    Entry(name, position, policy.key, (*tests, *common.tests), path_tests)
+                )
                 options.append((*operation_options(operation), *common.options))
                 asked.append(asks)
     index = RuleIndex(options, _first_of(asked) if is_first else tuple, is_deny=is_deny)
