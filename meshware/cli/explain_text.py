@@ -36,6 +36,13 @@ def _inbound(answer: InboundAnswer, name: str) -> Iterator[str]:
     yield f"{name}{answer.verdict}, status {answer.status}, by {by} ({answer.reason})"
     for path in answer.candidates:
         yield f"  path decided on: {path}"
+    for policy in answer.audited:
+        yield f"  audited by {policy}"
+    if answer.shadow is not None:
+        said = answer.shadow
+        if answer.shadow_policy is not None:
+            said += f" by {answer.shadow_policy}, rule {answer.shadow_rule}"
+        yield f"  were the policies on trial enforced: {said}"
 
 
 def _outbound(answer: OutboundAnswer, name: str) -> Iterator[str]:

@@ -84,6 +84,7 @@ class Answers:
             policy=verdict.policy,
             rule=verdict.rule,
             candidates=asked.meaning.candidates,
+            marks=asked.marks,
             call=Call(
                 request_id=request_id,
                 peer=asked.caller.peer,
@@ -114,6 +115,7 @@ class Answers:
             policy=verdict.policy,
             rule=verdict.rule,
             candidates=asked.meaning.candidates,
+            marks=asked.marks,
             status=200,
             body="",
             headers=headers,
@@ -152,6 +154,7 @@ class Answers:
             else asked.snapshot.place_of(verdict.key, verdict.rule),
             principal=None if asked.caller.id is None else asked.caller.id.principal,
             candidates=asked.meaning.candidates,
+            marks=asked.marks,
             status=status,
             body=_BODIES[status],
             headers=(*_TEXT, ("retry-after", "1")) if status == 503 else _TEXT,

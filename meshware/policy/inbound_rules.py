@@ -130,6 +130,11 @@ class InboundRules:
     reads_headers: frozenset[str]  # lower case
     shadow: ShadowRules | None = None  # None: nothing is on trial
 
+    @property
+    def marks(self) -> bool:
+        """Say whether calls are marked, whatever is decided: some rules audit, or are on trial."""
+        return self.shadow is not None or bool(self.audit.entries)
+
 
 def compile_inbound(
     policies: Sequence[NamedPolicy], trust_domains: tuple[str, ...] = (TRUST_DOMAIN,)

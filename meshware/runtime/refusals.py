@@ -40,6 +40,9 @@ def decision_of(event: InboundEvent) -> dict[str, Any]:
         "host": event.host,
         "path": event.path,
         "candidates": list(event.candidates),
+        "audited": list(event.audited) or None,
+        "shadow": event.shadow,
+        "shadow_policy": event.shadow_policy,
         "generation": event.generation,
         "request_id": event.request_id,
     }
