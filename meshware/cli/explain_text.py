@@ -39,7 +39,7 @@ def _inbound(answer: InboundAnswer, name: str) -> Iterator[str]:
     for policy in answer.audited:
         yield f"  audited by {policy}"
     if answer.shadow is not None:
-        said = answer.shadow
+        said: str = answer.shadow
         if answer.shadow_policy is not None:
             said += f" by {answer.shadow_policy}, rule {answer.shadow_rule}"
         yield f"  were the policies on trial enforced: {said}"

@@ -39,7 +39,7 @@ from meshware.inbound.passage import Admission, Denial, Teller
 from meshware.inbound.peer import Identifies, Refused
 from meshware.inbound.question import Question, as_routed
 from meshware.inbound.remote import remote_ip
-from meshware.inbound.shadow import marks_of
+from meshware.inbound.shadow import MALFORMED, NO_MARKS, marks_of
 from meshware.inbound.trace import read_request_id
 from meshware.inbound.wellformed import complaint
 from meshware.policy.inbound_facts import Facts
@@ -134,9 +134,12 @@ class Gate:
 
     def _mark(self, asked: Question, own: InboundView, facts: Facts) -> None:
         """Mark a call with what policies say that decide nothing."""
-        meaning = asked.meaning
+        meaning, rules = asked.meaning, own.rules
         try:
-            asked.marks = marks_of(own.rules, facts, meaning.candidates, meaning.partial)
+            if rules.marks_read != rules.reads_headers and complaint(asked.head, rules.marks_read):
+                asked.marks = MALFORMED if rules.shadow is not None else NO_MARKS
+                return
+            asked.marks = marks_of(rules, facts, meaning.candidates, meaning.partial)
         except Exception as error:
             # What is never enforced must refuse nobody, by its failures either.
             self._on_error(error)

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 from meshware.policy.inbound_facts import Facts
 from meshware.policy.inbound_rules import InboundRules, RuleSet
 
-__all__ = ["MOST_AUDITED", "NO_MARKS", "Marks", "marks_of"]
+__all__ = ["MALFORMED", "MOST_AUDITED", "NO_MARKS", "Marks", "marks_of"]
 
 MOST_AUDITED = 8
 """Policies that a call is said to be audited by."""
@@ -30,6 +30,9 @@ class Marks(NamedTuple):
 
 
 NO_MARKS = Marks()
+
+MALFORMED = Marks(shadow="deny")
+"""Of a request that could mean two things to the policies on trial: enforced, they refuse it."""
 
 
 def marks_of(

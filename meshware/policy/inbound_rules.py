@@ -127,7 +127,8 @@ class InboundRules:
     audit: RuleSet
     deny: RuleSet
     allow: RuleSet | None  # None: no ALLOW policy applies, and what is not denied may pass
-    reads_headers: frozenset[str]  # lower case
+    reads_headers: frozenset[str]  # lower case; by the policies that are enforced
+    marks_read: frozenset[str] = frozenset()  # by all of them
     shadow: ShadowRules | None = None  # None: nothing is on trial
 
     @property
@@ -180,13 +181,23 @@ def compile_inbound(
         deny=rule_set(of.get("DENY", ()), is_deny=True),
         allow=allow_set(of.get("ALLOW")),
         shadow=shadow,
-        reads_headers=frozenset(
-            header
-            for policy in policies
-            for rule in policy.spec.rules or ()
-            for condition in rule.when or ()
-            if (header := header_of(condition.key)) is not None
-        ),
+        reads_headers=_headers([one for one in policies if _is_enforced(one)]),
+        marks_read=_headers(policies),
+    )
+
+
+def _is_enforced(policy: NamedPolicy) -> bool:
+    return not policy.is_dry_run and policy.spec.action != "AUDIT"
+
+
+def _headers(policies: Sequence[NamedPolicy]) -> frozenset[str]:
+    """Return the headers that policies read, in lower case."""
+    return frozenset(
+        header
+        for policy in policies
+        for rule in policy.spec.rules or ()
+        for condition in rule.when or ()
+        if (header := header_of(condition.key)) is not None
     )
 
 

@@ -1,4 +1,4 @@
-"""What rules ask of the end user: principals, audiences, presenters and claims, in both polarities."""
+"""What rules ask of the end user: principals, audiences, presenters, claims, in both polarities."""
 
 from __future__ import annotations
 
