@@ -22,6 +22,7 @@ class InboundEvent:
     rule: int | None
     place: str | None = None  # "file:line" of that rule
     principal: str | None = None  # of a caller that was refused, where it is proved
+    request_principal: str | None = None  # "iss/sub" of the token that was verified
     candidates: tuple[str, ...] = ()  # the paths that a refusal was decided on
     source_ip: str | None = None
     audited: tuple[str, ...] = ()  # "ns/name" of AUDIT policies that matched, some at the most
