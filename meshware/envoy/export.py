@@ -29,10 +29,11 @@ import msgspec
 from meshware.envoy.clusters import Surroundings, assignment, cluster, has_names, is_original
 from meshware.envoy.hosts import virtual_hosts
 from meshware.envoy.identity import Identity, bundles_of, downstream
-from meshware.envoy.inbound import app_cluster, inbound_listener
+from meshware.envoy.inbound import Inbound, app_cluster, inbound_listener
 from meshware.envoy.listener import ROUTES, listener, pass_through
 from meshware.envoy.policies import behind
 from meshware.envoy.routes import Routes
+from meshware.envoy.security import NotExported, security_filters
 from meshware.envoy.values import (
     ClusterKey,
     Json,
@@ -44,7 +45,7 @@ from meshware.envoy.values import (
 )
 from meshware.policy.file import Records
 from meshware.policy.peer_modes import mode_at
-from meshware.policy.record_types import PeerModes, WorkloadRecord
+from meshware.policy.record_types import WorkloadRecord
 from meshware.policy.view import Client, View
 
 __all__ = ["CA_FILE", "ENDPOINTS", "Endpoints", "Export", "Settings", "export_files"]
@@ -138,17 +139,10 @@ def export_files(records: Records, client: Client, settings: Settings) -> Export
     path = posixpath.join(settings.directory, "rds.json")
     listeners = [listener(settings.address, settings.port, path)]
     if settings.inbound is not None:
-        modes = workload.peer if workload is not None else PeerModes()
-        mode = mode_at(modes, settings.inbound[1])
-        if identity is None and mode != "DISABLE":
-            say(
-                f"workload {client.namespace}/{client.name}",
-                f"its mode is {mode}, which takes an identity: name its directory by --identity; "
-                "without it the inbound listener is left out",
-            )
-        else:
-            chains = [({}, {})] if identity is None else downstream(identity, mode)
-            listeners.append(inbound_listener(*settings.inbound, chains))
+        about = _About(records, view, workload, identity)
+        arriving = _inbound(about, settings.inbound, say)
+        if arriving is not None:
+            listeners.append(arriving)
             clusters.append(app_cluster(settings.app_port))
             files["cds.json"] = _discovery(_CLUSTER, clusters)
     files["lds.json"] = _discovery(_LISTENER, listeners)
@@ -168,6 +162,41 @@ def _workload(records: Records, client: Client, say: Say) -> WorkloadRecord | No
         say(f"workload {client.namespace}/{client.name}", "policy names none, so it has no labels")
         return None
     return msgspec.json.decode(data, type=WorkloadRecord)
+
+
+@dataclass(frozen=True, slots=True)
+class _About:
+    """Whose listener it is."""
+
+    records: Records
+    view: View
+    workload: WorkloadRecord | None
+    identity: Identity | None
+
+
+def _inbound(about: _About, where: tuple[str, int], say: Say) -> Json | None:
+    """Return the listener before the app; None: it cannot be what policy says, and is left out."""
+    view, workload, identity = about.view, about.workload, about.identity
+    resource = f"workload {view.client.namespace}/{view.client.name}"
+    if workload is None:
+        say(resource, "who may call it is not known: the inbound listener is left out")
+        return None
+    mode = mode_at(workload.peer, where[1])
+    if identity is None and mode != "DISABLE":
+        say(
+            resource,
+            f"its mode is {mode}, which takes an identity: name its directory by --identity; "
+            "without it the inbound listener is left out",
+        )
+        return None
+    try:
+        filters = security_filters(about.records, workload, view.mesh)
+    except NotExported as error:
+        say(error.resource, f"{error.why}: the inbound listener is left out")
+        return None
+    chains = [({}, {})] if identity is None else downstream(identity, mode)
+    inbound = Inbound(filters=filters, normalization=view.mesh.normalization)
+    return inbound_listener(*where, chains, inbound)
 
 
 def _endpoints_file(key: ClusterKey) -> str:

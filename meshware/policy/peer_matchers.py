@@ -20,7 +20,15 @@ from meshware.policy.inbound_facts import Facts
 from meshware.policy.match import Patterns
 from meshware.policy.record_types import TRUST_DOMAIN
 
-__all__ = ["PEER_KEYS", "Home", "PeerTest", "peer_key_test", "source_peer_tests"]
+__all__ = [
+    "PEER_KEYS",
+    "Home",
+    "PeerTest",
+    "peer_key_test",
+    "source_peer_tests",
+    "spread_principals",
+    "spread_trust_domains",
+]
 
 PeerTest = Callable[[SpiffeID], bool]
 """Say whether a caller that is known is meant."""
@@ -59,15 +67,27 @@ def _holds(test: PeerTest, *, wanted: bool) -> Callable[[Facts], bool]:
     return lambda facts: (facts.peer is not None and test(facts.peer)) is wanted
 
 
-def _principals(values: Sequence[str], home: Home) -> PeerTest:
+def spread_principals(values: Sequence[str], home: Home) -> tuple[str, ...]:
+    """Return principals, each of a trust domain of ours for all of those."""
+    own = tuple(dict.fromkeys((*home.trust_domains, TRUST_DOMAIN)))
     spread: list[str] = []
     for value in values:
         domain, slash, rest = value.partition("/")
-        if slash and domain in (*home.trust_domains, TRUST_DOMAIN):
-            spread += [f"{each}/{rest}" for each in (*home.trust_domains, TRUST_DOMAIN)]
+        if slash and domain in own:
+            spread += [f"{each}/{rest}" for each in own]
         else:
             spread.append(value)
-    patterns = Patterns(spread)
+    return tuple(spread)
+
+
+def spread_trust_domains(values: Sequence[str], home: Home) -> tuple[str, ...]:
+    """Return trust domains, each of ours for all of those."""
+    own = tuple(dict.fromkeys((*home.trust_domains, TRUST_DOMAIN)))
+    return tuple(each for value in values for each in (own if value in own else (value,)))
+
+
+def _principals(values: Sequence[str], home: Home) -> PeerTest:
+    patterns = Patterns(spread_principals(values, home))
     return lambda peer: patterns(peer.principal)
 
 
@@ -106,9 +126,7 @@ def _service_accounts(values: Sequence[str], home: Home) -> PeerTest:
 
 
 def _trust_domains(values: Sequence[str], home: Home) -> PeerTest:
-    own = (*home.trust_domains, TRUST_DOMAIN)
-    spread = [each for value in values for each in (own if value in own else (value,))]
-    patterns = Patterns(spread)
+    patterns = Patterns(spread_trust_domains(values, home))
     return lambda peer: patterns(peer.trust_domain)
 
 
