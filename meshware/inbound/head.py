@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from meshware.call import HeaderLookup
+from meshware.policy.inbound_facts import HandlersOf, no_handlers_known
 
 __all__ = ["InboundHead", "RouteOf"]
 
@@ -60,3 +61,5 @@ class InboundHead:
     # Still encoded, without its question mark; None: only `target` may have it.
     query: str | None = None
     route_of: RouteOf = field(default_factory=RouteOf)
+    # What the app would run for it, as its framework says.
+    handlers_of: HandlersOf = no_handlers_known

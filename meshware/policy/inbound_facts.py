@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from meshware.call import HeaderLookup
 from meshware.identity.spiffe import SpiffeID
 
-__all__ = ["Facts", "Values", "count_values", "host_forms"]
+__all__ = [
+    "EndUser",
+    "Facts",
+    "Handler",
+    "HandlersOf",
+    "Values",
+    "count_values",
+    "host_forms",
+    "no_handlers_known",
+]
 
 # Fields whose value is one by definition, so that a comma in them joins nothing.
 _SINGLE = frozenset(
@@ -43,6 +53,37 @@ class Values:
     readings: frozenset[str]  # the parts, the lines, and all in one
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndUser:
+    """Who is behind a call, by tokens that were verified. Source: Istio, `request.auth.*`."""
+
+    principal: str | None = None  # "iss/sub"; None: the token lacks one of them
+    audiences: tuple[str, ...] = ()
+    presenter: str | None = None  # `azp`
+    claims: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    until: float | None = None  # unix seconds at which the proof ends
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handler:
+    """What an app runs for a request, by every name that policy may give it."""
+
+    routes: tuple[str, ...] = ()  # templates: as the framework writes it, and with plain braces
+    functions: tuple[str, ...] = ()  # the bare name, and the one with its module
+    operation_ids: tuple[str, ...] = ()  # of OpenAPI
+
+
+HandlersOf = Callable[[str | None], tuple[Handler, ...] | None]
+"""Return what may handle a request whose path the app sees as this (decoded; None: as received).
+
+(): nothing does, and the app will say so. None: it is not known what will.
+"""
+
+
+def no_handlers_known(_: str | None) -> None:
+    """Know nothing of handlers: the app is of no framework that can be asked."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Facts:
     """What rules may ask about one request."""
@@ -55,6 +96,10 @@ class Facts:
     port: int | None
     peer: SpiffeID | None = None  # who calls, authenticated; None: nobody is
     sni: str | None = None  # the name that the caller asked for in TLS
+    remote_ip: str | None = None  # who called first, as trusted proxies say; None: not known
+    user: EndUser | None = None  # None: no token came, or none was asked for
+    handlers_of: HandlersOf = no_handlers_known
+    app_path: str | None = None  # decoded, that the app will see; None: as received
     _values: dict[str, Values | None] | None = None  # made when a rule first asks
 
     def values(self, name: str) -> Values | None:

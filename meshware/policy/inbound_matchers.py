@@ -19,7 +19,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from meshware.policy.addresses import AddressSet, parse_address
-from meshware.policy.document.authorization_policy import Condition, Operation, Rule, Source
+from meshware.policy.document.authorization_policy import (
+    Condition,
+    MeshRule,
+    Operation,
+    Rule,
+    Source,
+)
 from meshware.policy.inbound_facts import Facts, host_forms
 from meshware.policy.match import PathTemplate, Patterns, is_path_template
 from meshware.policy.paths import capital_hex
@@ -48,7 +54,7 @@ def header_of(key: str) -> str | None:
     return None
 
 
-def rule_tests(rule: Rule, home: Home, *, is_deny: bool) -> tuple[RequestTest, ...]:
+def rule_tests(rule: Rule | MeshRule, home: Home, *, is_deny: bool) -> tuple[RequestTest, ...]:
     """Return the tests of `from` and `when`; all must hold.
 
     Args:

@@ -16,7 +16,14 @@ from dataclasses import dataclass
 
 import msgspec
 
-from meshware.policy.document.authorization_policy import AuthorizationPolicySpec
+from meshware.policy.document.authorization_policy import (
+    AuthorizationPolicySpec,
+    MeshAuthorizationPolicySpec,
+    MeshOperation,
+    MeshRule,
+    Operation,
+    Rule,
+)
 from meshware.policy.inbound_facts import Facts, host_forms
 from meshware.policy.inbound_matchers import (
     PathTest,
@@ -33,6 +40,7 @@ from meshware.policy.peer_matchers import Home
 from meshware.policy.record_types import TRUST_DOMAIN
 
 __all__ = [
+    "CustomRules",
     "Entry",
     "InboundRules",
     "NamedPolicy",
@@ -48,7 +56,10 @@ class NamedPolicy:
 
     namespace: str
     name: str
-    spec: AuthorizationPolicySpec
+    spec: AuthorizationPolicySpec | MeshAuthorizationPolicySpec
+    is_dry_run: bool = False
+    file: str | None = None  # where it is written
+    lines: tuple[int, ...] = ()  # of its rules
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,9 +113,19 @@ class RuleSet:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CustomRules:
+    """The CUSTOM rules that ask one provider."""
+
+    provider: str  # its name in MeshConfig
+    rules: RuleSet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InboundRules:
     """Everything that AuthorizationPolicies say about calls to one workload."""
 
+    custom: tuple[CustomRules, ...]  # by the oldest policy of each provider
+    audit: RuleSet
     deny: RuleSet
     allow: RuleSet | None  # None: no ALLOW policy applies, and what is not denied may pass
     reads_headers: frozenset[str]  # lower case
@@ -122,12 +143,22 @@ def compile_inbound(
     Raises:
         ValueError: a policy says something that cannot be carried out.
     """
-    denying = [policy for policy in policies if policy.spec.action == "DENY"]
-    allowing = [policy for policy in policies if policy.spec.action in (None, "ALLOW")]
     for policy in policies:
         _refuse_what_is_not_built(policy)
+    of: dict[str, list[NamedPolicy]] = {}
+    asking: dict[str, list[NamedPolicy]] = {}
+    for policy in policies:
+        of.setdefault(policy.spec.action or "ALLOW", []).append(policy)
+        if policy.spec.action == "CUSTOM" and policy.spec.provider is not None:
+            asking.setdefault(policy.spec.provider.name or "", []).append(policy)
+    allowing = of.get("ALLOW")
     return InboundRules(
-        deny=_rule_set(denying, trust_domains, is_deny=True),
+        custom=tuple(
+            CustomRules(provider=name, rules=_rule_set(found, trust_domains, is_deny=True))
+            for name, found in asking.items()
+        ),
+        audit=_rule_set(of.get("AUDIT", ()), trust_domains, is_deny=True),
+        deny=_rule_set(of.get("DENY", ()), trust_domains, is_deny=True),
         allow=_rule_set(allowing, trust_domains, is_deny=False) if allowing else None,
         reads_headers=frozenset(
             header
@@ -151,9 +182,10 @@ def _rule_set(
     others: list[int] = []
     for policy in policies:
         home = Home(policy.namespace, trust_domains)
-        for position, rule in enumerate(policy.spec.rules or ()):
+        written: tuple[Rule | MeshRule, ...] = policy.spec.rules or ()
+        for position, rule in enumerate(written):
             shared = rule_tests(rule, home, is_deny=is_deny)
-            operations = [to.operation for to in rule.to] if rule.to else [None]
+            operations: list[Operation | None] = [to.operation for to in rule.to or ()] or [None]
             for operation in operations:
                 number = len(entries)
                 tests, path_tests = operation_tests(operation, is_deny=is_deny)
@@ -192,12 +224,26 @@ def _refuse_what_is_not_built(policy: NamedPolicy) -> None:
         raise ValueError(f"{name}: an empty list in a rule could mean all or nothing")
     if spec.action not in (None, "ALLOW", "DENY") or spec.provider is not None:
         raise ValueError(f"{name}: action {spec.action} is not supported yet")
+    if policy.is_dry_run:
+        raise ValueError(f"{name}: a dry run is not supported yet")
     for rule in spec.rules or ():
+        for to in rule.to or ():
+            extras = () if not isinstance(to.operation, MeshOperation) else _OF_HANDLERS
+            if any(getattr(to.operation, extra) is not None for extra in extras):
+                raise ValueError(f"{name}: routes and functions are not supported yet")
         for one in rule.from_ or ():
             if one.source is not None and any(getattr(one.source, name) for name in _LATER):
                 raise ValueError(f"{name}: a field of a source is not supported yet")
 
 
+_OF_HANDLERS = (
+    "routes",
+    "not_routes",
+    "functions",
+    "not_functions",
+    "operation_ids",
+    "not_operation_ids",
+)
 _LATER = (
     "request_principals",
     "not_request_principals",

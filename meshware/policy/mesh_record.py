@@ -46,6 +46,8 @@ def mesh_records(
         "default_retry": spec.default_http_retry_policy,
         "locality_lb_setting": spec.locality_lb_setting,
         "dns_refresh_s": spec.dns_refresh_rate,
+        "trusted_hops": _trusted_hops(spec),
+        "providers": spec.extension_providers,
     }
     record = MeshRecord(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
     return record, {f"bundle/{name}": bundle for name, bundle in bundles.items()}
@@ -73,6 +75,11 @@ def _bundles(spec: MeshConfigSpec) -> dict[str, BundleRecord]:
 def _forward_cert(spec: MeshConfigSpec) -> ForwardCert | None:
     headers = spec.default_config.proxy_headers if spec.default_config else None
     return headers.forwarded_client_cert if headers else None
+
+
+def _trusted_hops(spec: MeshConfigSpec) -> int | None:
+    topology = spec.default_config.gateway_topology if spec.default_config else None
+    return topology.num_trusted_proxies if topology else None
 
 
 def _normalization(spec: MeshConfigSpec) -> str | None:

@@ -12,7 +12,10 @@ key                 type                  subject
 `vs-host/<host>`    `HostIndex`           the VirtualServices that name this host or wildcard
 `dr-host/<host>`    `HostIndex`           the same for DestinationRules
 `sp-host/<host>`    `HostIndex`           the same for ServicePolicies
-`authz/<ns>/<name>` `AuthorizationPolicySpec`  one AuthorizationPolicy
+`authz/<ns>/<name>` `AuthorizationRecord` one AuthorizationPolicy of Istio's kind
+`mesh-authz/<ns>/<name>` `AuthorizationRecord`  one of our kind
+`authn/<ns>/<name>` `RequestAuthenticationSpec`  one RequestAuthentication
+`jwks/<digest>`     `JwksRecord`          the keys that are found at one address
 `sidecars`          `SidecarIndex`        who is scoped by which Sidecar
 `sidecar/<ns>/<name>`  `SidecarSpec`      one Sidecar
 `workload/<ns>/<name>` `WorkloadRecord`   what applies inbound to one workload
@@ -28,20 +31,24 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
+from meshware.policy.document.authorization_policy import MeshAuthorizationPolicySpec
 from meshware.policy.document.common import Document, Labels
 from meshware.policy.document.destination_rule import LocalityLbSetting
+from meshware.policy.document.mesh_config import ExtensionProvider
 from meshware.policy.document.virtual_service import HTTPRetry
 from meshware.policy.paths import Normalization
 
 __all__ = [
     "ROOT_NAMESPACE",
     "TRUST_DOMAIN",
+    "AuthorizationRecord",
     "BundleRecord",
     "Candidate",
     "DnsRecord",
     "EndpointRecord",
     "EndpointsRecord",
     "HostIndex",
+    "JwksRecord",
     "MeshRecord",
     "PartialWildcards",
     "PeerMode",
@@ -97,6 +104,8 @@ class MeshRecord(Document, frozen=True):
     default_retry: HTTPRetry | None = None
     locality_lb_setting: LocalityLbSetting | None = None
     dns_refresh_s: float = 60.0  # Istio MeshConfig.dnsRefreshRate
+    trusted_hops: int = 0  # proxies in front whose X-Forwarded-For is taken: numTrustedProxies
+    providers: tuple[ExtensionProvider, ...] = ()  # Istio MeshConfig.extensionProviders
 
 
 class PortRecord(Document, frozen=True):
@@ -256,3 +265,20 @@ class WorkloadRecord(Document, frozen=True):
     locality: str | None = None
     serves: tuple[ServedHost, ...] = ()  # empty where no VirtualService has a corsPolicy
     authorization: tuple[str, ...] = ()  # keys of the AuthorizationPolicies that select it
+    authentication: tuple[str, ...] = ()  # keys of the RequestAuthentications that select it
+
+
+class AuthorizationRecord(Document, frozen=True):
+    """One AuthorizationPolicy, Istio's or ours, and where it is written."""
+
+    spec: MeshAuthorizationPolicySpec  # Istio's fields are among its own
+    is_dry_run: bool = False  # decided and told, never enforced
+    file: str | None = None
+    lines: tuple[int, ...] = ()  # of its rules, from 1
+
+
+class JwksRecord(Document, frozen=True):
+    """The keys that are found at one address, as last fetched."""
+
+    uri: str  # of the key set itself, or of an OpenID configuration that names it
+    keys: str | None = None  # a JSON Web Key Set (RFC 7517); None: there never was one

@@ -14,7 +14,6 @@ from typing import NamedTuple
 import msgspec
 
 from meshware.policy.delegates import delegates_of, flattened, is_delegate
-from meshware.policy.document.authorization_policy import AuthorizationPolicySpec
 from meshware.policy.document.common import Document, Labels, WorkloadSelector
 from meshware.policy.document.destination_rule import DestinationRuleSpec
 from meshware.policy.document.mesh_config import MeshConfigSpec
@@ -36,6 +35,7 @@ from meshware.policy.endpoint_records import (
     own_port,
     vip_index,
 )
+from meshware.policy.inbound_policies import InboundPolicies, inbound_policies
 from meshware.policy.labels import selects
 from meshware.policy.mesh_record import mesh_records
 from meshware.policy.names import expand, is_partial_wildcard
@@ -293,10 +293,8 @@ def _home(host: str, claimed_in: set[str], namespace: str) -> bool:
 def _workloads(
     resources: Sequence[Resource], root_namespace: str, accounts: Accounts
 ) -> dict[str, Document]:
-    policies = [r for r in resources if isinstance(r.spec, AuthorizationPolicySpec)]
-    records: dict[str, Document] = {
-        f"authz/{policy.namespace}/{policy.name}": policy.spec for policy in policies
-    }
+    rules = inbound_policies(resources, root_namespace)
+    records: dict[str, Document] = dict(rules.records)
     # Entries after groups: where both bear one name, the entry, being concrete, holds.
     # Who is behind which service matters to browsers alone, and costs each with each.
     has_cors = any(
@@ -306,7 +304,7 @@ def _workloads(
         for route in resource.spec.http or ()
     )
     services = [r for r in resources if has_cors and isinstance(r.spec, ServiceEntrySpec)]
-    about = _About(policies, services, accounts, root_namespace)
+    about = _About(rules, services, accounts)
     kinds: tuple[type[Document], ...] = (WorkloadGroupSpec, WorkloadEntrySpec)
     for kind in kinds:
         for resource in resources:
@@ -319,10 +317,9 @@ def _workloads(
 class _About(NamedTuple):
     """What may apply to workloads."""
 
-    policies: Sequence[Resource]
+    rules: InboundPolicies
     services: Sequence[Resource]
     accounts: Accounts
-    root_namespace: str
 
 
 def _workload(resource: Resource, about: _About) -> WorkloadRecord:
@@ -339,13 +336,8 @@ def _workload(resource: Resource, about: _About) -> WorkloadRecord:
         ports=entry.ports,
         locality=entry.locality,
         serves=tuple(_served(resource, entry, about.services)),
-        authorization=tuple(
-            f"authz/{policy.namespace}/{policy.name}"
-            for policy in about.policies
-            if policy.namespace in (about.root_namespace, resource.namespace)
-            and isinstance(policy.spec, AuthorizationPolicySpec)
-            and selects(_match_labels(policy.spec.selector), labels)
-        ),
+        authorization=about.rules.authorization_of(resource.namespace, labels),
+        authentication=about.rules.authentication_of(resource.namespace, labels),
     )
 
 

@@ -20,10 +20,10 @@ from meshware.errors import IdentityError, PolicyError
 from meshware.identity.spiffe import SpiffeID, workload_id
 from meshware.policy.clusters import Cluster, ClusterKey, cluster_name, compile_cluster
 from meshware.policy.cors_rule import CorsTable, compile_cors_table
-from meshware.policy.document.authorization_policy import AuthorizationPolicySpec
 from meshware.policy.file import Records
 from meshware.policy.inbound_rules import InboundRules, NamedPolicy, compile_inbound
 from meshware.policy.record_types import (
+    AuthorizationRecord,
     BundleRecord,
     MeshRecord,
     PeerModes,
@@ -364,8 +364,12 @@ def _policy(records: Records, key: str) -> NamedPolicy:
     if data is None:
         raise PolicyError(f"record {key} is missing; publish the policy again")
     _, namespace, name = key.split("/", 2)
+    record = msgspec.json.decode(data, type=AuthorizationRecord)
     return NamedPolicy(
         namespace=namespace,
         name=name,
-        spec=msgspec.json.decode(data, type=AuthorizationPolicySpec),
+        spec=record.spec,
+        is_dry_run=record.is_dry_run,
+        file=record.file,
+        lines=record.lines,
     )

@@ -1,0 +1,154 @@
+"""What a decision comes to: the app called with what it may see, or an answer in its place."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+from meshware.call import Call, Flag, MessageEdit
+from meshware.inbound.authz import Verdict
+from meshware.inbound.forward import forwarded_cert
+from meshware.inbound.passage import Admission, Answered, Denial, Teller
+from meshware.inbound.peer import Refused, takes_tokens
+from meshware.inbound.question import Question
+from meshware.inbound.tokens import TOKEN_HEADERS
+from meshware.inbound.trace import read_trace
+
+__all__ = ["Answers", "Changes"]
+
+OURS = ("x-envoy-", "x-meshware-", "x-forwarded-client-cert")
+"""Headers with which only the mesh speaks; from anyone else they are removed."""
+
+OVERFLOWED = "upstream connect error or disconnect/reset before headers. reset reason: overflow"
+"""Envoy's body for a call that is over a limit."""
+
+_TEXT = (("content-type", "text/plain"),)
+_NO_POLICY = Verdict(False)
+
+# A refusal says little to the caller; its reason is for the log.
+_BODIES = {400: "Bad Request", 401: "Unauthorized", 403: "RBAC: access denied", 503: "no policy"}
+
+
+class Changes(NamedTuple):
+    """What the steps of a decision change in what the app gets."""
+
+    remove: tuple[str, ...] = ()  # headers, in lower case
+    add: tuple[tuple[str, str], ...] = ()
+    response: MessageEdit | None = None
+
+
+class Answers:
+    """Makes admissions and denials of what was decided.
+
+    Args:
+        teller: whom to tell about calls that are over.
+        new_request_id: makes an `x-request-id` for a call that brings none.
+        under_way: has an entry for each call that counts.
+    """
+
+    def __init__(
+        self, teller: Teller, new_request_id: Callable[[], str], under_way: deque[None]
+    ) -> None:
+        self._teller = teller
+        self._new_request_id = new_request_id
+        self._under_way = under_way
+
+    def admit(self, asked: Question, verdict: Verdict, changes: Changes) -> Admission:
+        """Let a call in."""
+        head, request_id = asked.head, asked.request_id
+        remove = changes.remove
+        for name in head.names:
+            # Underscores too, for CGI-style code takes them for dashes.
+            if name[0:1] == "x" and name.replace("_", "-").startswith(OURS):
+                remove += (name,)
+        add = changes.add
+        snapshot = asked.snapshot
+        if snapshot is not None:
+            if snapshot.mesh.forward_cert != "SANITIZE":
+                add += forwarded_cert(head, asked.caller, snapshot)
+            if takes_tokens(snapshot, head.port):
+                remove += tuple(name for name in TOKEN_HEADERS if name in head.names)
+        if request_id is None:
+            request_id = self._new_request_id()
+            add = (*add, ("x-request-id", request_id))
+            remove = (*remove, "x-request-id")
+        trace = read_trace(head.headers)
+        return Admission(
+            teller=self._teller,
+            head=head,
+            started_at=asked.started_at,
+            generation=asked.generation,
+            request_id=request_id,
+            reason="via_upstream",
+            policy=verdict.policy,
+            rule=verdict.rule,
+            candidates=asked.meaning.candidates,
+            call=Call(
+                request_id=request_id,
+                peer=asked.caller.peer,
+                trace_id=trace.trace_id,
+                traceparent=trace.traceparent,
+                tracestate=trace.tracestate,
+                route_of=head.route_of,
+            ),
+            remove=remove,
+            add=add,
+            path=asked.meaning.rewritten,
+            response=changes.response,
+            is_last=asked.caller.is_ending,
+            counted=self._under_way if asked.is_counted else None,
+        )
+
+    def answer(
+        self, asked: Question, headers: tuple[tuple[str, str], ...], verdict: Verdict
+    ) -> Answered:
+        """Answer a preflight in the app's place."""
+        return Answered(
+            teller=self._teller,
+            head=asked.head,
+            started_at=asked.started_at,
+            generation=asked.generation,
+            request_id=asked.request_id or self._new_request_id(),
+            reason="cors_preflight",
+            policy=verdict.policy,
+            rule=verdict.rule,
+            candidates=asked.meaning.candidates,
+            status=200,
+            body="",
+            headers=headers,
+        )
+
+    def overflow(self, asked: Question) -> Denial:
+        """Refuse a call that is one too many."""
+        denial = self.deny(asked, 503, "upstream_reset_before_response_started{overflow}")
+        denial.body = OVERFLOWED
+        denial.headers = (*_TEXT, ("x-envoy-overloaded", "true"))
+        denial.flag = Flag.UPSTREAM_OVERFLOW
+        return denial
+
+    def refuse(self, asked: Question, refused: Refused) -> Denial:
+        """Refuse a call for what it proves of who makes it, or does not."""
+        denial = self.deny(asked, refused.status, refused.reason)
+        denial.body, denial.headers = refused.body, refused.headers
+        denial.is_last = refused.is_last
+        return denial
+
+    def deny(
+        self, asked: Question, status: int, reason: str, verdict: Verdict = _NO_POLICY
+    ) -> Denial:
+        """Refuse a call, with Envoy's words for the status."""
+        return Denial(
+            teller=self._teller,
+            head=asked.head,
+            started_at=asked.started_at,
+            generation=asked.generation,
+            request_id=asked.request_id or self._new_request_id(),
+            reason=reason,
+            policy=verdict.policy,
+            rule=verdict.rule,
+            candidates=asked.meaning.candidates,
+            status=status,
+            body=_BODIES[status],
+            headers=(*_TEXT, ("retry-after", "1")) if status == 503 else _TEXT,
+        )

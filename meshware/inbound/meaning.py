@@ -1,0 +1,65 @@
+"""Which paths a request may mean, for every step that decides on one.
+
+What they are is the normaliser's matter (`meshware.policy.paths`); here is which of them a request
+has, by what MeshConfig says of paths and by what the server hands over.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from meshware.inbound.head import InboundHead
+from meshware.inbound.wellformed import split_target
+from meshware.policy.paths import (
+    DEFAULT_NORMALIZATION,
+    Normalization,
+    candidates,
+    decoded,
+    encoded,
+    normalise,
+)
+
+__all__ = ["Meaning", "meaning_of"]
+
+_NOT_NORMAL = "the path cannot be normalised"
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """The paths that a request may mean, encoded."""
+
+    candidates: tuple[str, ...]  # at least one, the likeliest first; ALLOW needs all of them
+    partial: tuple[str, ...] = ()  # more of them for what refuses: DENY, CUSTOM, AUDIT
+    rewritten: str | None = None  # what the app gets in place of its path; None: it stays
+
+
+def meaning_of(head: InboundHead, normalization: Normalization | None) -> Meaning | str:
+    """Return which paths a request may mean, or why it must be refused.
+
+    Args:
+        head: the request, well-formed.
+        normalization: MeshConfig's; None: it says nothing, and the app's path is left alone.
+    """
+    target = None if head.target is None else split_target(head.target)
+    paths, rewritten = head.paths, None
+    if normalization is not None:
+        # As behind Istio the app sees the normalised path, so that is one it may mean.
+        rewritten = normalise(encoded(paths[0]) if target is None else target, normalization)
+        if rewritten is None:
+            return _NOT_NORMAL
+        paths = (decoded(rewritten), *paths[1:])
+    elif "#" in paths[0] and target is not None and "#" in target:
+        # Cut in the decision and left in what the app sees, it would mean two things.
+        return "the path holds a fragment"
+    mode = normalization or DEFAULT_NORMALIZATION
+    means = candidates(target, paths, mode)
+    partly = candidates(None, head.partial_paths, mode) if head.partial_paths else ()
+    if means is None or partly is None:
+        return _NOT_NORMAL
+    if mode != DEFAULT_NORMALIZATION:
+        # For DENY alone: an app may take `//` for `/`, whichever mode was chosen.
+        strict = candidates(target, (*paths, *head.partial_paths), DEFAULT_NORMALIZATION)
+        if strict is None:
+            return _NOT_NORMAL
+        partly += strict
+    return Meaning(means, partly, rewritten)

@@ -1,0 +1,50 @@
+"""What is known of one call while it is decided."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from meshware.call import RequestHead
+from meshware.inbound.head import InboundHead
+from meshware.inbound.meaning import Meaning
+from meshware.inbound.peer import NOBODY, Caller
+from meshware.policy.snapshot import Snapshot
+
+__all__ = ["Question", "as_routed"]
+
+_NOTHING = Meaning(())
+
+
+@dataclass(slots=True)
+class Question:
+    """One call, and what the steps so far have found out about it."""
+
+    head: InboundHead
+    started_at: float
+    snapshot: Snapshot | None = None
+    request_id: str | None = None
+    meaning: Meaning = _NOTHING
+    caller: Caller = NOBODY
+    is_counted: bool = False  # among the calls under way
+
+    @property
+    def generation(self) -> int:
+        """Return the generation of the policy that decides; 0: there is none."""
+        return 0 if self.snapshot is None else self.snapshot.generation
+
+
+def as_routed(asked: Question, authority: str) -> RequestHead:
+    """Return a request as the routes of its service look at one."""
+    head = asked.head
+    mark, query = ("", "") if head.target is None else head.target.partition("?")[1:]
+    host, colon, port = authority.rpartition(":")
+    return RequestHead(
+        method=head.method,
+        scheme=head.scheme,
+        host=host if colon and port.isdigit() else authority,
+        port=head.port or 0,
+        authority=authority,
+        target=f"{asked.meaning.candidates[0]}{mark}{query}",
+        headers=head.headers,
+        replayable=False,
+    )
