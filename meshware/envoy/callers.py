@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from meshware.envoy import patterns
 from meshware.envoy.operations import CONNECTION_KEYS
 from meshware.envoy.values import Json
-from meshware.policy.document.authorization_policy import Condition, Rule, Source
+from meshware.policy.document.authorization_policy import Condition, MeshRule, Source
 from meshware.policy.inbound_matchers import header_of
 from meshware.policy.peer_matchers import Home, spread_principals, spread_trust_domains
 
@@ -32,7 +32,7 @@ Strings = Sequence[str] | None
 Any = Callable[[Sequence[str], Home], Json]
 
 
-def principals(rule: Rule, home: Home) -> list[Json]:
+def principals(rule: MeshRule, home: Home) -> list[Json]:
     """Return the principals of a rule: one of them must hold.
 
     Raises:

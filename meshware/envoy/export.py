@@ -33,7 +33,7 @@ from meshware.envoy.inbound import Inbound, app_cluster, inbound_listener
 from meshware.envoy.listener import ROUTES, listener, pass_through
 from meshware.envoy.policies import behind
 from meshware.envoy.routes import Routes
-from meshware.envoy.security import NotExported, security_filters
+from meshware.envoy.security import NotExported, security_of
 from meshware.envoy.values import (
     ClusterKey,
     Json,
@@ -139,11 +139,11 @@ def export_files(records: Records, client: Client, settings: Settings) -> Export
     path = posixpath.join(settings.directory, "rds.json")
     listeners = [listener(settings.address, settings.port, path)]
     if settings.inbound is not None:
-        about = _About(records, view, workload, identity)
+        about = _About(records, view, workload, around)
         arriving = _inbound(about, settings.inbound, say)
         if arriving is not None:
-            listeners.append(arriving)
-            clusters.append(app_cluster(settings.app_port))
+            listeners.append(arriving[0])
+            clusters += [app_cluster(settings.app_port), *arriving[1]]
             files["cds.json"] = _discovery(_CLUSTER, clusters)
     files["lds.json"] = _discovery(_LISTENER, listeners)
     files["bootstrap.json"] = _bootstrap(client, settings)
@@ -171,12 +171,17 @@ class _About:
     records: Records
     view: View
     workload: WorkloadRecord | None
-    identity: Identity | None
+    around: Surroundings
 
 
-def _inbound(about: _About, where: tuple[str, int], say: Say) -> Json | None:
-    """Return the listener before the app; None: it cannot be what policy says, and is left out."""
-    view, workload, identity = about.view, about.workload, about.identity
+def _inbound(
+    about: _About, where: tuple[str, int], say: Say
+) -> tuple[Json, tuple[Json, ...]] | None:
+    """Return the listener before the app, and the clusters that deciding takes.
+
+    None: it cannot be what policy says, and is left out.
+    """
+    view, workload, identity = about.view, about.workload, about.around.identity
     resource = f"workload {view.client.namespace}/{view.client.name}"
     if workload is None:
         say(resource, "who may call it is not known: the inbound listener is left out")
@@ -190,13 +195,17 @@ def _inbound(about: _About, where: tuple[str, int], say: Say) -> Json | None:
         )
         return None
     try:
-        filters = security_filters(about.records, workload, view.mesh)
+        security = security_of(about.records, workload, view.mesh, about.around.ca_file)
     except NotExported as error:
         say(error.resource, f"{error.why}: the inbound listener is left out")
         return None
     chains = [({}, {})] if identity is None else downstream(identity, mode)
-    inbound = Inbound(filters=filters, normalization=view.mesh.normalization)
-    return inbound_listener(*where, chains, inbound)
+    inbound = Inbound(
+        filters=security.filters,
+        normalization=view.mesh.normalization,
+        trusted_hops=view.mesh.trusted_hops,
+    )
+    return inbound_listener(*where, chains, inbound), security.clusters
 
 
 def _endpoints_file(key: ClusterKey) -> str:

@@ -9,14 +9,14 @@ from collections.abc import Callable, Sequence
 
 from meshware.envoy import patterns
 from meshware.envoy.values import Json
-from meshware.policy.document.authorization_policy import Condition, Operation, Rule
+from meshware.policy.document.authorization_policy import Condition, MeshRule, Operation
 
 __all__ = ["CONNECTION_KEYS", "permissions"]
 
 Strings = Sequence[str] | None
 
 
-def permissions(rule: Rule) -> list[Json]:
+def permissions(rule: MeshRule) -> list[Json]:
     """Return the permissions of a rule: one of them must hold."""
     shared = [
         each

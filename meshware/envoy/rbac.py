@@ -15,7 +15,10 @@ from dataclasses import dataclass
 from meshware.envoy.callers import principals
 from meshware.envoy.operations import permissions
 from meshware.envoy.values import Json, any_of
-from meshware.policy.document.authorization_policy import AuthorizationPolicySpec, Rule
+from meshware.policy.document.authorization_policy import (
+    MeshAuthorizationPolicySpec,
+    MeshRule,
+)
 from meshware.policy.peer_matchers import Home
 
 __all__ = ["RBAC_FILTER", "Written", "rbac_filters"]
@@ -42,8 +45,8 @@ class Written:
 
     namespace: str
     name: str
-    spec: AuthorizationPolicySpec
-    is_trial: bool = False  # `istio.io/dry-run`
+    spec: MeshAuthorizationPolicySpec
+    is_dry_run: bool = False
 
 
 def rbac_filters(policies: Sequence[Written], trust_domains: tuple[str, ...]) -> list[Json]:
@@ -62,10 +65,10 @@ def rbac_filters(policies: Sequence[Written], trust_domains: tuple[str, ...]) ->
         if not of_action:
             continue
         fields: Json = {}
-        enforced = [each for each in of_action if not each.is_trial]
+        enforced = [each for each in of_action if not each.is_dry_run]
         if enforced:
             fields["rules"] = _rules(name, enforced, trust_domains)
-        trials = [each for each in of_action if each.is_trial]
+        trials = [each for each in of_action if each.is_dry_run]
         if trials:
             fields["shadow_rules"] = _rules(name, trials, trust_domains)
             if prefix:
@@ -86,7 +89,7 @@ def _rules(action: str, policies: Sequence[Written], trust_domains: tuple[str, .
     return {"action": action, "policies": found}
 
 
-def _policy(rule: Rule, home: Home) -> Json:
+def _policy(rule: MeshRule, home: Home) -> Json:
     return {"permissions": permissions(rule), "principals": principals(rule, home)}
 
 
