@@ -146,7 +146,8 @@ def export_files(records: Records, client: Client, settings: Settings) -> Export
             clusters += [app_cluster(settings.app_port), *arriving[1]]
             files["cds.json"] = _discovery(_CLUSTER, clusters)
     files["lds.json"] = _discovery(_LISTENER, listeners)
-    files["bootstrap.json"] = _bootstrap(client, settings)
+    cuts_fragments = view.mesh.normalization is not None
+    files["bootstrap.json"] = _bootstrap(client, settings, cuts_fragments=cuts_fragments)
     return Export(
         files={name: _encode(content) for name, content in files.items()},
         warnings=tuple(warnings),
@@ -217,7 +218,7 @@ def _discovery(kind: str, resources: list[Json]) -> Json:
     return {"resources": [any_of(kind, **resource) for resource in resources]}
 
 
-def _bootstrap(client: Client, settings: Settings) -> Json:
+def _bootstrap(client: Client, settings: Settings, *, cuts_fragments: bool) -> Json:
     def follow(name: str) -> Json:
         return path_config(posixpath.join(settings.directory, name))
 
@@ -226,6 +227,10 @@ def _bootstrap(client: Client, settings: Settings) -> Json:
         "node": {"id": f"{name}.{client.namespace}", "cluster": f"{name}.{client.namespace}"},
         "dynamic_resources": {"lds_config": follow("lds.json"), "cds_config": follow("cds.json")},
     }
+    if cuts_fragments:
+        # As Istio does: where MeshConfig says how paths are normalised, `#...` is cut, not refused.
+        layer = {"envoy.reloadable_features.http_reject_path_with_fragment": False}
+        found["layered_runtime"] = {"layers": [{"name": "static", "static_layer": layer}]}
     if settings.admin_port is not None:
         where = {"address": "127.0.0.1", "port_value": settings.admin_port}
         found["admin"] = {"address": {"socket_address": where}}

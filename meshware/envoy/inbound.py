@@ -98,7 +98,8 @@ def inbound_listener(
         "address": {"socket_address": {"address": address, "port_value": port}},
         "filter_chains": [{**match, "filters": filters, **socket} for match, socket in chains],
     }
-    if any(match for match, _ in chains):
+    if any(socket for _, socket in chains):
+        # It tells the chains of PERMISSIVE apart, and rules the name that a caller asks for.
         kind = f"{_HTTP}listener.tls_inspector.v3.TlsInspector"
         inspector = {"name": "envoy.filters.listener.tls_inspector", "typed_config": any_of(kind)}
         found["listener_filters"] = [inspector]

@@ -1,0 +1,231 @@
+"""Policies and requests by chance, from small alphabets, so that they often meet.
+
+One seed gives one set of cases, on every machine.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from random import Random
+from typing import Any
+
+from conformance.rules.cases import WORKLOAD, Ask, RuleCase, Source
+
+PER_CASE = 24  # requests
+
+PATHS = (
+    "/", "/admin", "/admin/", "/admin/*", "/admin*", "*/users", "*.json", "*", "/public/*", "/api/v1",
+    "/api/{*}/users", "/api/{**}", "/{*}/users", "/api/{**}/users", "/a%2Fb", "/caf%C3%A9", "/a b",
+)  # fmt: skip
+METHODS = ("GET", "POST", "PUT", "DELETE", "P*", "*T", "*", "OPTIONS", "HEAD")
+HOSTS = (
+    "app.example", "APP.example", "*.example", "app*", "*", "app.example:8080", "other.example",
+    "app.example:*", "app.example.",
+)  # fmt: skip
+VALUES = ("admin", "dev", "adm*", "*min", "*", "admin,dev", "dev, admin", "")
+NAMES = ("x-role", "x-team")
+PRINCIPALS = (
+    "cluster.local/ns/web/sa/a", "cluster.local/ns/web/sa/b", "cluster.local/ns/job/sa/a",
+    "old.example/ns/web/sa/a", "partner.example/ns/web/sa/a", "cluster.local/ns/web/sa/a.b",
+)  # fmt: skip
+PRINCIPAL_VALUES = (*PRINCIPALS, "*", "*/ns/web/sa/a", "cluster.local/*", "*/sa/a", "old.example/*")
+NAMESPACES = ("web", "job", "w*", "*b", "*", "j*b")
+ACCOUNTS = ("web/a.b", "a", "web/a", "web/b", "job/a", "job/b", "app", "web/azb")
+DOMAINS = ("cluster.local", "old.example", "partner.example", "*.example", "old*", "*")
+BLOCKS = ("127.0.0.1", "127.0.0.0/30", "127.0.0.7", "10.0.0.0/8", "127.0.0.0/8", "::1", "0.0.0.0/0")
+SNIS = ("app.example", "*.example", "app*", "*", "other.example")
+NORMALIZATIONS = ("NONE", "BASE", "MERGE_SLASHES", "DECODE_AND_MERGE_SLASHES", "DEFAULT", None, None)
+
+SEGMENTS = ("admin", "users", "public", "api", "v1", "x", "list.json", "a%2Fb", "caf%C3%A9", "Admin")
+IPS = ("127.0.0.1", "127.0.0.3", "127.0.0.7", "127.1.2.3")
+SENT_HOSTS = (
+    "app.example", "app.example", "APP.Example", "app.example:8080", "app.example.", "other.example",
+    "app.example:80", "app.example.:8080", "x.app.example",
+)  # fmt: skip
+SENT_VALUES = ("admin", "dev", "administrator", "admin,dev", "dev, admin", "", "xmin", " admin ")
+
+
+def cases_of(seed: int, number: int) -> list[RuleCase]:
+    """That many cases."""
+    chance = Random(seed)
+    return [_case(chance, f"c{at}") for at in range(number)]
+
+
+def _case(chance: Random, name: str) -> RuleCase:
+    mode = chance.choice((None, None, None, "PERMISSIVE", "STRICT", "DISABLE"))
+    return RuleCase(name, _policies(chance, mode), _asks(chance, mode))
+
+
+# --- policies ---------------------------------------------------------------------------------
+
+
+def _policies(chance: Random, mode: str | None) -> str:
+    config: dict[str, Any] = {"trustDomainAliases": ["old.example"]}
+    normalization = chance.choice(NORMALIZATIONS)
+    if normalization is not None:
+        config["pathNormalization"] = {"normalization": normalization}
+    texts = [WORKLOAD, _document("MeshConfig", "mesh", "istio-system", config, "meshware.dev/v1alpha1")]
+    if mode is not None:
+        spec = {"mtls": {"mode": mode}}
+        texts.append(_document("PeerAuthentication", "default", "shop", spec))
+    for at in range(chance.choice((1, 1, 2, 3))):
+        namespace = chance.choice(("shop", "shop", "shop", "istio-system"))
+        texts.append(_document("AuthorizationPolicy", f"p{at}", namespace, _spec(chance)))
+    return "\n---\n".join(texts)
+
+
+def _document(
+    kind: str,
+    name: str,
+    namespace: str,
+    spec: dict[str, Any],
+    api: str = "security.istio.io/v1",
+) -> str:
+    metadata = {"name": name, "namespace": namespace}
+    return json.dumps({"apiVersion": api, "kind": kind, "metadata": metadata, "spec": spec})
+
+
+def _spec(chance: Random) -> dict[str, Any]:
+    spec: dict[str, Any] = {"action": chance.choice(("ALLOW", "DENY"))}
+    if chance.random() < 0.3:
+        spec["selector"] = {"matchLabels": chance.choice(({"app": "app"}, {"tier": "front"}))}
+    spec["rules"] = [_rule(chance) for _ in range(chance.choice((1, 1, 2)))]
+    if spec["action"] == "ALLOW" and chance.random() < 0.04:
+        del spec["rules"]
+    return spec
+
+
+def _rule(chance: Random) -> dict[str, Any]:
+    rule: dict[str, Any] = {}
+    if chance.random() < 0.4:
+        rule["from"] = [{"source": _source(chance)} for _ in range(chance.choice((1, 1, 2)))]
+    if chance.random() < 0.8:
+        rule["to"] = [{"operation": _operation(chance)} for _ in range(chance.choice((1, 1, 2)))]
+    if chance.random() < 0.35:
+        rule["when"] = [_condition(chance) for _ in range(chance.choice((1, 1, 2)))]
+    return rule
+
+
+def _some(chance: Random, values: Sequence[str]) -> list[str]:
+    return chance.sample(values, min(len(values), chance.choice((1, 1, 2, 3))))
+
+
+def _fields(chance: Random, table: dict[str, Sequence[str]], most: int) -> dict[str, list[str]]:
+    """Some of the fields, now and then by their `not` twins."""
+    found = {}
+    for name in chance.sample(list(table), chance.randint(1, min(most, len(table)))):
+        twin = "not" + name[0].upper() + name[1:]
+        found[twin if chance.random() < 0.25 else name] = _some(chance, table[name])
+    return found
+
+
+def _source(chance: Random) -> dict[str, Any]:
+    if chance.random() < 0.2:
+        return _fields(chance, {"serviceAccounts": ACCOUNTS, "ipBlocks": BLOCKS}, 2)
+    table = {
+        "principals": PRINCIPAL_VALUES,
+        "namespaces": NAMESPACES,
+        "trustDomains": DOMAINS,
+        "ipBlocks": BLOCKS,
+    }
+    return _fields(chance, table, 2)
+
+
+def _operation(chance: Random) -> dict[str, Any]:
+    weighted = chance.random()
+    if weighted < 0.5:
+        return _fields(chance, {"paths": PATHS}, 1)
+    table = {
+        "paths": PATHS,
+        "methods": METHODS,
+        "hosts": HOSTS,
+        "ports": ("$port", "9999", "1"),
+    }
+    return _fields(chance, table, 3)
+
+
+def _condition(chance: Random) -> dict[str, Any]:
+    table: dict[str, Sequence[str]] = {
+        "request.headers[x-role]": VALUES[:-1],
+        "request.headers[X-Team]": VALUES[:-1],
+        "source.ip": BLOCKS,
+        "source.principal": PRINCIPAL_VALUES,
+        "source.namespace": NAMESPACES,
+        "destination.ip": ("127.0.0.0/8", "10.0.0.1"),
+        "destination.port": ("$port", "9999"),
+        "connection.sni": SNIS,
+    }
+    key = chance.choice([*list(table), "request.headers[x-role]", "request.headers[x-role]"])
+    found: dict[str, Any] = {"key": key}
+    which = chance.random()
+    if which < 0.75:
+        found["values"] = _some(chance, table[key])
+    if which > 0.65:
+        found["notValues"] = _some(chance, table[key])
+    return found
+
+
+# --- requests ---------------------------------------------------------------------------------
+
+
+def _asks(chance: Random, mode: str | None) -> list[Ask]:
+    sources = [_sent_source(chance, has_tls=mode != "DISABLE") for _ in range(3)]
+    return [_ask(chance, sources) for _ in range(PER_CASE)]
+
+
+def _sent_source(chance: Random, *, has_tls: bool) -> Source:
+    ip = chance.choice(IPS)
+    if not has_tls or chance.random() < 0.35:
+        return Source(ip=ip)
+    sni = chance.choice((None, "app.example", "other.example"))
+    return Source(chance.choice(PRINCIPALS), ip, sni)
+
+
+def _ask(chance: Random, sources: Sequence[Source]) -> Ask:
+    method = chance.choice(("GET", "GET", "GET", "POST", "PUT", "DELETE", "OPTIONS", "HEAD", "PURGE"))
+    if chance.random() < 0.02:
+        method = method.lower()
+    headers = [("host", chance.choice(SENT_HOSTS))]
+    if chance.random() < 0.01:
+        headers.append(("Host", chance.choice(SENT_HOSTS)))
+    for _ in range(chance.choice((0, 0, 1, 1, 2, 3))):
+        name = chance.choice(("x-role", "x-role", "X-Role", "x-team"))
+        headers.append((name, chance.choice(SENT_VALUES)))
+    if chance.random() < 0.02:
+        headers.append(("x_role", "admin"))
+    if chance.random() < 0.05:
+        headers.append(("x-forwarded-for", "127.0.0.7"))
+    if method not in ("GET", "HEAD", "OPTIONS"):
+        headers.append(("content-length", "0"))
+    return Ask(_target(chance), method, tuple(headers), chance.choice(sources))
+
+
+def _target(chance: Random) -> str:
+    path = "/" + "/".join(chance.choice(SEGMENTS) for _ in range(chance.choice((0, 1, 1, 2, 2, 3))))
+    for _ in range(chance.choice((0, 0, 0, 1, 1, 2))):
+        path = _in_other_words(chance, path)
+    if chance.random() < 0.1:
+        path += chance.choice(("?x=/admin", "?", "?a=b&c=../admin"))
+    return path
+
+
+def _in_other_words(chance: Random, path: str) -> str:
+    """A path spelt oddly at one place."""
+    at = chance.choice([at for at, letter in enumerate(path) if letter == "/"] or [0])
+    odd = chance.choice(
+        ("//", "/./", "/../", "/%2e/", "/%2E%2e/", "%2F", "%2f", "%5c", "%5C", "/x/../", "\\", "/..;/",
+         "///", "/%2f/", "/x%2f..%2f", "/x%5c..%5c", "/%252e%252e/", "/;a=b/", "/%00", "/%0a", "/%C3%A9/",
+         "/%c3%a9/", "/%FF/", "letter", "letter", "end", "end", "#", "/%7Ex/", "/{*}/", "/*/", "/%20/")
+    )  # fmt: skip
+    if odd == "letter":
+        letters = [n for n, letter in enumerate(path) if letter.isalpha() and path[n - 1 : n] == "/"]
+        if not letters:
+            return path
+        at = chance.choice(letters)
+        return f"{path[:at]}%{ord(path[at]):02{chance.choice('xX')}}{path[at + 1 :]}"
+    if odd == "end":
+        return path + chance.choice(("/", "/.", "/..", ";a=b", "%2f", "//", "%", "%zz", "."))
+    if odd == "#":
+        return path + "#x"
+    return (path[:at] if at else "") + ("/" if not at and odd[0] != "/" else "") + odd + path[at + 1 :]

@@ -1,0 +1,91 @@
+"""Where the mesh reads a request otherwise than Envoy on purpose, and what it decides without that.
+
+Each difference of `meshware.envoy.differences` about rules has here what takes it out of the gate,
+so that a decision that differs is explained by the very thing that the page gives for its reason:
+the same gate, over Envoy's reading, must say what Envoy says.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+from unittest.mock import patch
+
+from meshware.inbound import gate
+from meshware.inbound.head import InboundHead
+from meshware.inbound.meaning import Meaning
+from meshware.inbound.wellformed import split_target
+from meshware.policy import inbound_matchers, inbound_rules
+from meshware.policy.document.authorization_policy import Condition
+from meshware.policy.inbound_facts import Facts
+from meshware.policy.match import Patterns
+from meshware.policy.paths import DEFAULT_NORMALIZATION, Normalization, normalise
+
+__all__ = ["READINGS", "reading"]
+
+
+_ESCAPED_SLASH = re.compile(r"%2[fF]|%5[cC]")
+_DOTS = re.compile(r"/((?:\.|%2[eE]){1,2});[^/]*")
+
+
+def _one_path(head: InboundHead, mode: Normalization | None) -> Meaning | str:
+    """The one path that Envoy decides on and hands to the app."""
+    mode = mode or DEFAULT_NORMALIZATION
+    path = split_target(head.target or "/")
+    if mode != "NONE":
+        # To Envoy a segment of dots may have parameters, and braces are none of a path's letters.
+        path = _DOTS.sub(r"/\1", path)
+    unmerged = _ESCAPED_SLASH.sub("/", path) if mode == DEFAULT_NORMALIZATION else path
+    found = normalise(path, mode)
+    if found is None:
+        return "refused by Envoy"
+    if mode != "NONE":
+        found = found.replace("{", "%7B").replace("}", "%7D")
+    if found == "/" and mode not in ("NONE", "BASE") and normalise(unmerged, "BASE") != "/":
+        found = "//"  # of slashes alone Envoy leaves two
+    return Meaning(candidates=(found,), partial=(), rewritten=found)
+
+
+def _one_host(authority: str) -> tuple[str, ...]:
+    return (authority.lower(),)
+
+
+def _line_by_line(name: str, condition: Condition, *, is_deny: bool) -> Callable[[Facts], bool]:
+    """A header as Envoy reads it: some line is wanted and none unwanted, whatever is in it."""
+    wanted = Patterns(condition.values or ("*",), is_empty_present=True)
+    unwanted = Patterns(condition.not_values or (), is_empty_present=True)
+
+    def holds(facts: Facts) -> bool:
+        lines = [line.strip(" \t") for line in facts.headers(name)]
+        is_wanted = condition.values is None or any(wanted(line) for line in lines)
+        return is_wanted and not any(unwanted(line) for line in lines)
+
+    return holds
+
+
+def _nothing(*_: Any) -> None:
+    return None
+
+
+# What takes each difference out: modules, the name there, and what stands in its place.
+READINGS: dict[str, tuple[tuple[Any, str, Callable[..., Any]], ...]] = {
+    "rules-on-every-path": ((gate, "meaning_of", _one_path),),
+    "rules-on-every-host": (
+        (inbound_matchers, "host_forms", _one_host),
+        (inbound_rules, "host_forms", _one_host),
+    ),
+    "rules-on-every-value": ((inbound_matchers, "_header_test", _line_by_line),),
+    "one-meaning-only": ((gate, "complaint", _nothing),),
+}
+
+
+@contextmanager
+def reading(*names: str) -> Iterator[None]:
+    """Take some differences out of the gate."""
+    with ExitStack() as stack:
+        for name in names:
+            for module, attribute, stand_in in READINGS[name]:
+                stack.enter_context(patch.object(module, attribute, stand_in))
+        yield
