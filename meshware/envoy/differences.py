@@ -1,7 +1,8 @@
 """Where calls through the mesh go otherwise than through Envoy, on purpose, and why.
 
 The conformance tests play the same calls on both sides; what differs in an aspect that is not
-listed here for the case fails. The reference page of fields is made from this table as well.
+listed here for the case fails. So does a decision about a request that goes otherwise for any
+reason but the listed ones. The reference page of fields is made from these tables as well.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-__all__ = ["DIFFERENCES", "Difference"]
+__all__ = ["DIFFERENCES", "RULE_DIFFERENCES", "Difference"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,3 +139,58 @@ DIFFERENCES: Mapping[str, Difference] = MappingProxyType(
     }
 )
 """By the name that cases give."""
+
+_DECISION = ("decision",)
+
+RULE_DIFFERENCES: Mapping[str, Difference] = MappingProxyType(
+    {
+        "one-meaning-only": Difference(
+            what="A request that two parsers could read in two ways is 400, whatever rules say: "
+            "two Hosts, a malformed Host, a method in lower case, control characters in the path, "
+            "a name such as `x_role` beside a rule on `x-role`. Envoy decides on one reading.",
+            why="Python servers and frameworks read them in different ways.",
+            aspects=_DECISION,
+        ),
+        "rules-on-every-path": Difference(
+            what="DENY rules hold if they match any path that a request may mean to an app, ALLOW "
+            "rules must hold for each. Envoy decides on the one path that it hands on: `..;a=b` is "
+            "`..` to it, `{` is `%7B`, `%c3` is not `%C3`, and of slashes alone it leaves two.",
+            why="An app in process is handed a decoded path and resolves no dots; behind Envoy it "
+            "sees nothing but the path that was decided on.",
+            aspects=_DECISION,
+        ),
+        "rules-on-every-host": Difference(
+            what="`hosts` and `notHosts` meet a Host with and without its port and its trailing "
+            "dot; Envoy compares it as it is written.",
+            why="ISTIO-SECURITY-2021-008: `Host: admin.example:80` is no way around a rule.",
+            aspects=_DECISION,
+        ),
+        "rules-on-every-value": Difference(
+            what="Of a header with several values an ALLOW rule must hold for each, and lists with "
+            "commas are taken apart; to Envoy one line that matches is enough, and a list is one "
+            "value.",
+            why="An app may look at any of the values, and WSGI servers join lines with commas.",
+            aspects=_DECISION,
+        ),
+        "templates-of-any-letters": Difference(
+            what="`{*}` and `{**}` take any letters; Envoy takes only those that may stand in a "
+            "path, which matters where `pathNormalization` is NONE.",
+            why="What a template leaves open is not told apart by the letters in it.",
+            aspects=_DECISION,
+        ),
+        "plaintext-under-strict": Difference(
+            what="Plaintext under STRICT is answered 403 where the server has read the request; "
+            "Envoy closes the connection.",
+            why="An app's middleware has no connection to close.",
+            aspects=_DECISION,
+        ),
+        "path-left-alone": Difference(
+            what="Where MeshConfig says nothing of paths, rules are the strictest and the app sees "
+            "its path as it was sent; an exported Envoy hands on the normalised one.",
+            why="In process the app's own router has seen to odd paths before; another language's "
+            "server behind Envoy might take them otherwise than the rule did.",
+            aspects=("path",),
+        ),
+    }
+)
+"""What is decided otherwise of requests that arrive, by the name that the comparison gives."""

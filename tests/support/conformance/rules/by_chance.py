@@ -6,17 +6,18 @@ One seed gives one set of cases, on every machine.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any
 
 from conformance.rules.cases import WORKLOAD, Ask, RuleCase, Source
 
-PER_CASE = 24  # requests
+PER_CASE = 30  # requests
 
 PATHS = (
-    "/", "/admin", "/admin/", "/admin/*", "/admin*", "*/users", "*.json", "*", "/public/*", "/api/v1",
-    "/api/{*}/users", "/api/{**}", "/{*}/users", "/api/{**}/users", "/a%2Fb", "/caf%C3%A9", "/a b",
+    "/", "/admin", "/admin/", "/admin/*", "/admin*", "*/users", "*.json", "*", "/public/*",
+    "/api/v1", "/api/{*}/users", "/api/{**}", "/{*}/users", "/api/{**}/users",
+    "/a%2Fb", "/caf%C3%A9", "/a b",
 )  # fmt: skip
 METHODS = ("GET", "POST", "PUT", "DELETE", "P*", "*T", "*", "OPTIONS", "HEAD")
 HOSTS = (
@@ -35,13 +36,38 @@ ACCOUNTS = ("web/a.b", "a", "web/a", "web/b", "job/a", "job/b", "app", "web/azb"
 DOMAINS = ("cluster.local", "old.example", "partner.example", "*.example", "old*", "*")
 BLOCKS = ("127.0.0.1", "127.0.0.0/30", "127.0.0.7", "10.0.0.0/8", "127.0.0.0/8", "::1", "0.0.0.0/0")
 SNIS = ("app.example", "*.example", "app*", "*", "other.example")
-NORMALIZATIONS = ("NONE", "BASE", "MERGE_SLASHES", "DECODE_AND_MERGE_SLASHES", "DEFAULT", None, None)
+NORMALIZATIONS = (
+    "NONE",
+    "BASE",
+    "MERGE_SLASHES",
+    "DECODE_AND_MERGE_SLASHES",
+    "DEFAULT",
+    None,
+    None,
+)
 
-SEGMENTS = ("admin", "users", "public", "api", "v1", "x", "list.json", "a%2Fb", "caf%C3%A9", "Admin")
+SEGMENTS = (
+    "admin",
+    "users",
+    "public",
+    "api",
+    "v1",
+    "x",
+    "list.json",
+    "a%2Fb",
+    "caf%C3%A9",
+    "Admin",
+)
 IPS = ("127.0.0.1", "127.0.0.3", "127.0.0.7", "127.1.2.3")
 SENT_HOSTS = (
-    "app.example", "app.example", "APP.Example", "app.example:8080", "app.example.", "other.example",
-    "app.example:80", "app.example.:8080", "x.app.example",
+    "app.example", "app.example", "APP.Example", "app.example:8080", "app.example.",
+    "other.example", "app.example:80", "app.example.:8080", "x.app.example",
+)  # fmt: skip
+ODD = (
+    "//", "///", "/./", "/../", "/x/../", "/%2e/", "/%2E%2e/", "/..;/", "/;a=b/", "\\", "%2F",
+    "%2f", "%5c", "%5C", "/%2f/", "/x%2f..%2f", "/x%5c..%5c", "/%252e%252e/", "/%00", "/%0a",
+    "/%C3%A9/", "/%c3%a9/", "/%FF/", "/%7Ex/", "/{*}/", "/*/", "/%20/", "#", "letter",
+    "letter", "end", "end",
 )  # fmt: skip
 SENT_VALUES = ("admin", "dev", "administrator", "admin,dev", "dev, admin", "", "xmin", " admin ")
 
@@ -53,7 +79,7 @@ def cases_of(seed: int, number: int) -> list[RuleCase]:
 
 
 def _case(chance: Random, name: str) -> RuleCase:
-    mode = chance.choice((None, None, None, "PERMISSIVE", "STRICT", "DISABLE"))
+    mode = chance.choice((None, None, None, None, "PERMISSIVE", "STRICT", "DISABLE"))
     return RuleCase(name, _policies(chance, mode), _asks(chance, mode))
 
 
@@ -65,23 +91,27 @@ def _policies(chance: Random, mode: str | None) -> str:
     normalization = chance.choice(NORMALIZATIONS)
     if normalization is not None:
         config["pathNormalization"] = {"normalization": normalization}
-    texts = [WORKLOAD, _document("MeshConfig", "mesh", "istio-system", config, "meshware.dev/v1alpha1")]
+    texts = [
+        WORKLOAD,
+        document("MeshConfig", "mesh", "istio-system", config, "meshware.dev/v1alpha1"),
+    ]
     if mode is not None:
         spec = {"mtls": {"mode": mode}}
-        texts.append(_document("PeerAuthentication", "default", "shop", spec))
+        texts.append(document("PeerAuthentication", "default", "shop", spec))
     for at in range(chance.choice((1, 1, 2, 3))):
         namespace = chance.choice(("shop", "shop", "shop", "istio-system"))
-        texts.append(_document("AuthorizationPolicy", f"p{at}", namespace, _spec(chance)))
+        texts.append(document("AuthorizationPolicy", f"p{at}", namespace, _spec(chance)))
     return "\n---\n".join(texts)
 
 
-def _document(
+def document(
     kind: str,
     name: str,
     namespace: str,
-    spec: dict[str, Any],
+    spec: Mapping[str, Any],
     api: str = "security.istio.io/v1",
 ) -> str:
+    """One resource, in a line."""
     metadata = {"name": name, "namespace": namespace}
     return json.dumps({"apiVersion": api, "kind": kind, "metadata": metadata, "spec": spec})
 
@@ -183,7 +213,9 @@ def _sent_source(chance: Random, *, has_tls: bool) -> Source:
 
 
 def _ask(chance: Random, sources: Sequence[Source]) -> Ask:
-    method = chance.choice(("GET", "GET", "GET", "POST", "PUT", "DELETE", "OPTIONS", "HEAD", "PURGE"))
+    method = chance.choice(
+        ("GET", "GET", "GET", "POST", "PUT", "DELETE", "OPTIONS", "HEAD", "PURGE")
+    )
     if chance.random() < 0.02:
         method = method.lower()
     headers = [("host", chance.choice(SENT_HOSTS))]
@@ -213,13 +245,11 @@ def _target(chance: Random) -> str:
 def _in_other_words(chance: Random, path: str) -> str:
     """A path spelt oddly at one place."""
     at = chance.choice([at for at, letter in enumerate(path) if letter == "/"] or [0])
-    odd = chance.choice(
-        ("//", "/./", "/../", "/%2e/", "/%2E%2e/", "%2F", "%2f", "%5c", "%5C", "/x/../", "\\", "/..;/",
-         "///", "/%2f/", "/x%2f..%2f", "/x%5c..%5c", "/%252e%252e/", "/;a=b/", "/%00", "/%0a", "/%C3%A9/",
-         "/%c3%a9/", "/%FF/", "letter", "letter", "end", "end", "#", "/%7Ex/", "/{*}/", "/*/", "/%20/")
-    )  # fmt: skip
+    odd = chance.choice(ODD)
     if odd == "letter":
-        letters = [n for n, letter in enumerate(path) if letter.isalpha() and path[n - 1 : n] == "/"]
+        letters = [
+            n for n, letter in enumerate(path) if letter.isalpha() and path[n - 1 : n] == "/"
+        ]
         if not letters:
             return path
         at = chance.choice(letters)
@@ -228,4 +258,6 @@ def _in_other_words(chance: Random, path: str) -> str:
         return path + chance.choice(("/", "/.", "/..", ";a=b", "%2f", "//", "%", "%zz", "."))
     if odd == "#":
         return path + "#x"
-    return (path[:at] if at else "") + ("/" if not at and odd[0] != "/" else "") + odd + path[at + 1 :]
+    return (
+        (path[:at] if at else "") + ("/" if not at and odd[0] != "/" else "") + odd + path[at + 1 :]
+    )

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from identities import MeshAuthority
 
 from conformance.rules.cases import NAMESPACE, Answer, Ask, RuleCase, Source
-from identities import MeshAuthority
 from meshware.envoy import Settings, export_files
 from meshware.policy.file import MemoryRecords, Records
 from meshware.policy.load import load_text
@@ -59,7 +59,7 @@ class InboundEnvoy:
     ) -> None:
         self._program = program
         self._directory = directory
-        self._authorities = authorities
+        self.authorities = authorities
         self._app_port = app_port
         self._contexts: dict[str, ssl.SSLContext] = {}
         self._net = f"127.{random.SystemRandom().randrange(64, 255)}"
@@ -118,15 +118,17 @@ class InboundEnvoy:
             stderr=self._errors,
         )
         until = time.monotonic() + PATIENCE_S
-        while not (admin.exists() and admin.read_text() and await self._is_ready(admin)):
+        while not (admin.exists() and await self._is_ready(admin.read_text())):
             said = (self._directory / "errors.log").read_text(errors="replace")
             assert self._process.returncode is None, f"Envoy ended: {said[-3000:]}"
             assert time.monotonic() < until, f"Envoy is not ready: {said[-3000:]}"
             await asyncio.sleep(0.05)
         return self
 
-    async def _is_ready(self, admin: Path) -> bool:
-        host, _, port = admin.read_text().rpartition(":")
+    async def _is_ready(self, admin: str) -> bool:
+        host, _, port = admin.rpartition(":")
+        if not port:
+            return False
         try:
             reader, writer = await asyncio.open_connection(host, int(port))
             writer.write(b"GET /listeners HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
@@ -188,7 +190,7 @@ class InboundEnvoy:
             found.check_hostname = False
             found.verify_mode = ssl.CERT_NONE
             path = self._directory / f"client-{len(self._contexts)}.pem"
-            path.write_bytes(issued(self._authorities, principal).pem.encode())
+            path.write_bytes(issued(self.authorities, principal).pem.encode())
             found.load_cert_chain(path)
             self._contexts[principal] = found
         return found
@@ -216,7 +218,9 @@ class _Connection:
             self.close()
             return _NO_ANSWER
         first, *lines = head.decode("latin-1").rstrip("\r\n").split("\r\n")
-        headers = tuple((name.lower(), value) for name, _, value in (x.partition(": ") for x in lines))
+        headers = tuple(
+            (name.lower(), value) for name, _, value in (x.partition(": ") for x in lines)
+        )
         table = dict(headers)
         length = 0 if ask.method == "HEAD" else int(table.get("content-length", 0))
         body = (await self._reader.readexactly(length)).decode()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
 from conformance.rules.cases import Answer, Ask, RuleCase
 from conformance.rules.mesh_side import MeshSide
-from conformance.rules.readings import READINGS, reading
+from conformance.rules.readings import COMPILED, READINGS, reading
+from meshware.policy.file import Records
+
+Ours = Callable[..., Awaitable[list[Answer]]]
 
 
 @dataclass
@@ -22,27 +25,58 @@ class Judged:
     count: int = 0
 
 
-async def judge(
-    found: Judged, side: MeshSide, case: RuleCase, theirs: Sequence[Answer], address: str
-) -> None:
-    """Compare the answers to one case's requests."""
-    mesh = side.mesh_of(case)
-    ours = await side.ask_all(mesh, case.asks, address)
+@dataclass(frozen=True)
+class Played:
+    """A case, and what Envoy has answered to its requests."""
+
+    case: RuleCase
+    records: Records
+    address: str  # where its requests arrive
+    envoy: Sequence[Answer]
+
+
+async def judge(found: Judged, side: MeshSide, played: Played) -> None:
+    """Compare the answers to one case's requests with ours."""
+    meshes = {False: side.mesh_of(played.records)}
     with reading(*READINGS):
-        read_alike = await side.ask_all(side.mesh_of(case), case.asks, address)
-    for ask, envoy, own, alike in zip(case.asks, theirs, ours, read_alike, strict=True):
+        meshes[True] = side.mesh_of(played.records)
+    asks = played.case.asks
+
+    async def ours(asks: Sequence[Ask], *names: str) -> list[Answer]:
+        """Our answers without some differences; some of those are compiled in."""
+        with reading(*names):
+            mesh = meshes[COMPILED in names]
+            return await side.ask_all(mesh, asks, played.address)
+
+    own = await ours(asks)
+    alike = await ours(asks, *READINGS)
+    for ask, envoy, as_is, read_alike in zip(asks, played.envoy, own, alike, strict=True):
         found.count += 1
-        found.statuses[envoy.status, own.status] += 1
-        wrong = _unlike(envoy, alike) or _seen_unlike(envoy, alike)
-        if envoy.status == own.status == 400:
+        found.statuses[envoy.status, as_is.status] += 1
+        if envoy.status == as_is.status == 400:
             continue  # what both refuse says nothing about rules
-        if wrong is not None:
-            found.wrong.append(_told(case, ask, wrong))
-        elif _unlike(envoy, own) is not None:
-            names = await _explained(side, case, ask, envoy, address)
-            found.differences.update(names)
         if envoy.status == 0:
             found.differences["plaintext-under-strict"] += 1
+        if len(ask.values("host")) > 1 and as_is.status == 400:
+            found.differences["one-meaning-only"] += 1
+            continue  # Envoy makes one Host of them, and asks rules about that
+        wrong = _unlike(envoy, read_alike) or _seen_unlike(envoy, read_alike)
+        if wrong is not None:
+            found.wrong.append(_told(played.case, ask, wrong))
+        elif envoy.status == as_is.status == 200 and _seen_unlike(envoy, as_is) is not None:
+            found.differences["path-left-alone"] += 1
+        elif _unlike(envoy, as_is) is not None:
+            found.differences.update(await _explained(ours, ask, envoy))
+
+
+async def _explained(ours: Ours, ask: Ask, envoy: Answer) -> tuple[str, ...]:
+    """Return the fewest differences without which we answer as Envoy does."""
+    for count in range(1, len(READINGS) + 1):
+        for names in combinations(READINGS, count):
+            [answer] = await ours([ask], *names)
+            if _unlike(envoy, answer) is None:
+                return names
+    raise AssertionError("all of them together did explain it")
 
 
 def _unlike(envoy: Answer, own: Answer) -> str | None:
@@ -62,19 +96,6 @@ def _seen_unlike(envoy: Answer, own: Answer) -> str | None:
     if envoy.path is not None and envoy.path.partition("?")[0] != own.path:
         return f"the app sees {envoy.path!r} and {own.path!r}"
     return None
-
-
-async def _explained(
-    side: MeshSide, case: RuleCase, ask: Ask, envoy: Answer, address: str
-) -> tuple[str, ...]:
-    """Return the fewest differences without which we answer as Envoy does."""
-    for count in range(1, len(READINGS) + 1):
-        for names in combinations(READINGS, count):
-            with reading(*names):
-                [answer] = await side.ask_all(side.mesh_of(case), [ask], address)
-            if _unlike(envoy, answer) is None:
-                return names
-    raise AssertionError("all of them together did explain it")
 
 
 def _told(case: RuleCase, ask: Ask, wrong: str) -> str:

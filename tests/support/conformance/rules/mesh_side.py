@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import unquote
 
-from conformance.rules.cases import NAMESPACE, Answer, Ask, RuleCase
-from conformance.rules.envoy_side import issued
 from identities import MeshAuthority
+
+from conformance.rules.cases import NAMESPACE, WORKLOAD, Answer, Ask
+from conformance.rules.envoy_side import issued
 from meshware.asgi import MeshMiddleware
+from meshware.policy.file import Records
+from meshware.policy.snapshot import build_snapshot
 from meshware.testing import TestMesh
 
 
@@ -26,10 +29,14 @@ class MeshSide:
         self._port = port
         self._chains: dict[str, list[str]] = {}
 
-    def mesh_of(self, case: RuleCase) -> TestMesh:
-        """The mesh of a case's policies."""
+    def mesh_of(self, records: Records) -> TestMesh:
+        """A mesh of a case's policies, compiled anew by whatever reading is in force."""
         bundles = {name: authority.root_pem for name, authority in self._authorities.items()}
-        return TestMesh(case.policies, workload=f"{NAMESPACE}/app", bundles=bundles)
+        mesh = TestMesh(WORKLOAD, workload=f"{NAMESPACE}/app", bundles=bundles)
+        mesh.cell.current = build_snapshot(
+            records, mesh.client, generation=2, on_refusal=lambda _, error: _raise(error)
+        )
+        return mesh
 
     async def ask_all(self, mesh: TestMesh, asks: Sequence[Ask], address: str) -> list[Answer]:
         """Ask what a case asks; `address` is where its requests arrive."""
@@ -92,6 +99,10 @@ class MeshSide:
             found = [part + mark for part in pem.split(mark) if part.strip()]
             self._chains[principal] = found
         return found
+
+
+def _raise(error: Exception) -> None:
+    raise error
 
 
 async def _no_body() -> dict[str, Any]:

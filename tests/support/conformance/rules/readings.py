@@ -20,12 +20,17 @@ from meshware.inbound.wellformed import split_target
 from meshware.policy import inbound_matchers, inbound_rules
 from meshware.policy.document.authorization_policy import Condition
 from meshware.policy.inbound_facts import Facts
-from meshware.policy.match import Patterns
+from meshware.policy.match import PathTemplate, Patterns
 from meshware.policy.paths import DEFAULT_NORMALIZATION, Normalization, normalise
 
-__all__ = ["READINGS", "reading"]
+__all__ = ["COMPILED", "READINGS", "reading"]
+
+COMPILED = "rules-on-every-value"
+"""The difference that is compiled into rules; the others are made as requests are decided."""
 
 
+_TEMPLATE = PathTemplate.__call__
+_PATH = re.compile(r"[A-Za-z0-9._~%!$&'()*+,;=:@/-]*")
 _ESCAPED_SLASH = re.compile(r"%2[fF]|%5[cC]")
 _DOTS = re.compile(r"/((?:\.|%2[eE]){1,2});[^/]*")
 
@@ -34,18 +39,22 @@ def _one_path(head: InboundHead, mode: Normalization | None) -> Meaning | str:
     """The one path that Envoy decides on and hands to the app."""
     mode = mode or DEFAULT_NORMALIZATION
     path = split_target(head.target or "/")
-    if mode != "NONE":
-        # To Envoy a segment of dots may have parameters, and braces are none of a path's letters.
-        path = _DOTS.sub(r"/\1", path)
-    unmerged = _ESCAPED_SLASH.sub("/", path) if mode == DEFAULT_NORMALIZATION else path
-    found = normalise(path, mode)
-    if found is None:
+    if mode == "NONE":
+        return _only(normalise(path, mode))
+    if mode == DEFAULT_NORMALIZATION:
+        path = _ESCAPED_SLASH.sub("/", path)
+    # To Envoy a segment of dots may have parameters, and braces are none of a path's letters.
+    path = _DOTS.sub(r"/\1", path.replace("\\", "/"))
+    path = path.replace("{", "%7B").replace("}", "%7D")
+    if mode != "BASE" and normalise(path, mode) == "/" and normalise(path, "BASE") != "/":
+        return _only("//")  # of slashes alone Envoy leaves two
+    return _only(normalise(path, mode))
+
+
+def _only(path: str | None) -> Meaning | str:
+    if path is None:
         return "refused by Envoy"
-    if mode != "NONE":
-        found = found.replace("{", "%7B").replace("}", "%7D")
-    if found == "/" and mode not in ("NONE", "BASE") and normalise(unmerged, "BASE") != "/":
-        found = "//"  # of slashes alone Envoy leaves two
-    return Meaning(candidates=(found,), partial=(), rewritten=found)
+    return Meaning(candidates=(path,), partial=(), rewritten=path)
 
 
 def _one_host(authority: str) -> tuple[str, ...]:
@@ -65,6 +74,10 @@ def _line_by_line(name: str, condition: Condition, *, is_deny: bool) -> Callable
     return holds
 
 
+def _of_path_letters(template: PathTemplate, path: str) -> bool:
+    return _PATH.fullmatch(path) is not None and _TEMPLATE(template, path)
+
+
 def _nothing(*_: Any) -> None:
     return None
 
@@ -76,7 +89,8 @@ READINGS: dict[str, tuple[tuple[Any, str, Callable[..., Any]], ...]] = {
         (inbound_matchers, "host_forms", _one_host),
         (inbound_rules, "host_forms", _one_host),
     ),
-    "rules-on-every-value": ((inbound_matchers, "_header_test", _line_by_line),),
+    COMPILED: ((inbound_matchers, "_header_test", _line_by_line),),
+    "templates-of-any-letters": ((PathTemplate, "__call__", _of_path_letters),),
     "one-meaning-only": ((gate, "complaint", _nothing),),
 }
 
