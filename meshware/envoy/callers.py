@@ -110,22 +110,21 @@ def _principals(values: Sequence[str], home: Home) -> Json:
 
 
 def _namespaces(values: Sequence[str], _: Home) -> Json:
-    return _named([patterns.regex(f".*/ns/{_glob(value)}/.*") for value in values])
+    return _named([_workload(_glob(value), "[^/]+") for value in values])
 
 
 def _accounts(values: Sequence[str], home: Home) -> Json:
-    found = []
-    for value in values:
-        namespace, slash, account = value.partition("/")
-        if not slash:
-            namespace, account = home.namespace, value
-        found.append(
-            patterns.regex(
-                f"spiffe://.+/ns/{patterns.literal(namespace)}/(.+/|)"
-                f"sa/{patterns.literal(account)}(/.+)?"
-            )
-        )
-    return _named(found)
+    pairs = [value.split("/", 1) if "/" in value else [home.namespace, value] for value in values]
+    return _named([_workload(*map(patterns.literal, pair)) for pair in pairs])
+
+
+def _workload(namespace: str, account: str) -> Json:
+    """Return the matcher of IDs of Istio's form, by the expressions of their parts.
+
+    Differs from Istio, which lets other segments stand between and behind them: an ID of any other
+    form belongs to no namespace, as to the mesh's own gate.
+    """
+    return patterns.regex(f"spiffe://[^/]+/ns/{namespace}/sa/{account}")
 
 
 def _trust_domains(values: Sequence[str], home: Home) -> Json:

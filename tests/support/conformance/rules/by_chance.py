@@ -29,6 +29,7 @@ NAMES = ("x-role", "x-team")
 PRINCIPALS = (
     "cluster.local/ns/web/sa/a", "cluster.local/ns/web/sa/b", "cluster.local/ns/job/sa/a",
     "old.example/ns/web/sa/a", "partner.example/ns/web/sa/a", "cluster.local/ns/web/sa/a.b",
+    "partner.example/ns/web/sa/a/x", "partner.example/x/ns/web/sa/a", "partner.example/web",
 )  # fmt: skip
 PRINCIPAL_VALUES = (*PRINCIPALS, "*", "*/ns/web/sa/a", "cluster.local/*", "*/sa/a", "old.example/*")
 NAMESPACES = ("web", "job", "w*", "*b", "*", "j*b")

@@ -20,6 +20,7 @@ from identities import MeshAuthority
 
 from conformance.rules.cases import NAMESPACE, Answer, Ask, RuleCase, Source
 from meshware.envoy import Settings, export_files
+from meshware.identity.svid import X509SVID
 from meshware.policy.file import MemoryRecords, Records
 from meshware.policy.load import load_text
 from meshware.policy.record_types import BundleRecord, MeshRecord
@@ -196,10 +197,10 @@ class InboundEnvoy:
         return found
 
 
-def issued(authorities: dict[str, MeshAuthority], principal: str) -> Any:
-    """Issue an SVID for `trust-domain/ns/N/sa/S`."""
-    domain, _, namespace, _, account = principal.split("/")
-    return authorities[domain].issue(f"{namespace}/{account}")
+def issued(authorities: dict[str, MeshAuthority], principal: str) -> X509SVID:
+    """Issue an SVID for an ID without its scheme."""
+    domain, slash, path = principal.partition("/")
+    return authorities[domain].issue_path(slash + path)
 
 
 class _Connection:
