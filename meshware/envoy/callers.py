@@ -157,7 +157,8 @@ def _remote_addresses(values: Sequence[str], _: Home) -> Json:
 
 def _metadata(path: Sequence[str], value: Json) -> Json:
     keys = [{"key": each} for each in (PAYLOAD, *path)]
-    return {"metadata": {"filter": JWT_FILTER, "path": keys, "value": value}}
+    matcher = {"filter": JWT_FILTER, "path": keys, "value": value}
+    return {"sourced_metadata": {"metadata_matcher": matcher, "metadata_source": "DYNAMIC"}}
 
 
 def _claim(path: Sequence[str], values: Sequence[str]) -> Json:

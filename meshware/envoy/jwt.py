@@ -32,7 +32,7 @@ _TYPE = "envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication"
 _TLS = "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"
 _SPACED = ("permission", "scope")  # claims that Istio always takes apart at their spaces
 _CACHE = "300s"  # how long Istio has Envoy keep keys that it fetches itself
-_NO_KEYS = '{"keys":[]}'  # no token can verify
+_NOWHERE = JwksSource("http://nowhere.invalid/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,24 +125,39 @@ def _keys(records: Records, rule: JWTRule, ca_file: str) -> tuple[Json, dict[str
     """Return where a provider has its keys from, and the cluster that it needs for that."""
     source = jwks_source(rule)
     if source is None:
-        return _local(rule.jwks or _NO_KEYS), {}
+        return (_local(rule.jwks), {}) if rule.jwks else _remote(_NOWHERE, _nobody())
     data = records.get(jwks_key(source.uri))
     record = None if data is None else msgspec.json.decode(data, type=JwksRecord)
     if record is not None and record.keys is not None:
         return _local(record.keys), {}
     if source.is_discovery:
-        return _local(_NO_KEYS), {}  # Envoy does not follow configurations of OpenID
-    cluster = _cluster(source, ca_file)
+        return _remote(_NOWHERE, _nobody())  # Envoy does not follow configurations of OpenID
+    return _remote(source, _cluster(source, ca_file))
+
+
+def _remote(source: JwksSource, cluster: Json) -> tuple[Json, dict[str, Json]]:
+    name = str(cluster["name"])
+    uri = {"uri": source.uri, "cluster": name, "timeout": duration(source.timeout_s)}
     remote = {
-        "http_uri": {
-            "uri": source.uri,
-            "cluster": cluster["name"],
-            "timeout": duration(source.timeout_s),
-        },
+        "http_uri": uri,
         "cache_duration": _CACHE,
         "async_fetch": {"fast_listener": True},
     }
-    return {"remote_jwks": remote}, {str(cluster["name"]): cluster}
+    return {"remote_jwks": remote}, {name: cluster}
+
+
+def _nobody() -> Json:
+    """Return a cluster without endpoints: with no key to be had, no token can verify.
+
+    Envoy refuses an empty key set, and a key of our own making would be one that might leak.
+    """
+    name = "jwks-nowhere"
+    return {
+        "name": name,
+        "type": "STATIC",
+        "connect_timeout": "1s",
+        "load_assignment": {"cluster_name": name, "endpoints": []},
+    }
 
 
 def _local(keys: str) -> Json:

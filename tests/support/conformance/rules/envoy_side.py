@@ -89,6 +89,7 @@ class InboundEnvoy:
     def write(self, cases: Sequence[tuple[RuleCase, Records]]) -> None:
         """Write one configuration with the inbound listeners of all cases."""
         found: list[Any] = []
+        clusters: dict[str, Any] = {}
         files: dict[str, bytes] = {}
         for case, records in cases:
             files = self.export(case, records)
@@ -98,7 +99,10 @@ class InboundEnvoy:
                 if each["name"] == "inbound"
             ]
             found.append({**listener, "name": case.name})
+            for each in json.loads(files["cds.json"])["resources"]:
+                clusters[each["name"]] = each
         files["lds.json"] = json.dumps({"resources": found}).encode()
+        files["cds.json"] = json.dumps({"resources": list(clusters.values())}).encode()
         bootstrap = json.loads(files["bootstrap.json"])
         bootstrap["admin"]["address"]["socket_address"]["port_value"] = 0
         files["bootstrap.json"] = json.dumps(bootstrap).encode()
