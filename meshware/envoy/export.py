@@ -200,6 +200,14 @@ def _inbound(
     except NotExported as error:
         say(error.resource, f"{error.why}: the inbound listener is left out")
         return None
+    if view.mesh.xfcc_trusted_proxies:
+        say(
+            "MeshConfig",
+            "xfccTrustedProxies: rules of the inbound listener are asked about such a proxy "
+            "itself, whatever it says of its own caller",
+        )
+    if "ACCEPT" in (workload.tokens.mode, *workload.tokens.ports.values()):
+        say(resource, "Envoy takes no token identities: callers prove themselves by certificates")
     chains = [({}, {})] if identity is None else downstream(identity, mode)
     inbound = Inbound(
         filters=security.filters,

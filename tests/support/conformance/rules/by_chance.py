@@ -5,12 +5,13 @@ One seed gives one set of cases, on every machine.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from random import Random
 from typing import Any
 
 from conformance.rules.cases import WORKLOAD, Ask, RuleCase, Source
+from conformance.rules.pieces import document, fields, some
+from conformance.rules.users_by_chance import of_users, token_policies, with_tokens
 
 PER_CASE = 30  # requests
 
@@ -81,13 +82,16 @@ def cases_of(seed: int, number: int) -> list[RuleCase]:
 
 def _case(chance: Random, name: str) -> RuleCase:
     mode = chance.choice((None, None, None, None, "PERMISSIVE", "STRICT", "DISABLE"))
-    return RuleCase(name, _policies(chance, mode), _asks(chance, mode))
+    tokens = token_policies(chance) if chance.random() < 0.45 else []
+    policies = _policies(chance, mode, has_users=bool(tokens))
+    asks = _asks(chance, mode, has_users=bool(tokens))
+    return RuleCase(name, "\n---\n".join((policies, *tokens)), asks)
 
 
 # --- policies ---------------------------------------------------------------------------------
 
 
-def _policies(chance: Random, mode: str | None) -> str:
+def _policies(chance: Random, mode: str | None, *, has_users: bool) -> str:
     config: dict[str, Any] = {"trustDomainAliases": ["old.example"]}
     normalization = chance.choice(NORMALIZATIONS)
     if normalization is not None:
@@ -101,79 +105,58 @@ def _policies(chance: Random, mode: str | None) -> str:
         texts.append(document("PeerAuthentication", "default", "shop", spec))
     for at in range(chance.choice((1, 1, 2, 3))):
         namespace = chance.choice(("shop", "shop", "shop", "istio-system"))
-        texts.append(document("AuthorizationPolicy", f"p{at}", namespace, _spec(chance)))
+        texts.append(
+            document("AuthorizationPolicy", f"p{at}", namespace, _spec(chance, has_users=has_users))
+        )
     return "\n---\n".join(texts)
 
 
-def document(
-    kind: str,
-    name: str,
-    namespace: str,
-    spec: Mapping[str, Any],
-    api: str = "security.istio.io/v1",
-) -> str:
-    """One resource, in a line."""
-    metadata = {"name": name, "namespace": namespace}
-    return json.dumps({"apiVersion": api, "kind": kind, "metadata": metadata, "spec": spec})
-
-
-def _spec(chance: Random) -> dict[str, Any]:
+def _spec(chance: Random, *, has_users: bool) -> dict[str, Any]:
     spec: dict[str, Any] = {"action": chance.choice(("ALLOW", "DENY"))}
     if chance.random() < 0.3:
         spec["selector"] = {"matchLabels": chance.choice(({"app": "app"}, {"tier": "front"}))}
-    spec["rules"] = [_rule(chance) for _ in range(chance.choice((1, 1, 2)))]
+    spec["rules"] = [_rule(chance, has_users=has_users) for _ in range(chance.choice((1, 1, 2)))]
     if spec["action"] == "ALLOW" and chance.random() < 0.04:
         del spec["rules"]
     return spec
 
 
-def _rule(chance: Random) -> dict[str, Any]:
+def _rule(chance: Random, *, has_users: bool) -> dict[str, Any]:
     rule: dict[str, Any] = {}
     if chance.random() < 0.4:
         rule["from"] = [{"source": _source(chance)} for _ in range(chance.choice((1, 1, 2)))]
     if chance.random() < 0.8:
         rule["to"] = [{"operation": _operation(chance)} for _ in range(chance.choice((1, 1, 2)))]
-    if chance.random() < 0.35:
+    if has_users and chance.random() < 0.7:
+        rule |= of_users(chance)
+    elif chance.random() < 0.35:
         rule["when"] = [_condition(chance) for _ in range(chance.choice((1, 1, 2)))]
     return rule
 
 
-def _some(chance: Random, values: Sequence[str]) -> list[str]:
-    return chance.sample(values, min(len(values), chance.choice((1, 1, 2, 3))))
-
-
-def _fields(chance: Random, table: dict[str, Sequence[str]], most: int) -> dict[str, list[str]]:
-    """Some of the fields, now and then by their `not` twins."""
-    found = {}
-    for name in chance.sample(list(table), chance.randint(1, min(most, len(table)))):
-        twin = "not" + name[0].upper() + name[1:]
-        found[twin if chance.random() < 0.25 else name] = _some(chance, table[name])
-    return found
-
-
 def _source(chance: Random) -> dict[str, Any]:
     if chance.random() < 0.2:
-        return _fields(chance, {"serviceAccounts": ACCOUNTS, "ipBlocks": BLOCKS}, 2)
+        return fields(chance, {"serviceAccounts": ACCOUNTS, "ipBlocks": BLOCKS}, 2)
     table = {
         "principals": PRINCIPAL_VALUES,
         "namespaces": NAMESPACES,
         "trustDomains": DOMAINS,
         "ipBlocks": BLOCKS,
     }
-    return _fields(chance, table, 2)
+    return fields(chance, table, 2)
 
 
 def _operation(chance: Random) -> dict[str, Any]:
     weighted = chance.random()
     if weighted < 0.5:
-        return _fields(chance, {"paths": PATHS}, 1)
+        return fields(chance, {"paths": PATHS}, 1)
     table = {
         "paths": PATHS,
         "methods": METHODS,
         "hosts": HOSTS,
         "ports": ("$port", "9999", "1"),
     }
-    return _fields(chance, table, 3)
+    return fields(chance, table, 3)
 
 
 def _condition(chance: Random) -> dict[str, Any]:
@@ -191,18 +174,19 @@ def _condition(chance: Random) -> dict[str, Any]:
     found: dict[str, Any] = {"key": key}
     which = chance.random()
     if which < 0.75:
-        found["values"] = _some(chance, table[key])
+        found["values"] = some(chance, table[key])
     if which > 0.65:
-        found["notValues"] = _some(chance, table[key])
+        found["notValues"] = some(chance, table[key])
     return found
 
 
 # --- requests ---------------------------------------------------------------------------------
 
 
-def _asks(chance: Random, mode: str | None) -> list[Ask]:
+def _asks(chance: Random, mode: str | None, *, has_users: bool) -> list[Ask]:
     sources = [_sent_source(chance, has_tls=mode != "DISABLE") for _ in range(3)]
-    return [_ask(chance, sources) for _ in range(PER_CASE)]
+    asks = [_ask(chance, sources) for _ in range(PER_CASE)]
+    return [with_tokens(chance, ask) for ask in asks] if has_users else asks
 
 
 def _sent_source(chance: Random, *, has_tls: bool) -> Source:

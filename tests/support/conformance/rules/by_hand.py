@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from conformance.rules.by_chance import document
 from conformance.rules.cases import WORKLOAD, Ask, RuleCase
+from conformance.rules.pieces import document
 
 STRICT = document("PeerAuthentication", "default", "shop", {"mtls": {"mode": "STRICT"}})
 PLAIN = (("host", "app.example"),)
