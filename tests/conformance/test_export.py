@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -41,6 +43,11 @@ spec: {mtls: {mode: DISABLE}}
 ---
 """
 """A workload that takes plaintext, before the policies of a golden pair."""
+
+DEPRECATED = {
+    "envoy.config.route.v3.RouteAction.max_grpc_timeout",  # written by Istio too; with a successor
+}
+"""Fields that Envoy 1.40 takes and does not like."""
 
 PORTS = dict.fromkeys((*NAMES, "refused"), 8001)
 CLIENT = Client(namespace="default", name="app")
@@ -181,15 +188,63 @@ def test_envoy_takes_every_field_that_is_exported(engine, tmp_path, monkeypatch,
 
 def is_valid(program: str, directory: Path) -> None:
     """Envoy itself has nothing against a configuration, and finds no field in it deprecated."""
+    static = directory / "static.json"
+    static.write_text(json.dumps(in_one(directory)))
     done_by = subprocess.run(
-        [program, "--mode", "validate", "-c", str(directory / "bootstrap.json")],
+        [program, "--mode", "validate", "-c", str(static)],
         capture_output=True,
         timeout=60,
         check=False,
     )
     said = done_by.stderr.decode()
     assert done_by.returncode == 0, said[-2000:]
-    assert "deprecated" not in said.lower(), said[-2000:]
+    deprecated = set(re.findall(r"deprecated option '([\w.]+)'", said))
+    assert deprecated <= DEPRECATED, deprecated
+
+
+def in_one(directory: Path) -> dict[str, object]:
+    """A configuration whose files are put into the bootstrap: validating follows none of them."""
+
+    def resources(name: str) -> list[dict[str, object]]:
+        found = json.loads((directory / name).read_text())["resources"]
+        return [{key: value for key, value in each.items() if key != "@type"} for each in found]
+
+    [routes] = resources("rds.json")
+    listeners, clusters = resources("lds.json"), resources("cds.json")
+    for listener in listeners:
+        for chain in listener["filter_chains"]:
+            manager = chain["filters"][0]["typed_config"]
+            if manager.pop("rds", None) is not None:
+                manager["route_config"] = routes
+    for cluster in clusters:
+        if source := cluster.pop("eds_cluster_config", None):
+            path = Path(source["eds_config"]["path_config_source"]["path"])
+            [endpoints] = json.loads(path.read_text())["resources"]
+            del endpoints["@type"]
+            cluster |= {"type": "STATIC", "load_assignment": endpoints}
+    bootstrap = json.loads((directory / "bootstrap.json").read_text())
+    del bootstrap["dynamic_resources"]
+    return bootstrap | {"static_resources": {"listeners": listeners, "clusters": clusters}}
+
+
+def test_a_field_that_envoy_does_not_know_is_not_valid(engine, tmp_path):
+    """So the tests of validity could fail, in every file."""
+    settings = Settings(directory=str(tmp_path))
+    write_export(export_files(records_of(SERVICE), CLIENT, settings), tmp_path)
+    is_valid(engine("envoy"), tmp_path)
+    for name in ("lds.json", "cds.json", "rds.json", *(f"eds/{p.name}" for p in eds(tmp_path))):
+        path = tmp_path / name
+        kept = path.read_text()
+        content = json.loads(kept)
+        content["resources"][0]["nonsense"] = 1
+        path.write_text(json.dumps(content))
+        with pytest.raises(AssertionError, match="nonsense"):
+            is_valid(engine("envoy"), tmp_path)
+        path.write_text(kept)
+
+
+def eds(directory: Path) -> list[Path]:
+    return sorted((directory / "eds").iterdir())
 
 
 @pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.in.yaml")), ids=lambda path: path.name)
