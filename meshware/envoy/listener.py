@@ -74,8 +74,8 @@ def original(name: str) -> Json:
         "lb_policy": "CLUSTER_PROVIDED",
         "cluster_type": {
             "name": "envoy.clusters.dynamic_forward_proxy",
-            # Whom to verify is said by the cluster's TLS, where it has any; Envoy would have it said
-            # in its own way for every cluster, those in plaintext too.
+            # Whom to verify is said by the cluster's TLS, where it has any: Envoy wants it said of
+            # those in plaintext too.
             "typed_config": any_of(
                 kind, dns_cache_config=_DNS_CACHE, allow_insecure_cluster_options=True
             ),
