@@ -29,11 +29,22 @@ def text_of(answer: Answer) -> str:
 
 def _inbound(answer: InboundAnswer, name: str) -> Iterator[str]:
     by = "no rule" if answer.policy is None else f"{answer.policy}, rule {answer.rule}"
+    if answer.place is not None:
+        by += f" at {answer.place}"
     if answer.reason.endswith("[none]"):
         by += ": there are ALLOW policies, and none of their rules takes the call"
     yield f"{name}{answer.verdict}, status {answer.status}, by {by} ({answer.reason})"
+    if answer.request_principal is not None:
+        yield f"  on behalf of: {answer.request_principal}"
     for path in answer.candidates:
         yield f"  path decided on: {path}"
+    for policy in answer.audited:
+        yield f"  audited by {policy}"
+    if answer.shadow is not None:
+        said: str = answer.shadow
+        if answer.shadow_policy is not None:
+            said += f" by {answer.shadow_policy}, rule {answer.shadow_rule}"
+        yield f"  were the policies on trial enforced: {said}"
 
 
 def _outbound(answer: OutboundAnswer, name: str) -> Iterator[str]:

@@ -12,12 +12,12 @@ Source: Istio AuthorizationPolicy, Source; "Trust domain migration".
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from meshware.identity.spiffe import SpiffeID
 from meshware.policy.document.authorization_policy import Source
 from meshware.policy.inbound_facts import Facts
-from meshware.policy.match import Patterns
+from meshware.policy.match import pattern_test
 from meshware.policy.record_types import TRUST_DOMAIN
 
 __all__ = [
@@ -40,6 +40,10 @@ class Home:
 
     namespace: str = "default"
     trust_domains: tuple[str, ...] = (TRUST_DOMAIN,)  # our own first, then its aliases
+    own: tuple[str, ...] = field(init=False)  # these and Istio's default, each once
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "own", tuple(dict.fromkeys((*self.trust_domains, TRUST_DOMAIN))))
 
 
 def source_peer_tests(source: Source, home: Home) -> list[Callable[[Facts], bool]]:
@@ -67,9 +71,14 @@ def _holds(test: PeerTest, *, wanted: bool) -> Callable[[Facts], bool]:
     return lambda facts: (facts.peer is not None and test(facts.peer)) is wanted
 
 
+def _principals(values: Sequence[str], home: Home) -> PeerTest:
+    fits = pattern_test(spread_principals(values, home))
+    return lambda peer: fits(peer.principal)
+
+
 def spread_principals(values: Sequence[str], home: Home) -> tuple[str, ...]:
-    """Return principals, each of a trust domain of ours for all of those."""
-    own = tuple(dict.fromkeys((*home.trust_domains, TRUST_DOMAIN)))
+    """Return principals, each of our own trust domain in all of its names."""
+    own = home.own
     spread: list[str] = []
     for value in values:
         domain, slash, rest = value.partition("/")
@@ -78,17 +87,6 @@ def spread_principals(values: Sequence[str], home: Home) -> tuple[str, ...]:
         else:
             spread.append(value)
     return tuple(spread)
-
-
-def spread_trust_domains(values: Sequence[str], home: Home) -> tuple[str, ...]:
-    """Return trust domains, each of ours for all of those."""
-    own = tuple(dict.fromkeys((*home.trust_domains, TRUST_DOMAIN)))
-    return tuple(each for value in values for each in (own if value in own else (value,)))
-
-
-def _principals(values: Sequence[str], home: Home) -> PeerTest:
-    patterns = Patterns(spread_principals(values, home))
-    return lambda peer: patterns(peer.principal)
 
 
 def _namespaces(values: Sequence[str], _: Home) -> PeerTest:
@@ -126,8 +124,14 @@ def _service_accounts(values: Sequence[str], home: Home) -> PeerTest:
 
 
 def _trust_domains(values: Sequence[str], home: Home) -> PeerTest:
-    patterns = Patterns(spread_trust_domains(values, home))
-    return lambda peer: patterns(peer.trust_domain)
+    fits = pattern_test(spread_trust_domains(values, home))
+    return lambda peer: fits(peer.trust_domain)
+
+
+def spread_trust_domains(values: Sequence[str], home: Home) -> tuple[str, ...]:
+    """Return trust domains, our own in all of its names."""
+    own = home.own
+    return tuple([each for value in values for each in (own if value in own else (value,))])
 
 
 PEER_KEYS: dict[str, Callable[[Sequence[str], Home], PeerTest]] = {

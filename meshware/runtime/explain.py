@@ -6,7 +6,8 @@ action (`runtime.explain_outbound`): there is no second copy of any rule, only w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from functools import lru_cache
 from ipaddress import ip_address
 from random import Random
@@ -20,12 +21,12 @@ from meshware.events import Event
 from meshware.identity.spiffe import SpiffeID
 from meshware.inbound.gate import Gate
 from meshware.inbound.head import InboundHead
-from meshware.inbound.passage import Admission, Answered
+from meshware.inbound.passage import Admission, Answered, Passage
 from meshware.inbound.peer import NOBODY, Caller, Refused, required
 from meshware.inbound.wellformed import split_target
 from meshware.policy.file import Records
 from meshware.policy.paths import decoded
-from meshware.policy.places import Places
+from meshware.policy.places import Name, Places
 from meshware.policy.snapshot import Snapshot, build_snapshot
 from meshware.policy.view import Client, View
 from meshware.runtime.explain_outbound import OutboundWorld, at_rest, explain_outbound
@@ -68,10 +69,15 @@ class InboundAnswer(msgspec.Struct, frozen=True, kw_only=True):
     body: str | None  # of the refusal
     policy: str | None  # "namespace/name" of the policy that decided
     rule: int | None  # position in its rules
+    place: str | None  # "file:line" of that rule, where it is known
     principal: str | None
     request_principal: str | None
     candidates: tuple[str, ...]  # the paths that the request may mean
     reason: str  # Envoy's response code details
+    audited: tuple[str, ...] = ()  # the AUDIT policies that match
+    shadow: Literal["allow", "deny"] | None = None  # were the policies on trial enforced
+    shadow_policy: str | None = None  # the one of them that says so
+    shadow_rule: int | None = None
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,6 +103,7 @@ class Explainer:
         client: the workload.
         generation: of the policy.
         places: where the resources are written; None: nobody knows.
+        now: returns aware UTC, for the tokens of questions.
 
     Raises:
         PolicyError: the records cannot be compiled.
@@ -113,6 +120,8 @@ class Explainer:
         client: Client,
         generation: int = 0,
         places: Places | None = None,
+        *,
+        now: Callable[[], datetime],
     ) -> None:
         self._records = records
         self._places = places or Places()
@@ -130,6 +139,7 @@ class Explainer:
             monotonic=at_rest,
             new_request_id=lambda: "",
             peers=self._claimed,
+            now=now,
             sink=_nowhere,
             on_error=self.failures.append,
         )
@@ -192,11 +202,22 @@ class Explainer:
             body=None if isinstance(admitted, Admission) else admitted.body,
             policy=admitted.policy,
             rule=admitted.rule,
+            place=self._place(admitted) or admitted.place,
             principal=question.source.principal,
-            request_principal=None,
+            request_principal=admitted.request_principal,
             candidates=admitted.candidates,
             reason=admitted.reason,
+            **admitted.marks._asdict(),
         )
+
+    def _place(self, decided: Passage) -> str | None:
+        if decided.policy is None:
+            return None
+        namespace, _, name = decided.policy.partition("/")
+        found = self._places.find(
+            Name("AuthorizationPolicy", namespace, name), f"spec.rules[{decided.rule}]"
+        )
+        return None if found is None else f"{found.file}:{found.line}"
 
     # --- outbound -----------------------------------------------------------------------------
 
