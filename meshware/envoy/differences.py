@@ -178,6 +178,56 @@ RULE_DIFFERENCES: Mapping[str, Difference] = MappingProxyType(
             why="What a template leaves open is not told apart by the letters in it.",
             aspects=_DECISION,
         ),
+        "rules-on-what-is-not-known": Difference(
+            what="Where a connection asked for no name that the server tells of, DENY rules on "
+            "`connection.sni` hold and ALLOW rules do not; to Envoy the name is empty.",
+            why="What is not certain must harm neither way.",
+            aspects=_DECISION,
+        ),
+        "one-token-at-a-place": Difference(
+            what="Two tokens at one place are 401, and so is what an app could take for one: "
+            "`bearer` in lower case, a scheme in the middle of the header. To Envoy each line of a "
+            "header without a prefix is a token, and what follows a prefix, wherever it stands.",
+            why="The app behind must find no other token than the one that was verified.",
+            aspects=_DECISION,
+        ),
+        "every-token-is-good": Difference(
+            what="Every token at a place where a rule looks must be good, by one rule for all. To "
+            "Envoy it is enough that one rule believes what stands at its places; between several "
+            "rules and several tokens it makes finer choices still.",
+            why="An app may look at any of them.",
+            aspects=_DECISION,
+        ),
+        "tokens-end": Difference(
+            what="A token without `exp` is 401; Envoy takes it for ever.",
+            why="RFC 8725: what cannot end cannot be taken back.",
+            aspects=_DECISION,
+        ),
+        "audiences-as-written": Difference(
+            what="Audiences are compared as they are written; Envoy strips `https://` and a slash "
+            "at the end from both.",
+            why="RFC 7519, 4.1.3: they are compared letter by letter.",
+            aspects=_DECISION,
+        ),
+        "what-is-wrong-with-a-token": Difference(
+            what="Of several things that are wrong with tokens each side tells another one, with "
+            "401 or, for an audience, 403.",
+            why="The rule that knows the issuer tells best; an algorithm that no key has is seen "
+            "before anything else.",
+            aspects=_DECISION,
+        ),
+        "one-user-a-request": Difference(
+            what="Of several good tokens the first says who it is, and headers for the app are "
+            "made of it; Envoy makes them of every one.",
+            why="A request has one end user.",
+            aspects=("headers",),
+        ),
+        "lists-in-headers": Difference(
+            what="`outputClaimToHeaders` leaves lists and objects out, as Istio says; Envoy 1.40 "
+            "writes them as Base64 of their JSON.",
+            why="Istio, JWTRule: only strings, numbers and booleans are passed on.",
+            aspects=("headers",),
+        ),
         "plaintext-under-strict": Difference(
             what="Plaintext under STRICT is answered 403 where the server has read the request; "
             "Envoy closes the connection.",

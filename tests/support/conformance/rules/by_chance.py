@@ -84,7 +84,10 @@ def _case(chance: Random, name: str) -> RuleCase:
     mode = chance.choice((None, None, None, None, "PERMISSIVE", "STRICT", "DISABLE"))
     tokens = token_policies(chance) if chance.random() < 0.45 else []
     policies = _policies(chance, mode, has_users=bool(tokens))
-    asks = _asks(chance, mode, has_users=bool(tokens))
+    asks = _asks(chance, mode)
+    if tokens:
+        several = sum(text.count('"issuer"') for text in tokens) > 1
+        asks = [with_tokens(chance, ask, has_several_rules=several) for ask in asks]
     return RuleCase(name, "\n---\n".join((policies, *tokens)), asks)
 
 
@@ -183,10 +186,9 @@ def _condition(chance: Random) -> dict[str, Any]:
 # --- requests ---------------------------------------------------------------------------------
 
 
-def _asks(chance: Random, mode: str | None, *, has_users: bool) -> list[Ask]:
+def _asks(chance: Random, mode: str | None) -> list[Ask]:
     sources = [_sent_source(chance, has_tls=mode != "DISABLE") for _ in range(3)]
-    asks = [_ask(chance, sources) for _ in range(PER_CASE)]
-    return [with_tokens(chance, ask) for ask in asks] if has_users else asks
+    return [_ask(chance, sources) for _ in range(PER_CASE)]
 
 
 def _sent_source(chance: Random, *, has_tls: bool) -> Source:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +13,13 @@ from conformance.rules.cases import Answer, Ask, RuleCase
 from conformance.rules.mesh_side import MeshSide
 from conformance.rules.readings import COMPILED, READINGS, reading
 from meshware.policy.file import Records
+from meshware.testing import TestMesh
+
+TOLD = (
+    "authorization", "x-token", "cookie", "x-payload", "x-sub", "x-org-id", "x-azp", "x-exp",
+    "x-groups", "x-org-admin",
+)  # fmt: skip
+"""Headers with tokens, and with what is passed on of them."""
 
 Ours = Callable[..., Awaitable[list[Answer]]]
 
@@ -37,16 +46,16 @@ class Played:
 
 async def judge(found: Judged, side: MeshSide, played: Played) -> None:
     """Compare the answers to one case's requests with ours."""
-    meshes = {False: side.mesh_of(played.records)}
-    with reading(*READINGS):
-        meshes[True] = side.mesh_of(played.records)
+    meshes: dict[frozenset[str], TestMesh] = {}
     asks = played.case.asks
 
     async def ours(asks: Sequence[Ask], *names: str) -> list[Answer]:
-        """Our answers without some differences; some of those are compiled in."""
+        """Our answers without some differences, of which some are compiled into rules."""
+        compiled = COMPILED.intersection(names)
         with reading(*names):
-            mesh = meshes[COMPILED in names]
-            return await side.ask_all(mesh, asks, played.address)
+            if compiled not in meshes:
+                meshes[compiled] = side.mesh_of(played.records)
+            return await side.ask_all(meshes[compiled], asks, played.address)
 
     own = await ours(asks)
     alike = await ours(asks, *READINGS)
@@ -61,12 +70,47 @@ async def judge(found: Judged, side: MeshSide, played: Played) -> None:
             found.differences["one-meaning-only"] += 1
             continue  # Envoy makes one Host of them, and asks rules about that
         wrong = _unlike(envoy, read_alike) or _seen_unlike(envoy, read_alike)
+        if wrong is not None and _is_about_a_token(envoy) and _is_about_a_token(read_alike):
+            # It is refused either way; of several reasons each side tells its own.
+            found.differences["what-is-wrong-with-a-token"] += 1
+            continue
+        if wrong is None and envoy.status == 200:
+            wrong = _told_unlike(envoy, read_alike)
+            if wrong is not None and len(ask.tokens) > 1:
+                found.differences["one-user-a-request"] += 1
+                wrong = None
+            if _sees_a_list(envoy):
+                found.differences["lists-in-headers"] += 1
         if wrong is not None:
             found.wrong.append(_told(played.case, ask, wrong))
         elif envoy.status == as_is.status == 200 and _seen_unlike(envoy, as_is) is not None:
             found.differences["path-left-alone"] += 1
         elif _unlike(envoy, as_is) is not None:
             found.differences.update(await _explained(ours, ask, envoy))
+
+
+def _told_unlike(envoy: Answer, own: Answer) -> str | None:
+    """Say in which way two apps were told other things of the end user; None: they were not."""
+    for name in TOLD:
+        theirs, ours = (
+            ",".join(value for key, value in answer.seen if key.lower() == name)
+            for answer in (envoy, own)
+        )
+        if theirs != ours and not (_is_list(theirs) and not ours):
+            return f"the app sees {name}: {theirs!r} and {ours!r}"
+    return None
+
+
+def _sees_a_list(envoy: Answer) -> bool:
+    return any(_is_list(value) for name, value in envoy.seen if name == "x-groups")
+
+
+def _is_list(value: str) -> bool:
+    """Say whether a header is a claim that is a list, as Envoy writes it."""
+    try:
+        return isinstance(json.loads(base64.b64decode(value, validate=True)), list)
+    except ValueError:
+        return False
 
 
 async def _explained(ours: Ours, ask: Ask, envoy: Answer) -> tuple[str, ...]:
@@ -77,6 +121,11 @@ async def _explained(ours: Ours, ask: Ask, envoy: Answer) -> tuple[str, ...]:
             if _unlike(envoy, answer) is None:
                 return names
     raise AssertionError("all of them together did explain it")
+
+
+def _is_about_a_token(answer: Answer) -> bool:
+    """Say whether a request was refused for its token; a HEAD is told nothing."""
+    return answer.status in (401, 403) and answer.body.startswith(("Jw", "Audiences", "Found"))
 
 
 def _unlike(envoy: Answer, own: Answer) -> str | None:
@@ -99,4 +148,5 @@ def _seen_unlike(envoy: Answer, own: Answer) -> str | None:
 
 
 def _told(case: RuleCase, ask: Ask, wrong: str) -> str:
-    return f"{wrong}\n{ask.wire.decode('latin-1').strip()}\n{ask.source}\n{case.policies}"
+    wire = ask.wire.decode("latin-1").strip()
+    return f"{wrong}\n{ask.tokens}\n{wire}\n{ask.source}\n{case.policies}"

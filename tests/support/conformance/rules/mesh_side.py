@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote
 
@@ -10,10 +11,14 @@ from identities import MeshAuthority
 
 from conformance.rules.cases import NAMESPACE, WORKLOAD, Answer, Ask
 from conformance.rules.envoy_side import issued
+from conformance.rules.tokens import NOW
 from meshware.asgi import MeshMiddleware
 from meshware.policy.file import Records
 from meshware.policy.snapshot import build_snapshot
-from meshware.testing import TestMesh
+from meshware.testing import FakeClock, TestMesh
+
+LATER_S = 30
+"""Behind the time at which tokens are made: about when Envoy is asked."""
 
 
 class MeshSide:
@@ -32,7 +37,8 @@ class MeshSide:
     def mesh_of(self, records: Records) -> TestMesh:
         """A mesh of a case's policies, compiled anew by whatever reading is in force."""
         bundles = {name: authority.root_pem for name, authority in self._authorities.items()}
-        mesh = TestMesh(WORKLOAD, workload=f"{NAMESPACE}/app", bundles=bundles)
+        clock = FakeClock(datetime.fromtimestamp(NOW + LATER_S, UTC))
+        mesh = TestMesh(WORKLOAD, workload=f"{NAMESPACE}/app", bundles=bundles, clock=clock)
         mesh.cell.current = build_snapshot(
             records, mesh.client, generation=2, on_refusal=lambda _, error: _raise(error)
         )

@@ -24,27 +24,30 @@ async def play(program: Path, directory: Path, *, seed: int) -> Judged:
     """Play the cases of a seed, and return what came of them."""
     authorities = {name: MeshAuthority(name) for name in TRUST_DOMAINS}
     found = Judged()
+    played: list[tuple[MeshSide, list[Played]]] = []
     cases = [*cases_of(seed, CASES), *by_hand.CASES]
     for is_said in (True, False):  # what becomes of fragments is a matter of a whole Envoy
         chosen = [case for case in cases if ("pathNormalization" in case.policies) is is_said]
         async with App() as app:
             place = directory / f"envoy-{is_said}"
             envoy = InboundEnvoy(program, place, authorities, app.port)
-            await _play(envoy, MeshSide(authorities, envoy.port), chosen, found)
+            played.append((MeshSide(authorities, envoy.port), await _play(envoy, chosen)))
+    for side, these in played:
+        for one in these:
+            await judge(found, side, one)
     return found
 
 
-async def _play(
-    envoy: InboundEnvoy, side: MeshSide, cases: Sequence[RuleCase], found: Judged
-) -> None:
+async def _play(envoy: InboundEnvoy, cases: Sequence[RuleCase]) -> list[Played]:
     filled = [_filled(case, envoy.port) for case in cases]
     records = {case.name: records_of(case.policies, envoy.authorities) for case in filled}
     envoy.write([(case, records[case.name]) for case in filled])
     async with envoy:
         answers = await envoy.ask_all(filled)
-    for case in filled:
-        played = Played(case, records[case.name], envoy.listeners[case.name], answers[case.name])
-        await judge(found, side, played)
+    return [
+        Played(case, records[case.name], envoy.listeners[case.name], answers[case.name])
+        for case in filled
+    ]
 
 
 def _filled(case: RuleCase, port: int) -> RuleCase:

@@ -8,16 +8,17 @@ the same gate, over Envoy's reading, must say what Envoy says.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest.mock import patch
 
+from conformance.rules.token_readings import TOKEN_READINGS
 from meshware.inbound import gate
 from meshware.inbound.head import InboundHead
 from meshware.inbound.meaning import Meaning
 from meshware.inbound.wellformed import split_target
-from meshware.policy import inbound_matchers, inbound_rules
+from meshware.policy import inbound_facts, inbound_matchers
 from meshware.policy.document.authorization_policy import Condition
 from meshware.policy.inbound_facts import Facts
 from meshware.policy.match import PathTemplate, Patterns
@@ -25,8 +26,8 @@ from meshware.policy.paths import DEFAULT_NORMALIZATION, Normalization, normalis
 
 __all__ = ["COMPILED", "READINGS", "reading"]
 
-COMPILED = "rules-on-every-value"
-"""The difference that is compiled into rules; the others are made as requests are decided."""
+COMPILED = frozenset({"rules-on-every-value", "rules-on-what-is-not-known"})
+"""Differences that are compiled into rules; the others are made as requests are decided."""
 
 
 _TEMPLATE = PathTemplate.__call__
@@ -42,9 +43,9 @@ def _one_path(head: InboundHead, mode: Normalization | None) -> Meaning | str:
     if mode == "NONE":
         return _only(normalise(path, mode))
     if mode == DEFAULT_NORMALIZATION:
-        path = _ESCAPED_SLASH.sub("/", path)
+        path = _ESCAPED_SLASH.sub(lambda found: "/" if found[0][1] == "2" else "\\", path)
     # To Envoy a segment of dots may have parameters, and braces are none of a path's letters.
-    path = _DOTS.sub(r"/\1", path.replace("\\", "/"))
+    path = _DOTS.sub(r"/\1", path)
     path = path.replace("{", "%7B").replace("}", "%7D")
     if mode != "BASE" and normalise(path, mode) == "/" and normalise(path, "BASE") != "/":
         return _only("//")  # of slashes alone Envoy leaves two
@@ -74,6 +75,16 @@ def _line_by_line(name: str, condition: Condition, *, is_deny: bool) -> Callable
     return holds
 
 
+def _no_name(
+    values: Sequence[str] | None, not_values: Sequence[str] | None, *, is_deny: bool
+) -> Callable[[Facts], bool]:
+    """A connection that asks for no name asks for the empty one."""
+    wanted, unwanted = Patterns(values or ()), Patterns(not_values or ())
+    return lambda facts: (
+        (values is None or wanted(facts.sni or "")) and not unwanted(facts.sni or "")
+    )
+
+
 def _of_path_letters(template: PathTemplate, path: str) -> bool:
     return _PATH.fullmatch(path) is not None and _TEMPLATE(template, path)
 
@@ -85,12 +96,11 @@ def _nothing(*_: Any) -> None:
 # What takes each difference out: modules, the name there, and what stands in its place.
 READINGS: dict[str, tuple[tuple[Any, str, Callable[..., Any]], ...]] = {
     "rules-on-every-path": ((gate, "meaning_of", _one_path),),
-    "rules-on-every-host": (
-        (inbound_matchers, "host_forms", _one_host),
-        (inbound_rules, "host_forms", _one_host),
-    ),
-    COMPILED: ((inbound_matchers, "_header_test", _line_by_line),),
+    "rules-on-every-host": ((inbound_facts, "host_forms", _one_host),),
+    "rules-on-every-value": ((inbound_matchers, "_header_test", _line_by_line),),
+    "rules-on-what-is-not-known": ((inbound_matchers, "_sni_test", _no_name),),
     "templates-of-any-letters": ((PathTemplate, "__call__", _of_path_letters),),
+    **TOKEN_READINGS,
     "one-meaning-only": ((gate, "complaint", _nothing),),
 }
 

@@ -17,6 +17,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 ISSUERS = {"a": "https://a.example", "b": "https://b.example/realm"}
 LONG_S = 3600
 
+NOW = int(time.time())
+"""When the tokens are made: our side asks as of a little later, however long it all takes."""
+
 _KEYS = {
     "a": ("RS256", rsa.generate_private_key(public_exponent=65537, key_size=2048)),
     "b": ("ES256", ec.generate_private_key(ec.SECP256R1())),
@@ -34,7 +37,7 @@ def jwks(issuer: str) -> str:
 
 def _signed(by: str = "a", kid: str | None = None, /, **claims: Any) -> str:
     """A token of issuer `a` with some claims changed; None takes one out."""
-    now = int(time.time())
+    now = NOW
     issuer = by if by in ISSUERS else "a"
     full = {"iss": ISSUERS[issuer], "sub": "ann", "aud": "shop", "iat": now, "exp": now + LONG_S}
     full |= {"scope": "read write", "groups": ["staff", "dev"], "azp": "web", "org": {"id": "o1"}}
@@ -55,7 +58,7 @@ def _encoded(part: Any) -> str:
 @cache
 def token(kind: str) -> str:
     """A token of a kind."""
-    now = int(time.time())
+    now = NOW
     full = {"iss": ISSUERS["a"], "sub": "ann", "exp": now + LONG_S}
     match kind:
         case "a" | "b":
@@ -75,7 +78,7 @@ def token(kind: str) -> str:
         case "expired":
             return _signed(exp=now - LONG_S)
         case "expired within the skew":
-            return _signed(exp=now - 20)
+            return _signed(exp=now - 1)
         case "not yet":
             return _signed(nbf=now + LONG_S)
         case "soon":
