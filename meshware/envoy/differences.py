@@ -179,8 +179,10 @@ RULE_DIFFERENCES: Mapping[str, Difference] = MappingProxyType(
             aspects=_DECISION,
         ),
         "rules-on-what-is-not-known": Difference(
-            what="Where a connection asked for no name that the server tells of, DENY rules on "
-            "`connection.sni` hold and ALLOW rules do not; to Envoy the name is empty.",
+            what="Where a connection asked for no name that the server tells of, or proxies say "
+            "less than they should of where a call began, DENY rules on `connection.sni` and "
+            "`remote.ip` hold and ALLOW rules do not; to Envoy the name is empty, and the last "
+            "proxy the caller.",
             why="What is not certain must harm neither way.",
             aspects=_DECISION,
         ),

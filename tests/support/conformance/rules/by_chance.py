@@ -61,6 +61,7 @@ SEGMENTS = (
     "Admin",
 )
 IPS = ("127.0.0.1", "127.0.0.3", "127.0.0.7", "127.1.2.3")
+FORWARDED = ("127.0.0.7", "127.0.0.1", "10.1.2.3", "127.0.0.3, 10.1.2.3", "::1", "unknown")
 SENT_HOSTS = (
     "app.example", "app.example", "APP.Example", "app.example:8080", "app.example.",
     "other.example", "app.example:80", "app.example.:8080", "x.app.example",
@@ -99,23 +100,28 @@ def _policies(chance: Random, mode: str | None, *, has_users: bool) -> str:
     normalization = chance.choice(NORMALIZATIONS)
     if normalization is not None:
         config["pathNormalization"] = {"normalization": normalization}
+    hops = chance.choice((None, None, None, 1, 2))
+    if hops is not None:
+        config["defaultConfig"] = {"gatewayTopology": {"numTrustedProxies": hops}}
     texts = [
         WORKLOAD,
-        document("MeshConfig", "mesh", "istio-system", config, "meshware.dev/v1alpha1"),
+        document("MeshConfig", "mesh", "istio-system", config, api="meshware.dev/v1alpha1"),
     ]
     if mode is not None:
         spec = {"mtls": {"mode": mode}}
         texts.append(document("PeerAuthentication", "default", "shop", spec))
     for at in range(chance.choice((1, 1, 2, 3))):
         namespace = chance.choice(("shop", "shop", "shop", "istio-system"))
-        texts.append(
-            document("AuthorizationPolicy", f"p{at}", namespace, _spec(chance, has_users=has_users))
-        )
+        spec = _spec(chance, has_users=has_users)
+        trial = {"istio.io/dry-run": "true"} if chance.random() < 0.08 else None
+        if spec["action"] == "AUDIT":
+            trial = None
+        texts.append(document("AuthorizationPolicy", f"p{at}", namespace, spec, annotations=trial))
     return "\n---\n".join(texts)
 
 
 def _spec(chance: Random, *, has_users: bool) -> dict[str, Any]:
-    spec: dict[str, Any] = {"action": chance.choice(("ALLOW", "DENY"))}
+    spec: dict[str, Any] = {"action": chance.choice(("ALLOW",) * 7 + ("DENY",) * 7 + ("AUDIT",))}
     if chance.random() < 0.3:
         spec["selector"] = {"matchLabels": chance.choice(({"app": "app"}, {"tier": "front"}))}
     spec["rules"] = [_rule(chance, has_users=has_users) for _ in range(chance.choice((1, 1, 2)))]
@@ -145,6 +151,7 @@ def _source(chance: Random) -> dict[str, Any]:
         "namespaces": NAMESPACES,
         "trustDomains": DOMAINS,
         "ipBlocks": BLOCKS,
+        "remoteIpBlocks": BLOCKS,
     }
     return fields(chance, table, 2)
 
@@ -167,6 +174,7 @@ def _condition(chance: Random) -> dict[str, Any]:
         "request.headers[x-role]": VALUES[:-1],
         "request.headers[X-Team]": VALUES[:-1],
         "source.ip": BLOCKS,
+        "remote.ip": BLOCKS,
         "source.principal": PRINCIPAL_VALUES,
         "source.namespace": NAMESPACES,
         "destination.ip": ("127.0.0.0/8", "10.0.0.1"),
@@ -213,8 +221,8 @@ def _ask(chance: Random, sources: Sequence[Source]) -> Ask:
         headers.append((name, chance.choice(SENT_VALUES)))
     if chance.random() < 0.02:
         headers.append(("x_role", "admin"))
-    if chance.random() < 0.05:
-        headers.append(("x-forwarded-for", "127.0.0.7"))
+    for _ in range(chance.choice((0, 0, 0, 1, 1, 2))):
+        headers.append(("x-forwarded-for", chance.choice(FORWARDED)))
     if method not in ("GET", "HEAD", "OPTIONS"):
         headers.append(("content-length", "0"))
     return Ask(_target(chance), method, tuple(headers), chance.choice(sources))

@@ -15,7 +15,7 @@ PLAIN = (("host", "app.example"),)
 
 def _case(name: str, normalization: str | None, spec: dict[str, object], *asks: Ask) -> RuleCase:
     config = {"pathNormalization": {"normalization": normalization}} if normalization else {}
-    mesh = document("MeshConfig", "mesh", "istio-system", config, "meshware.dev/v1alpha1")
+    mesh = document("MeshConfig", "mesh", "istio-system", config, api="meshware.dev/v1alpha1")
     rules = document("AuthorizationPolicy", "it", "shop", spec)
     return RuleCase(name, "\n---\n".join((WORKLOAD, mesh, rules)), asks)
 

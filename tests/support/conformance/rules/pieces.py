@@ -13,10 +13,14 @@ def document(
     name: str,
     namespace: str,
     spec: Mapping[str, Any],
+    *,
     api: str = "security.istio.io/v1",
+    annotations: Mapping[str, str] | None = None,
 ) -> str:
     """One resource, in a line."""
-    metadata = {"name": name, "namespace": namespace}
+    metadata: dict[str, Any] = {"name": name, "namespace": namespace}
+    if annotations:
+        metadata["annotations"] = annotations
     return json.dumps({"apiVersion": api, "kind": kind, "metadata": metadata, "spec": spec})
 
 

@@ -30,6 +30,7 @@ COMPILED = frozenset({"rules-on-every-value", "rules-on-what-is-not-known"})
 """Differences that are compiled into rules; the others are made as requests are decided."""
 
 
+_REMOTE = gate.remote_ip
 _TEMPLATE = PathTemplate.__call__
 _PATH = re.compile(r"[A-Za-z0-9._~%!$&'()*+,;=:@/-]*")
 _ESCAPED_SLASH = re.compile(r"%2[fF]|%5[cC]")
@@ -85,6 +86,11 @@ def _no_name(
     )
 
 
+def _peer_at_the_least(head: InboundHead, trusted_hops: int) -> str | None:
+    """Where trusted proxies should have said more than they did, the peer is the first caller."""
+    return _REMOTE(head, trusted_hops) or head.source_ip
+
+
 def _of_path_letters(template: PathTemplate, path: str) -> bool:
     return _PATH.fullmatch(path) is not None and _TEMPLATE(template, path)
 
@@ -98,7 +104,10 @@ READINGS: dict[str, tuple[tuple[Any, str, Callable[..., Any]], ...]] = {
     "rules-on-every-path": ((gate, "meaning_of", _one_path),),
     "rules-on-every-host": ((inbound_facts, "host_forms", _one_host),),
     "rules-on-every-value": ((inbound_matchers, "_header_test", _line_by_line),),
-    "rules-on-what-is-not-known": ((inbound_matchers, "_sni_test", _no_name),),
+    "rules-on-what-is-not-known": (
+        (inbound_matchers, "_sni_test", _no_name),
+        (gate, "remote_ip", _peer_at_the_least),
+    ),
     "templates-of-any-letters": ((PathTemplate, "__call__", _of_path_letters),),
     **TOKEN_READINGS,
     "one-meaning-only": ((gate, "complaint", _nothing),),

@@ -53,7 +53,7 @@ def _one_good_will_do(
     for position in range(len(rules.rules)):
         own = [outcome for one in asked if (outcome := one.by(position)) is not None]
         if own and all(isinstance(outcome, Believed) for outcome in own):
-            believed = own[-1]
+            believed = own[0]
             assert isinstance(believed, Believed)
             gone = authn._gone([one for one in asked if _is_good(one)], position, rules.rules)
             return Identified(believed, sanitised + gone, believed.outputs)
