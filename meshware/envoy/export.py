@@ -196,7 +196,7 @@ def _inbound(
         )
         return None
     try:
-        security = security_of(about.records, workload, view.mesh, about.around.ca_file)
+        security = security_of(about.records, workload, view.mesh, about.around.ca_file, say)
     except NotExported as error:
         say(error.resource, f"{error.why}: the inbound listener is left out")
         return None

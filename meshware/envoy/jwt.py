@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from meshware.envoy.callers import JWT_FILTER, PAYLOAD
-from meshware.envoy.values import Json, any_of, duration
+from meshware.envoy.values import Json, Say, any_of, duration
 from meshware.policy.document.request_authentication import JWTRule, RequestAuthenticationSpec
 from meshware.policy.file import Records
 from meshware.policy.jwks_records import JwksSource, jwks_key, jwks_source
@@ -43,20 +43,30 @@ class JwtAuthn:
     clusters: tuple[Json, ...]
 
 
-def jwt_authn(records: Records, keys: Sequence[str], ca_file: str) -> JwtAuthn:
+def jwt_authn(records: Records, keys: Sequence[str], ca_file: str, say: Say) -> JwtAuthn:
     """Return what RequestAuthentications come to; no filter where there is no rule.
 
     Args:
         records: the policy file's.
         keys: of the RequestAuthentications that select the workload.
         ca_file: the roots to trust where keys are fetched.
+        say: takes warnings.
     """
     rules: list[JWTRule] = []
     for key in keys:
         data = records.get(key)
         if data is None:
             raise ValueError(f"the policy file names {key} and does not hold it")
-        rules += msgspec.json.decode(data, type=RequestAuthenticationSpec).jwt_rules or ()
+        spec = msgspec.json.decode(data, type=RequestAuthenticationSpec)
+        rules += spec.jwt_rules or ()
+        for rule in spec.jwt_rules or ():
+            if _is_without_keys(records, rule):
+                say(
+                    f"RequestAuthentication {key.partition('/')[2]}",
+                    f"the keys of {rule.issuer} are not in the policy, and Envoy does not ask "
+                    "issuers where they are: every token of it is refused; export the policy file "
+                    "that the daemon wrote, or write jwksUri",
+                )
     if not rules:
         return JwtAuthn((), ())
     rules.sort(key=lambda rule: rule.issuer or "")
@@ -126,13 +136,24 @@ def _keys(records: Records, rule: JWTRule, ca_file: str) -> tuple[Json, dict[str
     source = jwks_source(rule)
     if source is None:
         return (_local(rule.jwks), {}) if rule.jwks else _remote(_NOWHERE, _nobody())
-    data = records.get(jwks_key(source.uri))
-    record = None if data is None else msgspec.json.decode(data, type=JwksRecord)
-    if record is not None and record.keys is not None:
-        return _local(record.keys), {}
+    keys = _fetched(records, source)
+    if keys is not None:
+        return _local(keys), {}
     if source.is_discovery:
         return _remote(_NOWHERE, _nobody())  # Envoy does not follow configurations of OpenID
     return _remote(source, _cluster(source, ca_file))
+
+
+def _is_without_keys(records: Records, rule: JWTRule) -> bool:
+    """Say whether keys would have to be found by OpenID discovery, and nobody has."""
+    source = jwks_source(rule)
+    return source is not None and source.is_discovery and _fetched(records, source) is None
+
+
+def _fetched(records: Records, source: JwksSource) -> str | None:
+    """Return the keys that were found at an address; None: there never were any."""
+    data = records.get(jwks_key(source.uri))
+    return None if data is None else msgspec.json.decode(data, type=JwksRecord).keys
 
 
 def _remote(source: JwksSource, cluster: Json) -> tuple[Json, dict[str, Json]]:

@@ -11,7 +11,7 @@ import msgspec
 
 from meshware.envoy.jwt import jwt_authn
 from meshware.envoy.rbac import Written, rbac_filters
-from meshware.envoy.values import Json
+from meshware.envoy.values import Json, Say
 from meshware.policy.document.authorization_policy import MeshOperation
 from meshware.policy.file import Records
 from meshware.policy.record_types import AuthorizationRecord, MeshRecord, WorkloadRecord
@@ -42,7 +42,7 @@ class Security:
 
 
 def security_of(
-    records: Records, workload: WorkloadRecord, mesh: MeshRecord, ca_file: str
+    records: Records, workload: WorkloadRecord, mesh: MeshRecord, ca_file: str, say: Say
 ) -> Security:
     """Return what the policies that select a workload come to.
 
@@ -51,6 +51,7 @@ def security_of(
         workload: whose policies.
         mesh: mesh-wide settings.
         ca_file: the roots to trust where keys are fetched.
+        say: takes warnings.
 
     Raises:
         NotExported: a policy cannot be said in Envoy's words.
@@ -62,7 +63,7 @@ def security_of(
             rbac_filters([policy], trust_domains)
         except ValueError as error:
             raise NotExported(_resource(policy), str(error)) from error
-    tokens = jwt_authn(records, workload.authentication, ca_file)
+    tokens = jwt_authn(records, workload.authentication, ca_file, say)
     return Security(
         filters=(*tokens.filters, *rbac_filters(policies, trust_domains)),
         clusters=tokens.clusters,

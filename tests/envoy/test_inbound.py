@@ -10,8 +10,15 @@ from policy_check import resource, workload
 
 from meshware.envoy import Settings, export_files
 from meshware.policy.file import MemoryRecords
+from meshware.policy.jwks_records import jwks_key
 from meshware.policy.load import load_text
-from meshware.policy.record_types import AuthorizationRecord, MeshRecord, TokenModes, WorkloadRecord
+from meshware.policy.record_types import (
+    AuthorizationRecord,
+    JwksRecord,
+    MeshRecord,
+    TokenModes,
+    WorkloadRecord,
+)
 from meshware.policy.records import build_records
 from meshware.policy.view import Client
 
@@ -116,3 +123,39 @@ def test_ways_to_prove_oneself_that_envoy_does_not_know_are_told(change, said):
     listeners, warnings = export(change=change)
     assert listeners == ["outbound", "inbound"]
     assert said in warnings
+
+
+ISSUER = "https://a.example"
+KEYS = '{"keys":[]}'
+
+
+@pytest.mark.parametrize("fields", [{}, {"jwksUri": f"{ISSUER}/keys"}], ids=["issuer", "jwksUri"])
+def test_keys_that_the_daemon_has_fetched_stand_in_the_configuration(fields):
+    """And without them Envoy fetches those of an address itself, and of an issuer nobody does."""
+    rule = {"issuer": ISSUER, **fields}
+    text = RULES + resource("RequestAuthentication", {"jwtRules": [rule]}, api=SECURITY)
+    uri = fields.get("jwksUri", f"{ISSUER}/.well-known/openid-configuration")
+
+    def fetched(records):
+        records[jwks_key(uri)] = msgspec.json.encode(JwksRecord(uri=uri, keys=KEYS))
+
+    assert provider(text, fetched)["local_jwks"] == {"inline_string": KEYS}
+    assert export(text, fetched) == (["outbound", "inbound"], "")
+    cluster = provider(text)["remote_jwks"]["http_uri"]["cluster"]
+    assert (cluster == "jwks-nowhere") is not bool(fields)
+    assert ("every token of it is refused" in export(text)[1]) is not bool(fields)
+
+
+def provider(text, change=lambda records: None):
+    """The one provider of tokens in the inbound listener."""
+    records = build_records(load_text(text).resources)
+    change(records)
+    settings = Settings(directory="/envoy", inbound=("127.0.0.1", 8443))
+    client = Client(namespace="default", name="app")
+    files = export_files(MemoryRecords(records), client, settings).files
+    [listener] = [
+        each for each in json.loads(files["lds.json"])["resources"] if each["name"] == "inbound"
+    ]
+    manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+    [found] = manager["http_filters"][0]["typed_config"]["providers"].values()
+    return found
