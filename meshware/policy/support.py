@@ -294,8 +294,9 @@ SUPPORT: Mapping[str, Support] = MappingProxyType(
         "RequestAuthentication.spec.targetRefs": _never(_NO_GATEWAY),
         "RequestAuthentication.spec.jwtRules": _differs(
             "every token at a place where a rule looks must be good, also where another rule has "
-            "found a good one, and one rule must believe all of its own; `exp` is required; HMAC, header parameters such as `jku`, `x5c` and "
-            "`crit`, a member that is there twice, and more than 16 KiB are refused"
+            "found a good one, and one rule must believe all of its own; `exp` is required; HMAC, "
+            "header parameters such as `jku`, `x5c` and `crit`, a member that is there twice, and "
+            "more than 16 KiB are refused"
         ),
         f"{_JWT}.audiences": _differs(
             "compared as written; Envoy takes away `https://` and a slash at the end"
