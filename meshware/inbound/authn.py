@@ -85,11 +85,9 @@ class EndUsers:
         sanitised: tuple[str, ...] = ()
         if rules.outputs:
             sanitised = tuple([name for name in rules.outputs if name in head.names])
-        found = find_tokens(head, rules)
         if is_preflight(head.method, head.headers):
-            # No browser sends a token here, and nobody has looked at one that came all the same.
-            tokens = [place.name for place, _ in found if place.kind == "header"]
-            return Identified(None, (*sanitised, *tokens))
+            return Identified(None, sanitised)
+        found = find_tokens(head, rules)
         if not found:
             return Identified(None, sanitised) if sanitised else NO_USER
         now = self._now().timestamp()
@@ -160,7 +158,7 @@ def _refused(message: str, head: InboundHead, path: str) -> Refused:
     hosts = head.headers("host")
     scheme = "https" if head.scheme in ("https", "wss") else "http"
     # Without the query, which Envoy repeats: a token may stand in it.
-    where = f"{scheme}://{hosts[0].strip() if hosts else ''}{_quoted(path)}"
+    where = f"{scheme}://{hosts[0].strip() if hosts else ''}{quote(path, _PLAIN)[:_MOST_REALM]}"
     return Refused(
         reason,
         403 if message == AUDIENCE else 401,
@@ -172,9 +170,5 @@ def _refused(message: str, head: InboundHead, path: str) -> Refused:
     )
 
 
-def _quoted(path: str) -> str:
-    """Return the beginning of a path as it may stand between quotes in a header."""
-    return quote(path[:_MOST_REALM], _PLAIN, errors="replace")[:_MOST_REALM]
-
-
-_PLAIN = "/%:;,@!$&'()*+=[]~"  # besides letters and digits
+_PLAIN = "/%:;,@!$&'()*+=[]~"
+"""Of a path, besides letters and digits, what stays as it is in a quoted text."""

@@ -290,6 +290,11 @@ SUPPORT: Mapping[str, Support] = MappingProxyType(
             "STRICT: a server that cannot close a plaintext connection answers 403"
         ),
         "RequestAuthentication.spec": _done(),
+        "RequestAuthentication.spec.jwtRules[].jwksUri": _differs(
+            "https unless the MeshConfig names the host; fetched each 20 min, and again after an "
+            "unknown `kid`, at most once in 30 s; keys are dropped after 7 days of failures"
+        ),
+        "RequestAuthentication.spec.jwtRules[].timeout": _done("60 s at the most"),
         "RequestAuthentication.spec.targetRef": _never(_NO_GATEWAY),
         "RequestAuthentication.spec.targetRefs": _never(_NO_GATEWAY),
         "RequestAuthentication.spec.jwtRules": _differs(
@@ -377,6 +382,15 @@ SUPPORT: Mapping[str, Support] = MappingProxyType(
         "MeshConfig.spec.defaultConfig.gatewayTopology.numTrustedProxies": _differs(
             "for remote.ip of every workload, not of gateways: how many proxies of yours each call "
             "comes through; 0, the default, takes no header"
+        ),
+        "MeshConfig.spec.jwks": _done("about `jwksUri` and issuers whose configuration is asked"),
+        "MeshConfig.spec.jwks.allowedInternalHosts": _done(
+            "may be at loopback, private and unique-local addresses; link-local ones and those of "
+            "clouds' metadata never"
+        ),
+        "MeshConfig.spec.jwks.allowedHttpHosts": _done("others need `https://`"),
+        "MeshConfig.spec.jwks.caFile": _done(
+            "of the machine that fetches keys; without it the system's authorities"
         ),
         "MeshConfig.spec.defaultConfig.proxyHeaders": _differs(
             "`SANITIZE` where nothing is said; Istio: `APPEND_FORWARD`"

@@ -54,7 +54,7 @@ def policies(one_set: dict[str, Any]) -> list[str]:
     text = (ISTIO / one_set["policy"]).read_text(encoding="utf-8")
     text = text.replace("{{ .To.ServiceName }}", "b")
     if one_set["name"] in NO_KEYS:
-        return [text.replace("{{ .JWTServer.JwksURI }}", "https://jwt-server.example/keys")]
+        return [text.replace("{{ .JWTServer.JwksURI }}", "https://jwt-server/keys")]
     keys = json.dumps((ISTIO / collection()["jwks"]).read_text(encoding="utf-8"))
     return [re.sub(r'jwksUri: "\{\{.*?\}\}"', lambda _: f"jwks: {keys}", text)]
 

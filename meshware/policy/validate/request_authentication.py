@@ -109,9 +109,10 @@ class _Checker:
             return
         if rule.jwks is not None:
             self._jwks(rule.jwks)
-        for name, uri in (("jwksUri", rule.jwks_uri), ("jwks_uri", rule.jwks_uri_snake)):
-            if uri == "":
-                self._error(name, "this is empty; write https://host/path, or remove it")
+        elif uris and not uris[0]:
+            name = "jwksUri" if rule.jwks_uri is not None else "jwks_uri"
+            self._error(name, "it is empty, and no address; write https://host/path")
+        # Whether keys may be fetched from an address is looked at for all of them: `token_keys`.
 
     def _jwks(self, text: str) -> None:
         from meshware.identity.jwks import read_jwks  # it is not light, and few policies have keys

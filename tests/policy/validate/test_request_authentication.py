@@ -50,13 +50,30 @@ RULE = "spec.jwtRules[0]"
 BAD = {
     "no issuer": (rule(issuer=None), "issuer", "a rule needs an issuer"),
     "an empty issuer": (rule(issuer=""), "issuer", "a rule needs an issuer"),
-    "keys twice": (rule(jwksUri="https://a.example/b"), "jwks", "write one of them"),
+    "keys twice": (rule(jwksUri="https://a/b"), "jwks", "write one of them"),
     "two addresses": (
-        rule(jwks=None, jwksUri="https://a.example/b", jwks_uri="https://a.example/b"),
+        rule(jwks=None, jwksUri="https://a/b", jwks_uri="https://a/b"),
         "jwks",
         "write one of them",
     ),
-    "an empty address": (rule(jwks=None, jwksUri=""), "jwksUri", "this is empty"),
+    "an address that is none": (
+        rule(jwks=None, jwksUri="issuer/keys"),
+        "jwksUri",
+        "begins with https://",
+    ),
+    "another scheme": (
+        rule(jwks=None, jwksUri="file:///etc/keys"),
+        "jwksUri",
+        "begins with https://",
+    ),
+    "no host": (
+        rule(jwks=None, jwksUri="https:///keys"),
+        "jwksUri",
+        "neither a name nor an IP address",
+    ),
+    "a bad port": (rule(jwks=None, jwksUri="https://a:x/keys"), "jwksUri", "cannot be read"),
+    "an empty address": (rule(jwks=None, jwksUri=""), "jwksUri", "no address"),
+    "an issuer without keys": (rule(issuer="me", jwks=None), "issuer", "give jwksUri or jwks"),
     "keys that are no JSON": (rule(jwks="hello"), "jwks", "cannot be used"),
     "empty keys": (rule(jwks=""), "jwks", "cannot be used"),
     "no key": (rule(jwks='{"keys": []}'), "jwks", "not 1 to 100 keys"),
@@ -150,7 +167,7 @@ DOUBTS = {
     "a weak key": (rule(jwks=jwks("rsa-weak", "ec")), "jwks", "keys[0] is passed over"),
     "a key for encryption": (rule(jwks=jwks("ec", jwk("rsa", use="enc"))), "jwks", "keys[1]"),
     "any issuer": (
-        rule(issuer=None, jwks=None, jwksUri="https://a.example/b"),
+        rule(issuer=None, jwks=None, jwksUri="https://a/b"),
         "issuer",
         "a token may name any",
     ),
