@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
-from meshware.envoy.differences import DIFFERENCES
+from meshware.envoy.differences import DIFFERENCES, RULE_DIFFERENCES, Difference
 from meshware.policy.fields import FieldStatus, fields_of, kinds
 from meshware.policy.kinds import NOT_CARRIED, Kind
 from meshware.policy.support import Status
@@ -89,11 +90,19 @@ def _differences() -> str:
         "`make conformance` plays the same calls through the mesh and through Envoy 1.40 with what "
         "`meshware export envoy` writes, and fails on any difference but these.",
         "",
-        "| difference | why |",
-        "| --- | --- |",
+        *_table(DIFFERENCES),
+        "",
+        "It also sends thousands of requests, by chance, to an app behind either, under policies "
+        "by chance, and fails on any decision that differs for another reason than these.",
+        "",
+        *_table(RULE_DIFFERENCES),
     ]
-    lines += [f"| {found.what} | {found.why} |" for found in DIFFERENCES.values()]
     return "\n".join(lines) + "\n"
+
+
+def _table(differences: Mapping[str, Difference]) -> list[str]:
+    rows = [f"| {found.what} | {found.why} |" for found in differences.values()]
+    return ["| difference | why |", "| --- | --- |", *rows]
 
 
 def _not_carried() -> str:

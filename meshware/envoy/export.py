@@ -29,10 +29,11 @@ import msgspec
 from meshware.envoy.clusters import Surroundings, assignment, cluster, has_names, is_original
 from meshware.envoy.hosts import virtual_hosts
 from meshware.envoy.identity import Identity, bundles_of, downstream
-from meshware.envoy.inbound import app_cluster, inbound_listener
+from meshware.envoy.inbound import Inbound, app_cluster, inbound_listener
 from meshware.envoy.listener import ROUTES, listener, pass_through
 from meshware.envoy.policies import behind
 from meshware.envoy.routes import Routes
+from meshware.envoy.security import NotExported, security_of
 from meshware.envoy.values import (
     ClusterKey,
     Json,
@@ -44,7 +45,7 @@ from meshware.envoy.values import (
 )
 from meshware.policy.file import Records
 from meshware.policy.peer_modes import mode_at
-from meshware.policy.record_types import PeerModes, WorkloadRecord
+from meshware.policy.record_types import WorkloadRecord
 from meshware.policy.view import Client, View
 
 __all__ = ["CA_FILE", "ENDPOINTS", "Endpoints", "Export", "Settings", "export_files"]
@@ -138,21 +139,15 @@ def export_files(records: Records, client: Client, settings: Settings) -> Export
     path = posixpath.join(settings.directory, "rds.json")
     listeners = [listener(settings.address, settings.port, path)]
     if settings.inbound is not None:
-        modes = workload.peer if workload is not None else PeerModes()
-        mode = mode_at(modes, settings.inbound[1])
-        if identity is None and mode != "DISABLE":
-            say(
-                f"workload {client.namespace}/{client.name}",
-                f"its mode is {mode}, which takes an identity: name its directory by --identity; "
-                "without it the inbound listener is left out",
-            )
-        else:
-            chains = [({}, {})] if identity is None else downstream(identity, mode)
-            listeners.append(inbound_listener(*settings.inbound, chains))
-            clusters.append(app_cluster(settings.app_port))
+        about = _About(records, view, workload, around)
+        arriving = _inbound(about, settings.inbound, say)
+        if arriving is not None:
+            listeners.append(arriving[0])
+            clusters += [app_cluster(settings.app_port), *arriving[1]]
             files["cds.json"] = _discovery(_CLUSTER, clusters)
     files["lds.json"] = _discovery(_LISTENER, listeners)
-    files["bootstrap.json"] = _bootstrap(client, settings)
+    cuts_fragments = view.mesh.normalization is not None
+    files["bootstrap.json"] = _bootstrap(client, settings, cuts_fragments=cuts_fragments)
     return Export(
         files={name: _encode(content) for name, content in files.items()},
         warnings=tuple(warnings),
@@ -170,6 +165,58 @@ def _workload(records: Records, client: Client, say: Say) -> WorkloadRecord | No
     return msgspec.json.decode(data, type=WorkloadRecord)
 
 
+@dataclass(frozen=True, slots=True)
+class _About:
+    """Whose listener it is."""
+
+    records: Records
+    view: View
+    workload: WorkloadRecord | None
+    around: Surroundings
+
+
+def _inbound(
+    about: _About, where: tuple[str, int], say: Say
+) -> tuple[Json, tuple[Json, ...]] | None:
+    """Return the listener before the app, and the clusters that deciding takes.
+
+    None: it cannot be what policy says, and is left out.
+    """
+    view, workload, identity = about.view, about.workload, about.around.identity
+    resource = f"workload {view.client.namespace}/{view.client.name}"
+    if workload is None:
+        say(resource, "who may call it is not known: the inbound listener is left out")
+        return None
+    mode = mode_at(workload.peer, where[1])
+    if identity is None and mode != "DISABLE":
+        say(
+            resource,
+            f"its mode is {mode}, which takes an identity: name its directory by --identity; "
+            "without it the inbound listener is left out",
+        )
+        return None
+    try:
+        security = security_of(about.records, workload, view.mesh, about.around.ca_file, say)
+    except NotExported as error:
+        say(error.resource, f"{error.why}: the inbound listener is left out")
+        return None
+    if view.mesh.xfcc_trusted_proxies:
+        say(
+            "MeshConfig",
+            "xfccTrustedProxies: rules of the inbound listener are asked about such a proxy "
+            "itself, whatever it says of its own caller",
+        )
+    if "ACCEPT" in (workload.tokens.mode, *workload.tokens.ports.values()):
+        say(resource, "Envoy takes no token identities: callers prove themselves by certificates")
+    chains = [({}, {})] if identity is None else downstream(identity, mode)
+    inbound = Inbound(
+        filters=security.filters,
+        normalization=view.mesh.normalization,
+        trusted_hops=view.mesh.trusted_hops,
+    )
+    return inbound_listener(*where, chains, inbound), security.clusters
+
+
 def _endpoints_file(key: ClusterKey) -> str:
     """Return the file of a cluster's endpoints, in letters that every file system takes."""
     return f"{ENDPOINTS}/{quote(cluster_name(key), safe='')}.json"
@@ -179,7 +226,7 @@ def _discovery(kind: str, resources: list[Json]) -> Json:
     return {"resources": [any_of(kind, **resource) for resource in resources]}
 
 
-def _bootstrap(client: Client, settings: Settings) -> Json:
+def _bootstrap(client: Client, settings: Settings, *, cuts_fragments: bool) -> Json:
     def follow(name: str) -> Json:
         return path_config(posixpath.join(settings.directory, name))
 
@@ -188,6 +235,10 @@ def _bootstrap(client: Client, settings: Settings) -> Json:
         "node": {"id": f"{name}.{client.namespace}", "cluster": f"{name}.{client.namespace}"},
         "dynamic_resources": {"lds_config": follow("lds.json"), "cds_config": follow("cds.json")},
     }
+    if cuts_fragments:
+        # As Istio does: where MeshConfig says how paths are normalised, `#...` is cut, not refused.
+        layer = {"envoy.reloadable_features.http_reject_path_with_fragment": False}
+        found["layered_runtime"] = {"layers": [{"name": "static", "static_layer": layer}]}
     if settings.admin_port is not None:
         where = {"address": "127.0.0.1", "port_value": settings.admin_port}
         found["admin"] = {"address": {"socket_address": where}}

@@ -74,6 +74,10 @@ def original(name: str) -> Json:
         "lb_policy": "CLUSTER_PROVIDED",
         "cluster_type": {
             "name": "envoy.clusters.dynamic_forward_proxy",
-            "typed_config": any_of(kind, dns_cache_config=_DNS_CACHE),
+            # Whom to verify is said by the cluster's TLS, where it has any: Envoy wants it said of
+            # those in plaintext too.
+            "typed_config": any_of(
+                kind, dns_cache_config=_DNS_CACHE, allow_insecure_cluster_options=True
+            ),
         },
     }

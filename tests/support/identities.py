@@ -54,9 +54,12 @@ class MeshAuthority:
     def issue(self, name: str, life_s: float = LEAF_LIFE_S, ago_s: float = 0.0) -> X509SVID:
         """Issue an SVID for `namespace/service-account`, as of so many seconds ago."""
         namespace, account = name.split("/")
-        spiffe_id = SpiffeID.parse(f"spiffe://{self.trust_domain}/ns/{namespace}/sa/{account}")
+        return self.issue_path(f"/ns/{namespace}/sa/{account}", life_s, ago_s)
+
+    def issue_path(self, path: str, life_s: float = LEAF_LIFE_S, ago_s: float = 0.0) -> X509SVID:
+        """Issue an SVID for an ID of any form, by its path."""
         now = datetime.now(UTC) - timedelta(seconds=ago_s)
-        return issue_svid(self._issuer, spiffe_id, new_key(), now, life_s)
+        return issue_svid(self._issuer, SpiffeID(self.trust_domain, path), new_key(), now, life_s)
 
 
 class RunDirectory:
