@@ -14,7 +14,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "meshware"
 
-VALUES = frozenset({"errors", "clock", "call", "events", "ids"})
+VALUES = frozenset({"errors", "clock", "call", "events", "ids", "grpc", "authz"})
 DECISIONS = VALUES | {"identity", "policy"}
 WIRING = DECISIONS | {"inbound", "outbound", "telemetry", "runtime"}
 
@@ -28,8 +28,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "envoy": DECISIONS,
     "telemetry": VALUES,
     "runtime": WIRING,
-    "asgi": WIRING,
-    "wsgi": WIRING,
+    "asgi": WIRING | {"asking"},
+    "wsgi": WIRING | {"asking"},
+    "asking": WIRING | {"clients"},
     "clients": WIRING,
     "servers": WIRING,
     "ca": WIRING,

@@ -26,6 +26,11 @@ class Question:
     meaning: Meaning = _NOTHING
     caller: Caller = NOBODY
     is_counted: bool = False  # among the calls under way
+    # What authorizers change: headers that the app gets no more (lower case) and gets in their
+    # place, and headers of the response.
+    remove: tuple[str, ...] = ()
+    add: tuple[tuple[str, str], ...] = ()
+    response: tuple[tuple[str, str], ...] = ()
 
     @property
     def generation(self) -> int:

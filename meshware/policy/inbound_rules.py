@@ -149,8 +149,9 @@ def compile_inbound(
     asking: dict[str, list[NamedPolicy]] = {}
     for policy in policies:
         of.setdefault(policy.spec.action or "ALLOW", []).append(policy)
-        if policy.spec.action == "CUSTOM" and policy.spec.provider is not None:
-            asking.setdefault(policy.spec.provider.name or "", []).append(policy)
+        if policy.spec.action == "CUSTOM":
+            provider = policy.spec.provider
+            asking.setdefault((provider.name if provider else None) or "", []).append(policy)
     allowing = of.get("ALLOW")
     return InboundRules(
         custom=tuple(
@@ -222,8 +223,13 @@ def _refuse_what_is_not_built(policy: NamedPolicy) -> None:
         raise ValueError(f"{name}: targetRefs do not apply to workloads")
     if _has_empty_list(spec.rules or None):
         raise ValueError(f"{name}: an empty list in a rule could mean all or nothing")
-    if spec.action not in (None, "ALLOW", "DENY") or spec.provider is not None:
+    if spec.action == "AUDIT":
         raise ValueError(f"{name}: action {spec.action} is not supported yet")
+    is_named = spec.provider is not None and bool(spec.provider.name)
+    if (spec.action == "CUSTOM") != is_named or (spec.provider is not None and not is_named):
+        raise ValueError(f"{name}: CUSTOM needs a provider's name, and no other action has one")
+    if spec.action == "CUSTOM" and policy.is_dry_run:
+        raise ValueError(f"{name}: an authorizer cannot be asked by way of trial")
     if policy.is_dry_run:
         raise ValueError(f"{name}: a dry run is not supported yet")
     for rule in spec.rules or ():

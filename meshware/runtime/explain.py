@@ -14,13 +14,14 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from meshware.authz import Allow
 from meshware.call import HeaderLookup, RequestHead
 from meshware.errors import IdentityError, SettingsError
 from meshware.events import Event
 from meshware.identity.spiffe import SpiffeID
 from meshware.inbound.gate import Gate
 from meshware.inbound.head import InboundHead
-from meshware.inbound.passage import Admission, Answered
+from meshware.inbound.passage import Admission, Answered, Ask
 from meshware.inbound.peer import NOBODY, Caller, Refused, required
 from meshware.inbound.wellformed import split_target
 from meshware.policy.file import Records
@@ -72,6 +73,9 @@ class InboundAnswer(msgspec.Struct, frozen=True, kw_only=True):
     request_principal: str | None
     candidates: tuple[str, ...]  # the paths that the request may mean
     reason: str  # Envoy's response code details
+    # Authorizers that would be asked, and are not. A refusal holds whatever they say; a call that
+    # is let in is if each of them allows it.
+    asks: tuple[str, ...] = ()
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -184,6 +188,10 @@ class Explainer:
                 port=port,
             )
         )
+        asks: dict[str, None] = {}
+        while isinstance(admitted, Ask):
+            asks[admitted.authorizer.name] = None
+            admitted = admitted.answered(Allow())
         is_let_in = isinstance(admitted, Admission | Answered)
         status = 200 if isinstance(admitted, Admission) else admitted.status
         return InboundAnswer(
@@ -196,6 +204,7 @@ class Explainer:
             request_principal=None,
             candidates=admitted.candidates,
             reason=admitted.reason,
+            asks=tuple(asks),
         )
 
     # --- outbound -----------------------------------------------------------------------------

@@ -97,7 +97,8 @@ class _Checker:
             )
         for index, rule in enumerate(spec.rules or ()):
             self._rule(rule, f"spec.rules[{index}]")
-        if not self._is_bad:
+        # Which action has a provider is told by `custom_rules`.
+        if not self._is_bad and (spec.action == "CUSTOM") == (spec.provider is not None):
             self._compile(spec)
 
     def _compile(self, spec: AuthorizationPolicySpec) -> None:

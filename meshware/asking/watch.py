@@ -1,0 +1,54 @@
+"""Ask while somebody watches whether the answer is still wanted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from meshware.clients.tasks import trio_of_this_task
+
+__all__ = ["unless"]
+
+T = TypeVar("T")
+
+
+async def unless(is_over: Callable[[], Awaitable[bool]], asking: Awaitable[T]) -> T | None:
+    """Return what is awaited; None where it is over before.
+
+    Args:
+        is_over: waits until it is, and returns True; or returns False: it will not be known.
+        asking: is cancelled when it is over.
+    """
+    trio = trio_of_this_task()
+    if trio is not None:
+        return await _in_trio(trio, is_over, asking)
+    question = asyncio.ensure_future(asking)
+    watch = asyncio.ensure_future(is_over())
+    try:
+        await asyncio.wait((question, watch), return_when=asyncio.FIRST_COMPLETED)
+        if not question.done() and watch.result():
+            return None
+        return await question
+    finally:
+        for task in (question, watch):
+            task.cancel()
+        await asyncio.wait((question, watch))
+        if not watch.cancelled():
+            watch.exception()  # looked at, so that nobody is told of it
+
+
+async def _in_trio(
+    trio: Any, is_over: Callable[[], Awaitable[bool]], asking: Awaitable[T]
+) -> T | None:
+    result: T | None = None
+    async with trio.open_nursery() as nursery:
+
+        async def watch() -> None:
+            if await is_over():
+                nursery.cancel_scope.cancel()
+
+        nursery.start_soon(watch)
+        result = await asking
+        nursery.cancel_scope.cancel()
+    return result
