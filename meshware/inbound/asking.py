@@ -241,7 +241,8 @@ def _may_show(name: str) -> bool:
 
 
 def _query(head: InboundHead) -> str:
-    return (head.query or "") if head.target is None else head.target.partition("?")[2]
+    # ASGI has it apart from its raw path.
+    return (head.target or "").partition("?")[2] if head.query is None else head.query
 
 
 # --- what an answer comes to ------------------------------------------------------------------
