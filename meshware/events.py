@@ -19,6 +19,11 @@ class InboundEvent:
     flags: str
     policy: str | None  # "ns/name" of the policy that decided a refusal
     rule: int | None
+    place: str | None = None  # "file:line" of that rule
+    principal: str | None = None  # of a caller that was refused, where it is proved
+    candidates: tuple[str, ...] = ()  # the paths that a refusal was decided on
+    source_ip: str | None = None
+    is_refused: bool = False  # the mesh answered in the app's place, and not with what was asked
     reason: str  # Envoy's response code details: "via_upstream", "rbac_access_denied_..."
     generation: int
     request_id: str

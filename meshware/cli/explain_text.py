@@ -29,6 +29,8 @@ def text_of(answer: Answer) -> str:
 
 def _inbound(answer: InboundAnswer, name: str) -> Iterator[str]:
     by = "no rule" if answer.policy is None else f"{answer.policy}, rule {answer.rule}"
+    if answer.place is not None:
+        by += f" at {answer.place}"
     if answer.reason.endswith("[none]"):
         by += ": there are ALLOW policies, and none of their rules takes the call"
     if answer.asks:

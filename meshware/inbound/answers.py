@@ -183,6 +183,10 @@ class Answers:
             reason=reason,
             policy=verdict.policy,
             rule=verdict.rule,
+            place=None
+            if asked.snapshot is None
+            else asked.snapshot.place_of(verdict.key, verdict.rule),
+            principal=None if asked.caller.id is None else asked.caller.id.principal,
             candidates=asked.meaning.candidates,
             status=status,
             body=_BODIES[status],

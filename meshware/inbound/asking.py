@@ -149,7 +149,7 @@ def steps(own: InboundView, facts: Facts, asked: Question) -> tuple[Step, ...]:
             entry = custom.rules.first(facts, path)
             if entry is not None:
                 authorizer = own.authorizers[custom.provider]
-                verdict = Verdict(False, entry.policy, entry.rule)
+                verdict = Verdict(False, entry.policy, entry.rule, entry.key)
                 found += (Step(authorizer, about, verdict) for about in meaning.candidates)
                 break
     return tuple(found)

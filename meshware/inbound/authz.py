@@ -16,6 +16,7 @@ class Verdict(NamedTuple):
     is_allowed: bool
     policy: str | None = None  # "namespace/name"; None: no policy matched
     rule: int | None = None  # position in that policy's `rules`
+    key: str | None = None  # of that policy's record
 
     @property
     def details(self) -> str:
@@ -51,7 +52,7 @@ def decide(
         for path in (*paths, *partial_paths):
             entry = deny.first(facts, path)
             if entry is not None:
-                return Verdict(False, entry.policy, entry.rule)
+                return Verdict(False, entry.policy, entry.rule, entry.key)
     allow = rules.allow
     if allow is None:
         return _PASS
@@ -63,4 +64,4 @@ def decide(
         allowed = allowed or entry
     if allowed is None:
         return _REFUSED
-    return Verdict(True, allowed.policy, allowed.rule)
+    return Verdict(True, allowed.policy, allowed.rule, allowed.key)

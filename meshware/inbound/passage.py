@@ -45,6 +45,8 @@ class Passage:
     reason: str  # Envoy's response code details
     policy: str | None = None  # "namespace/name" of the policy that decided; None: none did
     rule: int | None = None
+    place: str | None = None  # "file:line" of that rule, where a refusal has one
+    principal: str | None = None  # of whom was refused, as far as that is proved
     candidates: tuple[str, ...] = ()  # the paths that it may mean, normalised; all were decided
     flag: Flag | None = None  # why the mesh answered, where that has a flag
     counted: deque[None] | None = field(default=None, repr=False)  # of calls under way, with this
@@ -78,6 +80,11 @@ class Passage:
             # What an app answers is not the doing of the policy that let the call pass.
             policy=self.policy if is_refused else None,
             rule=self.rule if is_refused else None,
+            place=self.place,
+            principal=self.principal,
+            candidates=self.candidates if is_refused else (),
+            source_ip=head.source_ip,
+            is_refused=is_refused,
             reason=self.reason,
             generation=self.generation,
             request_id=self.request_id,

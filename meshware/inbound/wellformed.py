@@ -62,7 +62,8 @@ def complaint(head: InboundHead, read: frozenset[str]) -> str | None:
     if len(hosts) > 1:
         return "there are two Host headers"
     if hosts:
-        if not _HOST.fullmatch(hosts[0].strip(" \t")):
+        # Two dots in a row are no name of DNS, and each server cuts off as many as it likes.
+        if not _HOST.fullmatch(hosts[0].strip(" \t")) or ".." in hosts[0]:
             return "the Host header is malformed"
     elif head.version == "1.1":
         return "there is no Host header"

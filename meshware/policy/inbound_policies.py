@@ -19,7 +19,7 @@ from meshware.policy.document.common import Document, Labels
 from meshware.policy.document.request_authentication import RequestAuthenticationSpec
 from meshware.policy.labels import selects
 from meshware.policy.parse import Resource
-from meshware.policy.record_types import AuthorizationRecord
+from meshware.policy.record_types import AuthorizationRecord, PlaceRecord
 
 __all__ = ["DRY_RUN", "TRUE_WORDS", "InboundPolicies", "inbound_policies", "is_dry_run"]
 
@@ -81,9 +81,11 @@ def inbound_policies(resources: Iterable[Resource], root_namespace: str) -> Inbo
         if isinstance(spec, AuthorizationPolicySpec):
             key, found = f"authz/{place}", authorization
             records[key] = _authorization(resource, spec)
+            records[f"place/{key}"] = _place(resource, spec)
         elif isinstance(spec, MeshAuthorizationPolicySpec):
             key, found = f"mesh-authz/{place}", authorization
             records[key] = _authorization(resource, spec)
+            records[f"place/{key}"] = _place(resource, spec)
         elif isinstance(spec, RequestAuthenticationSpec):
             key, found = f"authn/{place}", authentication
             records[key] = spec
@@ -107,6 +109,13 @@ def _authorization(
     return AuthorizationRecord(
         spec=spec,
         is_dry_run=is_dry_run(resource),
+    )
+
+
+def _place(
+    resource: Resource, spec: AuthorizationPolicySpec | MeshAuthorizationPolicySpec
+) -> PlaceRecord:
+    return PlaceRecord(
         file=resource.origin.file,
         lines=tuple(
             resource.line_of(f"spec.rules[{index}]") for index in range(len(spec.rules or ()))

@@ -58,8 +58,7 @@ class NamedPolicy:
     name: str
     spec: AuthorizationPolicySpec | MeshAuthorizationPolicySpec
     is_dry_run: bool = False
-    file: str | None = None  # where it is written
-    lines: tuple[int, ...] = ()  # of its rules
+    key: str = ""  # of its record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +67,7 @@ class Entry:
 
     policy: str  # "namespace/name"
     rule: int
+    key: str  # of the policy's record
     tests: tuple[RequestTest, ...]
     path_tests: tuple[PathTest, ...]
 
@@ -194,6 +194,7 @@ def _rule_set(
                     Entry(
                         policy=f"{policy.namespace}/{policy.name}",
                         rule=position,
+                        key=policy.key,
                         tests=(*tests, *shared),
                         path_tests=path_tests,
                     )

@@ -15,6 +15,7 @@ key                 type                  subject
 `authz/<ns>/<name>` `AuthorizationRecord` one AuthorizationPolicy of Istio's kind
 `mesh-authz/<ns>/<name>` `AuthorizationRecord`  one of our kind
 `authn/<ns>/<name>` `RequestAuthenticationSpec`  one RequestAuthentication
+`place/<key>`       `PlaceRecord`         where the policy of another record is written
 `jwks/<digest>`     `JwksRecord`          the keys that are found at one address
 `sidecars`          `SidecarIndex`        who is scoped by which Sidecar
 `sidecar/<ns>/<name>`  `SidecarSpec`      one Sidecar
@@ -53,6 +54,7 @@ __all__ = [
     "PartialWildcards",
     "PeerMode",
     "PeerModes",
+    "PlaceRecord",
     "PortRecord",
     "Resolution",
     "ServedHost",
@@ -269,12 +271,23 @@ class WorkloadRecord(Document, frozen=True):
 
 
 class AuthorizationRecord(Document, frozen=True):
-    """One AuthorizationPolicy, Istio's or ours, and where it is written."""
+    """One AuthorizationPolicy, Istio's or ours."""
 
     spec: MeshAuthorizationPolicySpec  # Istio's fields are among its own
     is_dry_run: bool = False  # decided and told, never enforced
-    file: str | None = None
+
+
+class PlaceRecord(Document, frozen=True):
+    """Where a policy is written. Apart from it, so that a comment above it changes no rules."""
+
+    file: str
     lines: tuple[int, ...] = ()  # of its rules, from 1
+
+    def of(self, rule: int | None) -> str:
+        """Return `file:line` of a rule, or the file where there is no line."""
+        if rule is None or not 0 <= rule < len(self.lines):
+            return self.file
+        return f"{self.file}:{self.lines[rule]}"
 
 
 class JwksRecord(Document, frozen=True):

@@ -28,6 +28,7 @@ from meshware.policy.record_types import (
     BundleRecord,
     MeshRecord,
     PeerModes,
+    PlaceRecord,
     TokenModes,
     WorkloadRecord,
 )
@@ -195,6 +196,16 @@ class Snapshot:
             lambda seen: compile_cluster(seen, key),
             None,
         )
+
+    def place_of(self, key: str | None, rule: int | None) -> str | None:
+        """Return `file:line` of a rule of a policy, by its record's key; None: nobody knows."""
+        if key is None:
+            return None
+        try:
+            data = self._records.get(f"place/{key}")
+            return None if data is None else msgspec.json.decode(data, type=PlaceRecord).of(rule)
+        except (PolicyError, msgspec.MsgspecError):
+            return None  # it is for people, and no reason to fail a call
 
     def cluster_names(self) -> list[str]:
         """Return the names of the clusters in use, for `Ledger.retain`."""
@@ -397,6 +408,5 @@ def _policy(records: Records, key: str) -> NamedPolicy:
         name=name,
         spec=record.spec,
         is_dry_run=record.is_dry_run,
-        file=record.file,
-        lines=record.lines,
+        key=key,
     )

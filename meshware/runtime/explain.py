@@ -21,12 +21,12 @@ from meshware.events import Event
 from meshware.identity.spiffe import SpiffeID
 from meshware.inbound.gate import Gate
 from meshware.inbound.head import InboundHead
-from meshware.inbound.passage import Admission, Answered, Ask
+from meshware.inbound.passage import Admission, Answered, Ask, Passage
 from meshware.inbound.peer import NOBODY, Caller, Refused, required
 from meshware.inbound.wellformed import split_target
 from meshware.policy.file import Records
 from meshware.policy.paths import decoded
-from meshware.policy.places import Places
+from meshware.policy.places import Name, Places
 from meshware.policy.snapshot import Snapshot, build_snapshot
 from meshware.policy.view import Client, View
 from meshware.runtime.explain_outbound import OutboundWorld, at_rest, explain_outbound
@@ -69,6 +69,7 @@ class InboundAnswer(msgspec.Struct, frozen=True, kw_only=True):
     body: str | None  # of the refusal
     policy: str | None  # "namespace/name" of the policy that decided
     rule: int | None  # position in its rules
+    place: str | None  # "file:line" of that rule, where it is known
     principal: str | None
     request_principal: str | None
     candidates: tuple[str, ...]  # the paths that the request may mean
@@ -200,12 +201,22 @@ class Explainer:
             body=None if isinstance(admitted, Admission) else admitted.body,
             policy=admitted.policy,
             rule=admitted.rule,
+            place=self._place(admitted) or admitted.place,
             principal=question.source.principal,
             request_principal=None,
             candidates=admitted.candidates,
             reason=admitted.reason,
             asks=tuple(asks),
         )
+
+    def _place(self, decided: Passage) -> str | None:
+        if decided.policy is None:
+            return None
+        namespace, _, name = decided.policy.partition("/")
+        found = self._places.find(
+            Name("AuthorizationPolicy", namespace, name), f"spec.rules[{decided.rule}]"
+        )
+        return None if found is None else f"{found.file}:{found.line}"
 
     # --- outbound -----------------------------------------------------------------------------
 

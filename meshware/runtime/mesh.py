@@ -19,7 +19,7 @@ from meshware.authz import Authorizer, registered
 from meshware.call import RequestHead
 from meshware.clock import Clock, SystemClock
 from meshware.errors import SettingsError
-from meshware.events import EventSink, ignore
+from meshware.events import EventSink
 from meshware.ids import new_request_id
 from meshware.inbound.gate import Gate
 from meshware.inbound.peer import Peers
@@ -31,6 +31,7 @@ from meshware.policy.snapshot import Snapshot, SnapshotCell, build_snapshot
 from meshware.policy.view import Client
 from meshware.runtime.identity import Identity, SVIDSource
 from meshware.runtime.identity_sources import IdentitySources
+from meshware.runtime.refusals import RefusalLog
 
 if TYPE_CHECKING:
     from meshware.runtime.follower import Follower
@@ -81,7 +82,7 @@ class Mesh:
         cell: SnapshotCell | None = None,
         clock: Clock | None = None,
         rng: random.Random | None = None,
-        sink: EventSink = ignore,
+        sink: EventSink | None = None,
         port: int | None = None,
         source_of: Callable[[Snapshot], SVIDSource | None] = _no_source,
         token_of: Callable[[Snapshot, float], WorkloadToken | None] = _no_token,
@@ -95,7 +96,7 @@ class Mesh:
         self.identity = Identity(self._snapshot, source_of, self.clock)
         self._peers = Peers(self.identity.bundles_of, self.clock.now)
         self._token_of = token_of
-        self._sink = sink
+        self._sink = sink = sink or RefusalLog(self.clock.monotonic)
         self._follower: Follower | None = None
         self._reporter: Reporter | None = None
         self._monotonic = self.clock.monotonic

@@ -159,6 +159,7 @@ def test_one_event_tells_of_an_admission():
             reason="via_upstream",
             generation=1,
             request_id=admission.call.request_id,
+            source_ip="192.0.2.1",
             duration_s=1.5,
         )
     ]
@@ -175,6 +176,8 @@ def test_one_event_tells_of_a_denial():
     assert (event.status, event.policy, event.rule) == (403, "default/doors", 1)
     assert event.reason == "rbac_access_denied_matched_policy[ns[default]-policy[doors]-rule[1]]"
     assert event.request_id == denial.request_id
+    assert (event.is_refused, event.place) == (True, "<mapping>:1")
+    assert (event.candidates, event.source_ip, event.principal) == (("/a",), "192.0.2.1", None)
 
 
 def test_a_caller_that_went_away_is_flagged():

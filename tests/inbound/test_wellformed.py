@@ -75,6 +75,7 @@ def test_what_can_mean_one_thing_only_passes(target, given):
         case("host with two ports", host="app:80:80"),
         case("host with digits outside ASCII", host="app:\uff18\uff10"),
         case("host with letters outside ASCII", host="\u0430pp"),
+        case("host with two dots at its end", host="app.."),
         case("bare IPv6 host", host="2001:db8::1"),
         case("broken IPv6 host", host="[2001:db8::1"),
         case("length and chunked",

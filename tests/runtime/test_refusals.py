@@ -1,0 +1,106 @@
+"""The log of refusals: what it says of one, and that no flood and no caller writes it."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+from inbound_world import policy, request, to
+
+from meshware.events import InboundEvent
+from meshware.inbound.passage import Denial
+from meshware.runtime.refusals import MOST_A_SECOND, RefusalLog
+from meshware.testing import FakeClock, TestMesh
+
+RULES = """
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: doors, namespace: default}
+spec:
+  action: DENY
+  rules:
+  - to: [{operation: {paths: ["/x"]}}]
+  - to: [{operation: {paths: ["/admin/*"]}}]
+"""
+LOGGER = "meshware.refused"
+
+
+def refused(rules, head) -> InboundEvent:
+    """The event of a call that the gate refuses."""
+    mesh = TestMesh(rules)
+    passage = mesh.gate.admit(head)
+    assert isinstance(passage, Denial), passage
+    passage.finish(passage.status)
+    [event] = mesh.events
+    return event
+
+
+def test_a_refusal_is_told_with_the_rule_that_decided_and_where_it_is_written(tmp_path, caplog):
+    """Whoever is asked "why" finds the line to change."""
+    path = tmp_path / "doors.yaml"
+    path.write_text(RULES, encoding="utf-8")
+    mesh = TestMesh(path)
+    web = mesh.issue("spiffe://cluster.local/ns/shop/sa/web")
+    passage = mesh.gate.admit(request("/admin/%2e/users?q=1", method="PUT", shows=web))
+    passage.finish(passage.status)
+    with caplog.at_level(logging.WARNING, LOGGER):
+        RefusalLog(FakeClock().monotonic)(mesh.events[0])
+    [record] = caplog.records
+    assert record.message == (
+        "403 PUT app/admin/%2e/users "
+        "reason=rbac_access_denied_matched_policy[ns[default]-policy[doors]-rule[1]] "
+        f"policy=default/doors rule=1 place={path}:9 "
+        "principal=cluster.local/ns/shop/sa/web source_ip=192.0.2.1 "
+        "candidates=[/admin/users,/admin/./users] "
+        f"generation=1 request_id={passage.request_id}"
+    )
+    assert record.meshware["place"] == f"{path}:9"
+
+
+def test_what_a_caller_wrote_makes_no_line_of_its_own(caplog):
+    """A log is read by machines, too."""
+    event = refused([policy("DENY", {})], request("/a b", method="G\nET", paths=("/a b",)))
+    with caplog.at_level(logging.WARNING, LOGGER):
+        RefusalLog(FakeClock().monotonic)(event)
+    [record] = caplog.records
+    assert "\n" not in record.message
+    assert record.message.startswith("400 'G\\nET' 'app/a b' reason=")
+
+
+def test_a_flood_is_counted(caplog):
+    """Callers pay nothing for a refused call; a log has an end."""
+    clock = FakeClock()
+    log = RefusalLog(clock.monotonic)
+    event = refused([policy("DENY", to(paths=["/a"]))], request("/a"))
+    with caplog.at_level(logging.WARNING, LOGGER):
+        for _ in range(1000):
+            log(event)
+        assert len(caplog.records) == MOST_A_SECOND
+        clock.advance(1.0)
+        log(event)
+    assert len(caplog.records) == MOST_A_SECOND + 2
+    assert caplog.records[-2].message == (
+        f"{1000 - MOST_A_SECOND} more calls were refused and not told one by one"
+    )
+
+
+@pytest.mark.parametrize("status", [200, 403])
+def test_what_the_app_answers_is_not_told(status, caplog):
+    """Its 403 is its own."""
+    mesh = TestMesh([policy("ALLOW", {})])
+    mesh.gate.admit(request()).finish(status)
+    with caplog.at_level(logging.DEBUG, LOGGER):
+        RefusalLog(FakeClock().monotonic)(mesh.events[0])
+    assert not caplog.records
+
+
+def test_a_comment_above_a_rule_changes_no_rules(tmp_path):
+    """Where it is written stands apart from what it says, so nothing is compiled anew."""
+    path = tmp_path / "doors.yaml"
+    path.write_text(RULES, encoding="utf-8")
+    mesh = TestMesh(path)
+    before = mesh.cell.current.inbound.rules
+    path.write_text("# a comment\n" + RULES, encoding="utf-8")
+    mesh.apply(path)
+    assert mesh.cell.current.inbound.rules is before
+    assert mesh.cell.current.place_of("authz/default/doors", 1) == f"{path}:10"
