@@ -14,6 +14,7 @@ Source: Envoy, `ext_authz` with an `http_service` (`RawHttpClientImpl`, `Filter:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -169,7 +170,7 @@ def check_request(asked: Question, step: Step) -> Check | Request:
             query=_query(head),
             host=host,
             scheme=head.scheme,
-            headers=Headers(shown, (n for n in _names(head) if _may_show(n) and shown(n))),
+            headers=Headers(shown, _names_for_functions(head, shown)),
             peer=asked.caller.peer,
             source_ip=head.source_ip,
         )
@@ -225,6 +226,10 @@ def _shown(asked: Question) -> HeaderLookup:
 def _names(head: InboundHead) -> tuple[str, ...]:
     # WSGI keeps one apart from the headers; XFCC is made here, whether or not the caller sent it.
     return tuple(dict.fromkeys((*head.names, "content-type", XFCC)))
+
+
+def _names_for_functions(head: InboundHead, shown: HeaderLookup) -> Iterator[str]:
+    return (name for name in _names(head) if (name == "host" or _may_show(name)) and shown(name))
 
 
 def _may_show(name: str) -> bool:

@@ -98,7 +98,8 @@ class _Checker:
         for index, rule in enumerate(spec.rules or ()):
             self._rule(rule, f"spec.rules[{index}]")
         # Which action has a provider is told by `custom_rules`.
-        if not self._is_bad and (spec.action == "CUSTOM") == (spec.provider is not None):
+        is_named = spec.provider is not None and bool(spec.provider.name)
+        if not self._is_bad and (spec.action == "CUSTOM") == is_named:
             self._compile(spec)
 
     def _compile(self, spec: AuthorizationPolicySpec) -> None:

@@ -192,9 +192,9 @@ def _about_service(
 ) -> Iterator[tuple[str, str]]:
     """Yield the field and the message of what nobody declares."""
     host = service_host(http.service).lower()
-    if bad_host(host, may_be_pattern=False) is not None or "." not in host:
-        return  # told of already
     namespace, slash, _ = http.service.rpartition("/")
+    if bad_host(host, may_be_pattern=False) is not None or "." not in host or "/" in namespace:
+        return  # told of already
     claims = [
         claim
         for claim in registry.claims_of(host)
@@ -206,6 +206,6 @@ def _about_service(
         yield "service", f"no ServiceEntry{where} has the host {brief(host, 100)}; {hint}"
         return
     ports = {port for claim in claims for port in claim.ports}
-    if http.port not in ports:
+    if http.port not in ports and 1 <= http.port <= 65535:
         there = ", ".join(map(str, sorted(ports))) or "none"
         yield "port", f"{brief(host, 100)} has no port {http.port}; it has {there}"
