@@ -191,7 +191,7 @@ def _check_headers(asked: Question, authorizer: HttpAuthorizer, host: str, path:
         names += (name for name in _names(head) if authorizer.shows(name))
     found = {
         # One line, so that who reads the first alone reads all of it.
-        name: ", ".join(line.strip(" \t") for line in lines)
+        name: ",".join(line.strip(" \t") for line in lines)
         for name in names
         if _may_show(name) and (lines := shown(name))
     }

@@ -173,7 +173,7 @@ def test_a_check_has_what_envoy_sends():
     assert isinstance(check, Check)
     assert (check.method, check.host, check.target) == ("POST", "shop:81", "/check/a/b?c=d")
     assert dict(check.headers) == {
-        "authorization": "Bearer a, Bearer b",
+        "authorization": "Bearer a,Bearer b",
         "x-one": "fixed",
         "x-path": "POST /a/b?c=d",
         "x-pc": "100%",
