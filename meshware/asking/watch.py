@@ -23,17 +23,30 @@ async def unless(is_over: Callable[[], Awaitable[bool]], asking: Awaitable[T]) -
     trio = trio_of_this_task()
     if trio is not None:
         return await _in_trio(trio, is_over, asking)
-    question = asyncio.ensure_future(asking)
+    loop = asyncio.get_running_loop()
     watch = asyncio.ensure_future(is_over())
     try:
-        await asyncio.wait((question, watch), return_when=asyncio.FIRST_COMPLETED)
-        if not question.done() and watch.result():
+        # Asked in this task, which a time-out that is set when it is over interrupts: a second task
+        # would cost more than the question.
+        async with asyncio.timeout(None) as limit:
+
+            def end(watched: asyncio.Future[bool]) -> None:
+                if not watched.cancelled() and watched.exception() is None and watched.result():
+                    limit.reschedule(loop.time())
+
+            watch.add_done_callback(end)
+            try:
+                return await asking
+            finally:
+                watch.remove_done_callback(end)
+    except TimeoutError:
+        if limit.expired():
             return None
-        return await question
+        raise
     finally:
-        for task in (question, watch):
-            task.cancel()
-        await asyncio.wait((question, watch))
+        if not watch.done():
+            watch.cancel()
+            await asyncio.wait((watch,))
         if not watch.cancelled():
             watch.exception()  # looked at, so that nobody is told of it
 
