@@ -5,6 +5,7 @@ file that `meshware sync` keeps current. What is here:
 
 - `Mesh`: the root object; `Mesh.from_env()`, `Mesh.current()`.
 - `current_call()`: the inbound call that this code runs for.
+- `authorizer(name)`: make a function an authorizer that policy can ask; see `meshware.authz`.
 - `install()`: have threads and executors carry it, too.
 - `meshware.errors`: every exception that meshware raises.
 """
@@ -13,14 +14,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from meshware import errors
+from meshware import authz, errors
+from meshware.authz import authorizer
 from meshware.call import Call, Peer, current_call
 
 if TYPE_CHECKING:
     from meshware.runtime.context import install
     from meshware.runtime.mesh import Mesh
 
-__all__ = ["Call", "Mesh", "Peer", "current_call", "errors", "install"]
+__all__ = [
+    "Call",
+    "Mesh",
+    "Peer",
+    "authorizer",
+    "authz",
+    "current_call",
+    "errors",
+    "install",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -14,7 +14,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "meshware"
 
-VALUES = frozenset({"errors", "clock", "call", "events", "ids", "typed_claims"})
+VALUES = frozenset({"errors", "clock", "call", "events", "ids", "grpc", "authz", "typed_claims"})
 DECISIONS = VALUES | {"identity", "policy"}
 WIRING = DECISIONS | {"inbound", "outbound", "telemetry", "runtime"}
 
@@ -29,8 +29,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "telemetry": VALUES,
     "runtime": WIRING,
     "handlers": WIRING,
-    "asgi": WIRING | {"handlers"},
-    "wsgi": WIRING | {"handlers"},
+    "asking": WIRING | {"clients"},
+    "asgi": WIRING | {"asking", "handlers"},
+    "wsgi": WIRING | {"asking", "handlers"},
     "clients": WIRING,
     "servers": WIRING,
     "ca": WIRING,

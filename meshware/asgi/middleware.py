@@ -13,7 +13,7 @@ from meshware.call import Call, Flag, MessageEdit, bind_call, unbind_call
 from meshware.handlers.forecast import find_by_scope
 from meshware.handlers.found import HandlersOfCall, hold_to_handler
 from meshware.inbound.head import RouteOf
-from meshware.inbound.passage import Admission, Denial
+from meshware.inbound.passage import Admission, Ask, Denial
 from meshware.runtime.mesh import Mesh
 
 __all__ = ["MeshMiddleware"]
@@ -62,6 +62,13 @@ class MeshMiddleware:
         handlers = HandlersOfCall(find_by_scope, self.app, inner)
         head = inbound_head(scope, receive, mesh.port, RouteOf(lambda: route_of(inner)), handlers)
         passage = mesh.gate.admit(head)
+        if isinstance(passage, Ask):
+            from meshware.asgi.asking import settle  # not light, and not everybody's
+
+            settled = await settle(mesh, passage, scope, receive)
+            if settled is None:
+                return  # nobody is there to be answered
+            passage, receive = settled
         if isinstance(passage, Denial):
             await _refuse(passage, scope, send)
             return
@@ -86,6 +93,8 @@ class MeshMiddleware:
                     message = _edited(message, _CLOSE)
             elif kind == "websocket.accept":
                 status = 101
+                if admission.response is not None:
+                    message = _edited(message, admission.response)
             elif kind == "websocket.close" and not status:
                 status = 403  # so the server answers a handshake that was not accepted
             try:
@@ -158,11 +167,17 @@ def _edit(scope: Scope, admission: Admission) -> None:
         scope["raw_path"] = admission.path.encode("latin-1", "replace")
 
 
+def _short(text: str) -> str:
+    """Return the reason of a WebSocket's close: 123 bytes at most (RFC 6455, 5.5)."""
+    return text.encode()[:123].decode("utf-8", "ignore")
+
+
 async def _refuse(denial: Denial, scope: Scope, send: Send) -> None:
     """Answer in the app's place, without having read anything of the body."""
-    body = denial.body.encode()
-    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in denial.headers]
-    headers.append((b"content-length", str(len(body)).encode()))
+    status, pairs, body = denial.reply
+    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in pairs]
+    if status not in (204, 304):
+        headers.append((b"content-length", str(len(body)).encode()))
     if denial.is_last and denial.head.version.startswith("1"):
         headers.append((b"connection", b"close"))
     kind = "http.response"
@@ -170,13 +185,13 @@ async def _refuse(denial: Denial, scope: Scope, send: Send) -> None:
         kind = "websocket.http.response"
         if kind not in (scope.get("extensions") or {}):
             # Closed before it is accepted: the server answers the handshake with 403.
-            await send({"type": "websocket.close", "code": 1008, "reason": denial.body})
+            await send({"type": "websocket.close", "code": 1008, "reason": _short(denial.body)})
             denial.finish(403)
             return
     flag: Flag | None = Flag.DOWNSTREAM_CLOSED
     try:
-        await send({"type": f"{kind}.start", "status": denial.status, "headers": headers})
+        await send({"type": f"{kind}.start", "status": status, "headers": headers})
         await send({"type": f"{kind}.body", "body": b"" if scope.get("method") == "HEAD" else body})
         flag = None
     finally:
-        denial.finish(denial.status, flag)
+        denial.finish(status, flag)

@@ -33,6 +33,8 @@ def _inbound(answer: InboundAnswer, name: str) -> Iterator[str]:
         by += f" at {answer.place}"
     if answer.reason.endswith("[none]"):
         by += ": there are ALLOW policies, and none of their rules takes the call"
+    if answer.asks:
+        by += f"; if {', '.join(answer.asks)} would allow it, who is not asked here"
     yield f"{name}{answer.verdict}, status {answer.status}, by {by} ({answer.reason})"
     if answer.request_principal is not None:
         yield f"  on behalf of: {answer.request_principal}"

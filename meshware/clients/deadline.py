@@ -123,9 +123,10 @@ class _ObeysDeadline:
         _note(attempt, count)
         return count
 
-    def send(self, data: Any, flags: int = 0) -> int:
+    def send(self, data: Any, flags: int = 0, **options: Any) -> int:
         self._before_send()
-        return super().send(data, flags)  # type: ignore[misc,no-any-return]
+        # gevent's `sendall` sends by this, with a time-out of its own.
+        return super().send(data, flags, **options)  # type: ignore[misc,no-any-return]
 
     def sendall(self, data: Any, flags: int = 0) -> None:
         self._before_send()

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from meshware.call import NO_CLAIMS, Call, Flag, MessageEdit
 from meshware.inbound.authz import Verdict
 from meshware.inbound.forward import forwarded_cert
-from meshware.inbound.passage import Admission, Answered, Denial, Teller
+from meshware.inbound.passage import Admission, Answered, Ask, Denial, Teller
 from meshware.inbound.peer import Refused, takes_tokens
 from meshware.inbound.question import Question
 from meshware.inbound.tokens import TOKEN_HEADERS
 from meshware.inbound.trace import read_trace
+
+if TYPE_CHECKING:
+    from meshware.authz import Request
+    from meshware.inbound.asking import Check, Outcome, Refusal, Step
 
 __all__ = ["Answers", "Changes"]
 
@@ -137,6 +141,38 @@ class Answers:
         denial.body = OVERFLOWED
         denial.headers = (*_TEXT, ("x-envoy-overloaded", "true"))
         denial.flag = Flag.UPSTREAM_OVERFLOW
+        return denial
+
+    def ask(
+        self,
+        asked: Question,
+        step: Step,
+        request: Check | Request,
+        answered: Callable[[Outcome], Admission | Denial | Ask],
+    ) -> Ask:
+        """Have an authorizer asked."""
+        return Ask(
+            teller=self._teller,
+            head=asked.head,
+            started_at=asked.started_at,
+            generation=asked.generation,
+            request_id=asked.request_id or self._new_request_id(),
+            reason="asking_an_authorizer",
+            policy=step.verdict.policy,
+            rule=step.verdict.rule,
+            candidates=asked.meaning.candidates,
+            authorizer=step.authorizer,
+            request=request,
+            answered=answered,
+        )
+
+    def relay(self, asked: Question, refusal: Refusal, verdict: Verdict) -> Denial:
+        """Refuse a call as an authorizer does, or for want of its answer."""
+        denial = self.deny(asked, 403, refusal.reason or verdict.details, verdict)
+        denial.status, denial.headers = refusal.status, refusal.headers
+        denial.body, denial.relayed = refusal.body.decode("utf-8", "replace"), refusal.body
+        if refusal.is_theirs:
+            denial.flag = Flag.EXTERNAL_AUTHORIZER
         return denial
 
     def refuse(self, asked: Question, refused: Refused) -> Denial:

@@ -9,20 +9,22 @@ steps *is* the security property:
 2. The request can mean one thing only; else 400.
 3. Its path is normalised into every path that it may mean; 400 when it cannot be.
 4. The caller is who it proves to be, and proves it where it has to; else 403.
-5. Each end user's token that it bears is good; else 401, or 403 where it is for others.
-6. DENY rules, then ALLOW rules; else 403. AUDIT rules and those on trial mark the call before.
-   What is declared to be probed is open to the probes of the workload's own and the daemon's
-   identity, and nothing else is to the daemon's.
-7. Browsers that ask what pages of another origin may do are answered.
-8. There is room for one more call; else 503.
-9. The app is called, with what untrusted callers must not say removed from the headers, and with
+5. Where a CUSTOM rule matches, its authorizer is asked; else as that says. What is declared to be
+   probed is open to the probes of the workload's own and the daemon's identity, whatever this step
+   and the rules would say, and nothing else is to the daemon's.
+6. Each end user's token that it bears is good; else 401, or 403 where it is for others.
+7. DENY rules, then ALLOW rules; else 403. AUDIT rules and those on trial mark the call before.
+8. Browsers that ask what pages of another origin may do are answered.
+9. There is room for one more call; else 503.
+10. The app is called, with what untrusted callers must not say removed from the headers, and with
    the call in context.
 
-The answer is an `Admission` (call the app) or a `Denial` (answer so, without having read the
-body). Either way the driver says `finish` when the response has ended.
+The answer is an `Admission` (call the app), a `Denial` (answer so, without having read the body),
+or an `Ask` (ask an authorizer, and say `answered` what came of it: the answer is of the same three
+again). The driver says `finish` when the response has ended, or when the caller goes away before.
 
-`admit` never waits and never raises: an exception while deciding refuses the call. Whatever fails
-in telling about a call is told to `on_error` and changes nothing for the caller.
+`admit` and `answered` never wait and never raise: an exception while deciding refuses the call.
+Whatever fails in telling about a call is told to `on_error` and changes nothing for the caller.
 """
 
 from __future__ import annotations
@@ -31,14 +33,16 @@ from collections import deque
 from collections.abc import Callable
 from datetime import datetime
 
+from meshware.call import MessageEdit
 from meshware.events import EventSink
 from meshware.inbound.answers import Answers, Changes
+from meshware.inbound.asking import Outcome, Refusal, Step, apply, check_request, ruling, steps
 from meshware.inbound.authn import EndUsers
 from meshware.inbound.authz import Verdict, decide
 from meshware.inbound.cors import is_preflight, preflight, response_edit
 from meshware.inbound.head import InboundHead
 from meshware.inbound.meaning import meaning_of
-from meshware.inbound.passage import Admission, Denial, Teller
+from meshware.inbound.passage import Admission, Ask, Denial, Teller
 from meshware.inbound.peer import Identifies, Refused
 from meshware.inbound.question import Question, as_routed
 from meshware.inbound.remote import remote_ip
@@ -96,7 +100,7 @@ class Gate:
         teller = Teller(monotonic, sink, on_error)
         self._answers = Answers(teller, new_request_id, self._under_way)
 
-    def admit(self, head: InboundHead) -> Admission | Denial:
+    def admit(self, head: InboundHead) -> Admission | Denial | Ask:
         """Decide one call."""
         asked = Question(head, self._monotonic())
         try:
@@ -114,7 +118,7 @@ class Gate:
 
     # --- the order ----------------------------------------------------------------------------
 
-    def _decide(self, asked: Question, snapshot: Snapshot | None) -> Admission | Denial:
+    def _decide(self, asked: Question, snapshot: Snapshot | None) -> Admission | Denial | Ask:
         if snapshot is None:
             return self._answers.deny(asked, 503, "no_policy")
         own = snapshot.inbound
@@ -135,18 +139,27 @@ class Gate:
             return self._answers.refuse(asked, caller)
         asked.caller = caller
 
+        probed = _probed(asked, snapshot, own)
+        if probed is None and own.rules.custom:
+            to_ask = steps(own, _facts(asked), asked)
+            if to_ask:
+                return self._ask(asked, own, to_ask)
+        return self._by_rules(asked, own, probed)
+
+    def _by_rules(
+        self, asked: Question, own: InboundView, probed: Verdict | None
+    ) -> Admission | Denial:
+        """Go on behind the authorizers: whose tokens, and what the rules say."""
+        meaning = asked.meaning
         if own.users is not None:
-            user = self._users.identify(head, own.users, meaning.candidates[0])
+            user = self._users.identify(asked.head, own.users, meaning.candidates[0])
             if isinstance(user, Refused):
                 return self._answers.refuse(asked, user)
             asked.user = user
-
         facts = _facts(asked)
         if own.rules.marks:
             self._mark(asked, own, facts)
-        verdict = _probed(asked, snapshot, own) or decide(
-            own.rules, facts, meaning.candidates, meaning.partial
-        )
+        verdict = probed or decide(own.rules, facts, meaning.candidates, meaning.partial)
         if not verdict.is_allowed:
             return self._answers.deny(asked, 403, verdict.details, verdict)
         return self._let_in(asked, own, facts, verdict)
@@ -167,8 +180,9 @@ class Gate:
         self, asked: Question, own: InboundView, facts: Facts, verdict: Verdict
     ) -> Admission | Denial:
         """Answer a browser, count the call, and let it in."""
-        head, user = asked.head, asked.user
-        changes = Changes(user.remove, user.add)
+        head = asked.head
+        edit = MessageEdit(frozenset(), asked.response) if asked.response else None
+        changes = Changes(*_changed(asked), edit)
         if own.cors is not None and head.headers("origin"):
             rule = own.cors.pick(as_routed(asked, facts.authority), head.port)
             if rule is not None and is_preflight(head.method, head.headers):
@@ -176,7 +190,8 @@ class Gate:
                 if answer is not None:
                     return self._answers.answer(asked, answer, verdict)
             if rule is not None:
-                changes = changes._replace(response=response_edit(rule, head.headers))
+                edit = _both(edit, response_edit(rule, head.headers))
+                changes = changes._replace(response=edit)
         if own.most_requests is not None:
             # Counted first, so that two at once cannot both be the last.
             self._under_way.append(None)
@@ -185,6 +200,55 @@ class Gate:
                 return self._answers.overflow(asked)
             asked.is_counted = True
         return self._answers.admit(asked, verdict, changes)
+
+    # --- authorizers --------------------------------------------------------------------------
+
+    def _ask(
+        self, asked: Question, own: InboundView, to_ask: tuple[Step, ...]
+    ) -> Admission | Denial | Ask:
+        """Have the first of some authorizers asked; none is left: go on."""
+        if not to_ask:
+            return self._by_rules(asked, own, None)
+
+        def answered(outcome: Outcome) -> Admission | Denial | Ask:
+            try:
+                return self._answered(asked, own, to_ask, outcome)
+            except Exception as error:
+                return self._failed(asked, error)
+
+        step = to_ask[0]
+        return self._answers.ask(asked, step, check_request(asked, step), answered)
+
+    def _answered(
+        self, asked: Question, own: InboundView, to_ask: tuple[Step, ...], outcome: Outcome
+    ) -> Admission | Denial | Ask:
+        step = to_ask[0]
+        found = ruling(step.authorizer, outcome)
+        if isinstance(found, Refusal):
+            return self._answers.relay(asked, found, step.verdict)
+        apply(asked, found)
+        return self._ask(asked, own, to_ask[1:])
+
+
+def _both(one: MessageEdit | None, other: MessageEdit | None) -> MessageEdit | None:
+    """Return two changes of a response as one; the second counts where they differ."""
+    if one is None or other is None:
+        return one or other
+    kept = tuple(pair for pair in one.append if pair[0] not in other.drop)
+    return MessageEdit(one.drop | other.drop, (*kept, *other.append))
+
+
+def _changed(asked: Question) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
+    """Return which headers the app gets no more, and which in their place.
+
+    What tokens come to is said last: it counts over what an authorizer has set.
+    """
+    user = asked.user
+    if not asked.add and not asked.remove:
+        return user.remove, user.add
+    said = {*user.remove, *(name for name, _ in user.add)}
+    kept = tuple(pair for pair in asked.add if pair[0] not in said)
+    return (*asked.remove, *user.remove), (*kept, *user.add)
 
 
 def _facts(asked: Question) -> Facts:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
 
+from meshware import grpc
 from meshware.call import Call, Flag, MessageEdit, flags_text
 from meshware.events import EventSink, InboundEvent
 from meshware.inbound.head import InboundHead
@@ -13,7 +15,14 @@ from meshware.inbound.shadow import NO_MARKS, Marks
 from meshware.inbound.wellformed import split_target
 from meshware.policy.paths import decoded, encoded
 
-__all__ = ["Admission", "Answered", "Denial", "Passage", "Teller"]
+if TYPE_CHECKING:
+    from meshware.authz import Request
+    from meshware.inbound.asking import Check, Outcome
+    from meshware.policy.authorizers import Authorizer
+
+__all__ = ["Admission", "Answered", "Ask", "Denial", "Passage", "Reply", "Teller"]
+
+_MOST_TOLD_IN_GRPC = 1024  # bytes: a page of HTML is no message, and headers have their limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,15 +132,47 @@ class Admission(Passage):
         return None if self.path is None else decoded(self.path)
 
 
+class Reply(NamedTuple):
+    """An answer in the app's place, as it goes out; its length is the driver's to add."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    content: bytes
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class Denial(Passage):
-    """The call is refused and the app not called; this is the answer."""
+    """The call is refused and the app not called; this is the answer, in the words of HTTP."""
 
     status: int
     body: str
     headers: tuple[tuple[str, str], ...]
+    relayed: bytes | None = field(default=None, repr=False)  # in place of `body`: not ours
+
+    @property
+    def reply(self) -> Reply:
+        """The answer in the words of the caller's own protocol."""
+        content = self.body.encode() if self.relayed is None else self.relayed
+        if isinstance(self, Answered) or not grpc.is_grpc(self.head.headers):
+            return Reply(self.status, self.headers, content)
+        others = tuple(pair for pair in self.headers if pair[0] != "content-type")
+        told = grpc.in_grpc(self.status, content[:_MOST_TOLD_IN_GRPC])
+        return Reply(200, (*told, *others), b"")
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Answered(Denial):
     """The call is not refused, and the app need not be called all the same; this is the answer."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Ask(Passage):
+    """An authorizer is to be asked before anything else is decided.
+
+    The driver asks it and calls `answered`, or `finish` when the caller goes away meanwhile.
+    """
+
+    authorizer: Authorizer
+    request: Check | Request  # what it is asked, as its kind has it; without the body
+    answered: Callable[[Outcome], Admission | Denial | Ask] = field(repr=False)
+    """Go on with what came of it."""

@@ -30,6 +30,11 @@ class Question:
     marks: Marks = NO_MARKS
     user: Identified = NO_USER
     is_counted: bool = False  # among the calls under way
+    # What authorizers change: headers that the app gets no more (lower case) and gets in their
+    # place, and headers of the response.
+    remove: tuple[str, ...] = ()
+    add: tuple[tuple[str, str], ...] = ()
+    response: tuple[tuple[str, str], ...] = ()
 
     @property
     def request_principal(self) -> str | None:

@@ -1,13 +1,11 @@
 """Envoy's local replies: what the mesh answers when an upstream did not.
 
-Source: Envoy, response code details and `utility.cc`; the gRPC mapping is that of the gRPC
-specification, "HTTP to gRPC status code mapping".
+Source: Envoy, response code details and `utility.cc`.
 """
 
 from __future__ import annotations
 
-from urllib.parse import quote
-
+from meshware import grpc
 from meshware.call import Failure, FailureKind, Flag, RequestHead
 
 __all__ = ["BODY_FLAG", "OVERFLOWED", "failure_reply", "for_protocol", "is_grpc"]
@@ -36,8 +34,6 @@ BODY_FLAG = {  # also for a failure after the headers
     FailureKind.TIMEOUT: Flag.UPSTREAM_TIMEOUT,
 }
 
-_GRPC_STATUS = {400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14}
-
 
 def failure_reply(failure: Failure, attempts: int) -> tuple[int, str, Flag]:
     """Return status, body and flag for a failed last attempt.
@@ -57,9 +53,8 @@ def failure_reply(failure: Failure, attempts: int) -> tuple[int, str, Flag]:
 
 
 def is_grpc(head: RequestHead) -> bool:
-    """Say whether a request is gRPC's. Source: Envoy, `isGrpcRequestHeaders`."""
-    content_type = head.headers("content-type")
-    return bool(content_type) and content_type[0].startswith("application/grpc")
+    """Say whether a request is gRPC's."""
+    return grpc.is_grpc(head.headers)
 
 
 def for_protocol(
@@ -78,10 +73,4 @@ def for_protocol(
     content = body.encode() if isinstance(body, str) else body
     if not is_grpc(head):
         return status, content, (("content-type", "text/plain"),) if content else ()
-    if grpc_status is None:
-        grpc_status = _GRPC_STATUS.get(status, 2)
-    headers = [("content-type", "application/grpc"), ("grpc-status", str(grpc_status))]
-    if content:
-        message = quote(content, safe=" !\"#$&'()*+,/:;<=>?@[\\]^_`{|}~-.")
-        headers.append(("grpc-message", message))
-    return 200, b"", tuple(headers)
+    return 200, b"", grpc.in_grpc(status, content, grpc_status)

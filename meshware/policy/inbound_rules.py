@@ -158,8 +158,9 @@ def compile_inbound(
     for policy in policies:
         action = policy.spec.action or "ALLOW"
         (on_trial if policy.is_dry_run else of).setdefault(action, []).append(policy)
-        if action == "CUSTOM" and policy.spec.provider is not None:
-            asking.setdefault(policy.spec.provider.name or "", []).append(policy)
+        if action == "CUSTOM":
+            provider = policy.spec.provider
+            asking.setdefault((provider.name if provider else None) or "", []).append(policy)
 
     def rule_set(found: Sequence[NamedPolicy], *, is_deny: bool, is_first: bool = True) -> RuleSet:
         return _rule_set(found, trust_domains, is_deny=is_deny, is_first=is_first)
@@ -301,8 +302,9 @@ def _refuse_what_is_not_built(policy: NamedPolicy) -> None:
         raise ValueError(f"{name}: targetRefs do not apply to workloads")
     if any(_has_empty_list(rule) for rule in spec.rules or ()):
         raise ValueError(f"{name}: an empty list in a rule could mean all or nothing")
-    if spec.action == "CUSTOM" or spec.provider is not None:
-        raise ValueError(f"{name}: action {spec.action} is not supported yet")
+    is_named = spec.provider is not None and bool(spec.provider.name)
+    if (spec.action == "CUSTOM") != is_named or (spec.provider is not None and not is_named):
+        raise ValueError(f"{name}: CUSTOM needs a provider's name, and no other action has one")
     if policy.is_dry_run and spec.action not in (None, "ALLOW", "DENY"):
         raise ValueError(f"{name}: only ALLOW and DENY have a dry run")
 

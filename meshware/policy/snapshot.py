@@ -18,6 +18,7 @@ import msgspec
 
 from meshware.errors import IdentityError, PolicyError
 from meshware.identity.spiffe import SpiffeID, workload_id
+from meshware.policy.authorizers import Authorizer, HttpAuthorizer, compile_authorizer
 from meshware.policy.clusters import Cluster, ClusterKey, cluster_name, compile_cluster
 from meshware.policy.cors_rule import CorsTable, compile_cors_table
 from meshware.policy.file import Records
@@ -54,6 +55,7 @@ class InboundView:
     """What the gate needs: this workload's rules and facts."""
 
     rules: InboundRules
+    authorizers: Mapping[str, Authorizer] = field(default_factory=dict)  # that its rules ask
     address: str | None = None  # of a WorkloadEntry
     ports: tuple[int, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -238,10 +240,15 @@ class Snapshot:
         self._users = read_users(self._records, workload.authentication, before)
         users = self._users.rules
         cors, self._cors_rests_on = self._compile_cors(workload, previous)
+        authorizers = _authorizers(rules, self.mesh)
+        asked = [each for each in authorizers.values() if isinstance(each, HttpAuthorizer)]
         return InboundView(
             rules=rules,
-            reads_headers=rules.reads_headers | (users.reads_headers if users else frozenset()),
             users=users,
+            authorizers=authorizers,
+            reads_headers=rules.reads_headers.union(
+                users.reads_headers if users else (), *(each.reads for each in asked)
+            ),
             cors=cors,
             peer=workload.peer,
             tokens=workload.tokens,
@@ -347,6 +354,26 @@ def _workload(records: Records, client: Client) -> WorkloadRecord | None:
         return None
     data = records.get(f"workload/{client.namespace}/{client.name}")
     return None if data is None else msgspec.json.decode(data, type=WorkloadRecord)
+
+
+def _authorizers(rules: InboundRules, mesh: MeshRecord) -> Mapping[str, Authorizer]:
+    """Return the authorizers that rules ask, by name.
+
+    Raises:
+        ValueError: MeshConfig has none of a name.
+    """
+    written = {provider.name: provider for provider in mesh.providers}
+    found: dict[str, Authorizer] = {}
+    for custom in rules.custom:
+        provider = written.get(custom.provider)
+        authorizer = None if provider is None else compile_authorizer(provider)
+        if authorizer is None:
+            raise ValueError(
+                f"a CUSTOM policy asks {custom.provider!r}, and MeshConfig has no such authorizer "
+                "among its extensionProviders"
+            )
+        found[custom.provider] = authorizer
+    return found
 
 
 def _daemon_id(mesh: MeshRecord) -> SpiffeID | None:

@@ -92,6 +92,7 @@ _OUR_POLICIES = "AuthorizationPolicy (meshware.dev)"
 
 _ROUTE = "VirtualService.spec.http[]"
 _JWT = "RequestAuthentication.spec.jwtRules[]"
+_AUTHORIZER = "MeshConfig.spec.extensionProviders[].envoyExtAuthzHttp"
 _POLICY = "DestinationRule.spec.trafficPolicy"
 _SUBSET = "DestinationRule.spec.subsets[].trafficPolicy"
 
@@ -343,8 +344,11 @@ _OF_ISTIO: Mapping[str, Support] = MappingProxyType(
             "a value that is none is refused at load; Istio leaves out an ALLOW rule that has one, "
             "and of a DENY rule the value alone. `istio.io/dry-run` is for ALLOW and DENY"
         ),
-        "AuthorizationPolicy.spec.action": _done("ALLOW, DENY and AUDIT; CUSTOM comes later"),
-        "AuthorizationPolicy.spec.provider": _later("arrives with CUSTOM"),
+        "AuthorizationPolicy.spec.action": _done(),
+        "AuthorizationPolicy.spec.provider": _differs(
+            "one that MeshConfig does not have is refused at load; several may be asked about one "
+            "request, one after the other, by the oldest policy of each"
+        ),
         "AuthorizationPolicy.spec.targetRef": _never(_NO_GATEWAY),
         "AuthorizationPolicy.spec.targetRefs": _never(_NO_GATEWAY),
         "AuthorizationPolicy.spec.rules[].from[].source": _done(),
@@ -386,6 +390,36 @@ _OF_ISTIO: Mapping[str, Support] = MappingProxyType(
             "for other trust domains, each of which it must name; our own come from the provider"
         ),
         "MeshConfig.spec.enableAutoMtls": _done(),
+        "MeshConfig.spec.extensionProviders": _done("authorizers"),
+        f"{_AUTHORIZER}": _differs(
+            "a request whose path may mean several things is asked about once for each"
+        ),
+        f"{_AUTHORIZER}.service": _differs(
+            "called as any service of the mesh: a VirtualService's routes, time-outs and retries "
+            "hold too, which Istio passes by; a host without a dot needs its namespace before it"
+        ),
+        f"{_AUTHORIZER}.timeout": _done("600 s where nothing is said, as in Istio"),
+        f"{_AUTHORIZER}.statusOnError": _differs("400 to 599"),
+        f"{_AUTHORIZER}.includeRequestHeadersInCheck": _differs(
+            "`x-envoy-`, `x-meshware-`, token identities and what belongs to one connection never "
+            "go; X-Forwarded-Client-Cert as the app gets it; of a repeated header one line"
+        ),
+        f"{_AUTHORIZER}.includeAdditionalHeadersInCheck": _done(_COMMANDS),
+        f"{_AUTHORIZER}.includeRequestBodyInCheck": _done("up to 16 MiB; not of a WebSocket"),
+        f"{_AUTHORIZER}.includeRequestBodyInCheck.packAsBytes": _differs(
+            "over HTTP a body is bytes anyway, and true is refused"
+        ),
+        f"{_AUTHORIZER}.headersToUpstreamOnAllow": _differs(
+            "except what the mesh decides by itself: Host, lengths, X-Forwarded-*, x-request-id, "
+            "trace context, its own; the last value of a repeated one counts"
+        ),
+        f"{_AUTHORIZER}.headersToDownstreamOnDeny": _differs(
+            "Date, Server and what belongs to one connection are this server's own"
+        ),
+        "MeshConfig.spec.extensionProviders[].inProcess": _done(
+            "a function of the app, registered by `meshware.authorizer`; `timeout` is 5 s where "
+            "nothing is said"
+        ),
         "MeshConfig.spec.xfccTrustedProxies": _done(),
         "MeshConfig.spec.identity": _done("`leafLife` 1 h where nothing is said, 2 s at the least"),
         "MeshConfig.spec.nodeIdentities": _done(),
@@ -467,9 +501,7 @@ SUPPORT: Mapping[str, Support] = _and_of_ours(
 
 
 LATER_WORDS: Mapping[str, tuple[str, ...]] = _and_of_ours(
-    {
-        "AuthorizationPolicy.spec.action": ("CUSTOM",),
-    },
+    {},
     {},
 )
 """Words of a field that is carried out, which themselves are not supported yet."""

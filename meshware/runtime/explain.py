@@ -15,13 +15,14 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from meshware.authz import Allow
 from meshware.call import HeaderLookup, RequestHead
 from meshware.errors import IdentityError, SettingsError
 from meshware.events import Event
 from meshware.identity.spiffe import SpiffeID
 from meshware.inbound.gate import Gate
 from meshware.inbound.head import InboundHead
-from meshware.inbound.passage import Admission, Answered, Passage
+from meshware.inbound.passage import Admission, Answered, Ask, Passage
 from meshware.inbound.peer import NOBODY, Caller, Refused, required
 from meshware.inbound.wellformed import split_target
 from meshware.policy.file import Records
@@ -96,6 +97,9 @@ class InboundAnswer(msgspec.Struct, frozen=True, kw_only=True):
     shadow: Literal["allow", "deny"] | None = None  # were the policies on trial enforced
     shadow_policy: str | None = None  # the one of them that says so
     shadow_rule: int | None = None
+    # Authorizers that would be asked, and are not. A refusal holds whatever they say; a call that
+    # is let in is if each of them allows it.
+    asks: tuple[str, ...] = ()
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -215,6 +219,10 @@ class Explainer:
                 handlers_of=lambda _: handlers,
             )
         )
+        asks: dict[str, None] = {}
+        while isinstance(admitted, Ask):
+            asks[admitted.authorizer.name] = None
+            admitted = admitted.answered(Allow())
         is_let_in = isinstance(admitted, Admission | Answered)
         status = 200 if isinstance(admitted, Admission) else admitted.status
         return InboundAnswer(
@@ -229,6 +237,7 @@ class Explainer:
             candidates=admitted.candidates,
             reason=admitted.reason,
             **admitted.marks._asdict(),
+            asks=tuple(asks),
         )
 
     def _place(self, decided: Passage) -> str | None:

@@ -15,6 +15,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
+from meshware.authz import Authorizer, registered
 from meshware.call import RequestHead
 from meshware.clock import Clock, SystemClock
 from meshware.errors import SettingsError
@@ -24,6 +25,7 @@ from meshware.inbound.gate import Gate
 from meshware.inbound.peer import Peers
 from meshware.outbound.exchange import Exchange, exchange
 from meshware.outbound.ledger import Ledger
+from meshware.policy.authorizers import ProcessAuthorizer
 from meshware.policy.file import Records
 from meshware.policy.snapshot import Snapshot, SnapshotCell, build_snapshot
 from meshware.policy.view import Client
@@ -66,6 +68,9 @@ class Mesh:
         clock, rng: time and chance, as every decision here is handed them.
         port: where this process is reached, from MESH_PORT or its server; None: not known.
     """
+
+    opens_connections: ClassVar[bool] = True
+    """Whether an authorizer that is a service may be called; a mesh for tests calls nobody."""
 
     _process_wide: ClassVar[Mesh | None] = None
     _process_lock: ClassVar[threading.Lock] = threading.Lock()
@@ -196,6 +201,10 @@ class Mesh:
             prove=self._prove,
         )
 
+    def authorizer(self, name: str) -> Authorizer | None:
+        """Return the function that is the authorizer of a name; None: there is none."""
+        return registered(name)
+
     # --- inside -------------------------------------------------------------------------------
 
     def _follow(self, settings: Settings) -> None:
@@ -229,9 +238,11 @@ class Mesh:
             )
 
         is_told = False
+        missing: set[str] = set()
 
         def applied(snapshot: Snapshot) -> None:
             nonlocal is_told
+            _tell_about_authorizers(self, snapshot, missing)
             self.ledger.retain(snapshot.cluster_names())
             reporter.applied(snapshot.generation)
             if snapshot.mesh.identity_provider == "workload-api":
@@ -293,6 +304,24 @@ def _tell_about_workload(client: Client) -> None:
         client.namespace,
         client.name,
     )
+
+
+def _tell_about_authorizers(mesh: Mesh, snapshot: Snapshot, told: set[str]) -> None:
+    """Log, once for each, the functions that policy asks and this process does not have."""
+    asked = snapshot.inbound.authorizers if snapshot.inbound is not None else {}
+    for name, authorizer in asked.items():
+        if isinstance(authorizer, ProcessAuthorizer) and mesh.authorizer(name) is None:
+            if name not in told:
+                told.add(name)
+                _log.error(
+                    "policy asks authorizer %r, and no function of this process is registered "
+                    "under that name, so every request that it is asked about is refused; put "
+                    "@meshware.authorizer(%r) on one in a module that the app imports",
+                    name,
+                    name,
+                )
+        else:
+            told.discard(name)
 
 
 _told: set[str] = set()

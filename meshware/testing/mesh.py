@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any, ClassVar
 
+from msgspec import structs
+
+from meshware.authz import Authorizer
 from meshware.clock import Clock, SystemClock
 from meshware.errors import SettingsError
 from meshware.events import Event
@@ -15,6 +19,11 @@ from meshware.identity.bundle import Bundle
 from meshware.identity.spiffe import SpiffeID
 from meshware.identity.svid import X509SVID
 from meshware.policy.dns_records import with_addresses
+from meshware.policy.document.mesh_config import (
+    ExtensionProvider,
+    InProcessAuthorizer,
+    MeshConfigSpec,
+)
 from meshware.policy.document.service_entry import (
     ObjectMeta,
     WorkloadEntrySpec,
@@ -53,6 +62,9 @@ class TestMesh(Mesh):
         rng: chance; seeded with 0 when left out.
         port: where the app is reached, as MESH_PORT would say; None: not known.
         addresses: what DNS would answer, by name; a name that is not in it has no endpoint.
+        authorizers: functions by the names of MeshConfig's extensionProviders, in place of whatever
+            is written there: of services too, which otherwise cannot be reached, and of what
+            `meshware.authorizer` has registered.
 
     Raises:
         PolicyError: the policies have problems; all of them are in it.
@@ -64,6 +76,7 @@ class TestMesh(Mesh):
     """
 
     __test__: ClassVar[bool] = False  # not a test class, for all its name
+    opens_connections: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -75,7 +88,9 @@ class TestMesh(Mesh):
         rng: Random | None = None,
         port: int | None = None,
         addresses: Mapping[str, Sequence[str]] | None = None,
+        authorizers: Mapping[str, Authorizer] | None = None,
     ) -> None:
+        self._functions = dict(authorizers or {})
         self._identities = Identities(clock or SystemClock(), bundles)
         self._own: tuple[SpiffeID, X509SVID] | None = None
         self.events: list[Event] = []
@@ -96,7 +111,7 @@ class TestMesh(Mesh):
         Raises:
             PolicyError: they have problems; nothing has changed.
         """
-        resources = _resources(policies)
+        resources = [_with_functions(each, self._functions) for each in _resources(policies)]
         _add_workload(resources, self.client)
         previous = self.cell.current
         snapshot = build_snapshot(
@@ -110,6 +125,10 @@ class TestMesh(Mesh):
         )
         self.cell.current = snapshot
         self.ledger.retain(snapshot.cluster_names())
+
+    def authorizer(self, name: str) -> Authorizer | None:
+        """Return the function that is the authorizer of a name; None: there is none."""
+        return self._functions.get(name) or super().authorizer(name)
 
     # --- identities -----------------------------------------------------------------------
 
@@ -147,6 +166,31 @@ class TestMesh(Mesh):
 
     def stop(self) -> None:
         """Do nothing."""
+
+
+def _with_functions(resource: Resource, functions: Mapping[str, Authorizer]) -> Resource:
+    """Return a MeshConfig in which functions stand in the place of services."""
+    spec = resource.spec
+    if not functions or not isinstance(spec, MeshConfigSpec):
+        return resource
+    providers = tuple(
+        each if each.name not in functions else _as_function(each)
+        for each in spec.extension_providers or ()
+    )
+    return replace(resource, spec=structs.replace(spec, extension_providers=providers))
+
+
+def _as_function(provider: ExtensionProvider) -> ExtensionProvider:
+    http = provider.envoy_ext_authz_http
+    if http is None:
+        return provider
+    function = InProcessAuthorizer(
+        timeout=http.timeout,
+        fail_open=http.fail_open,
+        status_on_error=http.status_on_error,
+        include_request_body_in_check=http.include_request_body_in_check,
+    )
+    return ExtensionProvider(name=provider.name, in_process=function)
 
 
 def _refused(name: str, error: Exception) -> None:

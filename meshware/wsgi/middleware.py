@@ -15,7 +15,7 @@ from typing import Any
 from meshware.call import Call, Flag, bind_call
 from meshware.handlers.forecast import find_by_environ, moved
 from meshware.handlers.found import HandlersOfCall, hold_to_handler
-from meshware.inbound.passage import Admission, Denial
+from meshware.inbound.passage import Admission, Ask, Denial
 from meshware.runtime.mesh import Mesh
 from meshware.wsgi.head import Environ, header_key, inbound_head
 
@@ -49,6 +49,10 @@ class MeshMiddleware:
         mesh.start()
         handlers = HandlersOfCall(find_by_environ, self.app, environ)
         passage = mesh.gate.admit(inbound_head(environ, mesh.port, handlers))
+        if isinstance(passage, Ask):
+            from meshware.wsgi.asking import settle  # not light, and not everybody's
+
+            passage = settle(mesh, passage, environ)
         if passage.is_last:
             _close_behind(start_response)
         if isinstance(passage, Denial):
@@ -224,10 +228,15 @@ def _edit(environ: Environ, admission: Admission) -> None:
 
 def _refuse(denial: Denial, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     """Answer in the app's place; the request's body stays unread."""
-    body = denial.body.encode()
-    status = f"{denial.status} {HTTPStatus(denial.status).phrase}"
+    code, headers, body = denial.reply
+    status = f"{code} {_PHRASES.get(code, 'Unknown')}"
+    if code not in (204, 304):
+        headers = (*headers, ("content-length", str(len(body))))
     try:
-        start_response(status, [*denial.headers, ("content-length", str(len(body)))])
+        start_response(status, list(headers))
     finally:
-        denial.finish(denial.status)
+        denial.finish(code)
     return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
+
+
+_PHRASES = {status.value: status.phrase for status in HTTPStatus}

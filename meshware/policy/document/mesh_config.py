@@ -19,6 +19,7 @@ __all__ = [
     "ExtensionProvider",
     "GatewayTopology",
     "Identity",
+    "InProcessAuthorizer",
     "IncludeRequestBody",
     "Jwks",
     "MeshConfigSpec",
@@ -94,11 +95,21 @@ class AuthzProviderHttp(Document, frozen=True):
     headers_to_downstream_on_allow: tuple[str, ...] | None = None
 
 
+class InProcessAuthorizer(Document, frozen=True):
+    """A function of the app, registered by `meshware.authorizer`. Ours."""
+
+    timeout: Duration | None = None
+    fail_open: bool | None = None
+    status_on_error: str | None = None
+    include_request_body_in_check: IncludeRequestBody | None = None
+
+
 class ExtensionProvider(Document, frozen=True):
     """Something outside of the mesh that policies name."""
 
     name: str
     envoy_ext_authz_http: AuthzProviderHttp | None = None
+    in_process: InProcessAuthorizer | None = None
 
 
 class DefaultProviders(Document, frozen=True):

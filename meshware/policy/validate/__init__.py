@@ -9,6 +9,7 @@ from meshware.policy.problems import Problem
 from meshware.policy.validate.authorization_policy import check_authorization_policy
 from meshware.policy.validate.authorization_selectors import check_authorization_selectors
 from meshware.policy.validate.common import Report
+from meshware.policy.validate.custom_rules import check_custom_rules
 from meshware.policy.validate.delegates import check_delegates
 from meshware.policy.validate.destination_rule import check_destination_rule
 from meshware.policy.validate.duplicates import check_duplicates
@@ -20,6 +21,7 @@ from meshware.policy.validate.peer_authentication import (
     check_peer_authentications,
     check_workload_policy,
 )
+from meshware.policy.validate.providers import check_providers
 from meshware.policy.validate.request_authentication import check_request_authentication
 from meshware.policy.validate.retries import check_default_retries
 from meshware.policy.validate.service_entry import check_service_entry
@@ -33,7 +35,9 @@ __all__ = ["check"]
 
 _ALONE: tuple[Callable[[Resource, Report], None], ...] = (
     check_authorization_policy,
+    check_custom_rules,
     check_mesh_config,
+    check_providers,
     check_mesh_identity,
     check_jwks,
     check_peer_authentication,

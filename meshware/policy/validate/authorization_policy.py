@@ -93,7 +93,9 @@ class _Checker:
         rules: tuple[Rule | MeshRule, ...] = spec.rules or ()
         for index, rule in enumerate(rules):
             self._rule(rule, f"spec.rules[{index}]")
-        if not self._is_bad:
+        # Which action has a provider is told by `custom_rules`.
+        is_named = spec.provider is not None and bool(spec.provider.name)
+        if not self._is_bad and (spec.action == "CUSTOM") == is_named:
             self._compile(spec)
 
     def _compile(self, spec: _Spec) -> None:

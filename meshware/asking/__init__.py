@@ -1,0 +1,1 @@
+"""Ask authorizers, for the inbound drivers: services over HTTP, and functions of the app."""

@@ -1,0 +1,40 @@
+"""How an answer of the mesh's own looks to a caller that speaks gRPC.
+
+Source: gRPC, "HTTP to gRPC status code mapping" and "PROTOCOL-HTTP2" (Trailers-Only); Envoy,
+`Utility::sendLocalReply`.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from meshware.call import HeaderLookup
+
+__all__ = ["in_grpc", "is_grpc"]
+
+_STATUS = {400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14}
+_UNKNOWN = 2
+
+
+def is_grpc(headers: HeaderLookup) -> bool:
+    """Say whether a request is gRPC's. Source: Envoy, `isGrpcRequestHeaders`."""
+    content_type = headers("content-type")
+    return bool(content_type) and content_type[0].startswith("application/grpc")
+
+
+def in_grpc(
+    status: int, content: bytes, grpc_status: int | None = None
+) -> tuple[tuple[str, str], ...]:
+    """Return the headers of an answer of HTTP status 200 and no body that say the same in gRPC.
+
+    Args:
+        status: of HTTP, as told to a caller of plain HTTP.
+        content: of the body, likewise.
+        grpc_status: where it does not follow from the HTTP status.
+    """
+    code = _STATUS.get(status, _UNKNOWN) if grpc_status is None else grpc_status
+    headers = [("content-type", "application/grpc"), ("grpc-status", str(code))]
+    if content:
+        message = quote(content, safe=" !\"#$&'()*+,/:;<=>?@[\\]^_`{|}~-.")
+        headers.append(("grpc-message", message))
+    return tuple(headers)
