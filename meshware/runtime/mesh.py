@@ -100,8 +100,10 @@ class Mesh:
             monotonic=self._monotonic,
             new_request_id=self._new_request_id,
             peers=self._peers,
+            now=self.clock.now,
             sink=sink,
             on_error=_tell_once,
+            on_unknown_key=self.key_unknown,
         )
         _meshes.add(self)
 

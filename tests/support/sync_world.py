@@ -17,7 +17,7 @@ from meshware.policy.problems import Problem
 from meshware.syncd.places import Places, make_run_dir, make_state_dir, settle_places
 from meshware.syncd.status import Status, read_status
 
-PATIENCE_S = 20.0  # of a busy machine; what has a bound of its own measures it
+PATIENCE_S = 60.0  # of a busy machine; what has a bound of its own measures it
 
 
 def service(name: str, address: str = "10.0.0.1") -> str:
