@@ -14,7 +14,7 @@ from typing import Any
 
 from meshware.errors import TokenError
 from meshware.identity.jose import strict_json
-from meshware.identity.jwk import JWT_SVID, read_jwk
+from meshware.identity.jwk import JWT_SVID, has_secret, read_jwk
 
 __all__ = ["keys_address", "usable_keys"]
 
@@ -24,7 +24,6 @@ MOST_KEYS = 100
 _USES = frozenset({None, "sig", JWT_SVID})
 _LONGEST_ID = 256  # no token names a longer one
 _LONGEST_KEY = 2500  # characters; an RSA key of 8,192 bits has 1,700
-_SECRET = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 _KEPT = ("kty", "kid", "use", "alg", "crv", "x", "y", "n", "e")
 
 
@@ -47,7 +46,7 @@ def usable_keys(data: bytes) -> str:
     for key in keys:
         if not isinstance(key, dict):
             raise TokenError("the key set has a key that is no object")
-        if key.get("kty") == "oct" or not _SECRET.isdisjoint(key):
+        if has_secret(key):
             raise TokenError(
                 "the key set has a secret or private key, which everybody could read; replace "
                 "that key at its issuer, and publish its public half alone"
