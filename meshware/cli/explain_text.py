@@ -34,8 +34,17 @@ def _inbound(answer: InboundAnswer, name: str) -> Iterator[str]:
     if answer.reason.endswith("[none]"):
         by += ": there are ALLOW policies, and none of their rules takes the call"
     yield f"{name}{answer.verdict}, status {answer.status}, by {by} ({answer.reason})"
+    if answer.request_principal is not None:
+        yield f"  on behalf of: {answer.request_principal}"
     for path in answer.candidates:
         yield f"  path decided on: {path}"
+    for policy in answer.audited:
+        yield f"  audited by {policy}"
+    if answer.shadow is not None:
+        said: str = answer.shadow
+        if answer.shadow_policy is not None:
+            said += f" by {answer.shadow_policy}, rule {answer.shadow_rule}"
+        yield f"  were the policies on trial enforced: {said}"
 
 
 def _outbound(answer: OutboundAnswer, name: str) -> Iterator[str]:

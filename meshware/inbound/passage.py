@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from meshware.call import Call, Flag, MessageEdit, flags_text
 from meshware.events import EventSink, InboundEvent
 from meshware.inbound.head import InboundHead
+from meshware.inbound.shadow import NO_MARKS, Marks
 from meshware.inbound.wellformed import split_target
 from meshware.policy.paths import decoded, encoded
 
@@ -39,6 +40,8 @@ class Passage:
     place: str | None = None  # "file:line" of that rule, where a refusal has one
     principal: str | None = None  # of whom was refused, as far as that is proved
     candidates: tuple[str, ...] = ()  # the paths that it may mean, normalised; all were decided
+    marks: Marks = NO_MARKS  # by policies that decide nothing
+    request_principal: str | None = None  # "iss/sub" of the token that was verified
     flag: Flag | None = None  # why the mesh answered, where that has a flag
     counted: deque[None] | None = field(default=None, repr=False)  # of calls under way, with this
     is_last: bool = False  # the caller should make another connection for its next call
@@ -75,9 +78,14 @@ class Passage:
             rule=self.rule if is_refused else None,
             place=self.place,
             principal=self.principal,
+            request_principal=self.request_principal,
             candidates=self.candidates if is_refused else (),
             source_ip=head.source_ip,
             is_refused=is_refused,
+            audited=self.marks.audited,
+            shadow=self.marks.shadow,
+            shadow_policy=self.marks.shadow_policy,
+            shadow_rule=self.marks.shadow_rule,
             reason=self.reason,
             generation=self.generation,
             request_id=self.request_id,
@@ -96,7 +104,8 @@ class Admission(Passage):
 
     call: Call  # what the app finds in `current_call()`
     remove: tuple[str, ...]  # headers that the app must not see, in lower case
-    add: tuple[tuple[str, str], ...]  # headers that it must see, with their values
+    # Headers that it must see, with their values: claims of users may be among them.
+    add: tuple[tuple[str, str], ...] = field(repr=False)
     path: str | None  # encoded; replaces the one received, where MeshConfig normalises
     response: MessageEdit | None = None  # of the response's headers
     binds_handlers: bool = False  # what then runs must be what rules were told would

@@ -11,9 +11,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from meshware.policy.document.request_authentication import JWTRule, RequestAuthenticationSpec
-from meshware.policy.parse import Resource
+
+if TYPE_CHECKING:  # it reads YAML, and a worker does not
+    from meshware.policy.parse import Resource
 
 __all__ = ["DISCOVERY", "JwksSource", "jwks_key", "jwks_source", "jwks_sources"]
 

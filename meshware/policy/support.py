@@ -61,6 +61,16 @@ _EXPORT = (
     "MeshConfig's defaults restore Istio's `*`"
 )
 
+_WHOLE_USER = (
+    "where a subject has a slash, the whole text of the principal is refused too: by DENY, and by "
+    "`not` of ALLOW"
+)
+_REMOTE = (
+    "with numTrustedProxies that many entries of X-Forwarded-For from the right; without, the "
+    "connection's peer, where Istio's sidecar takes the last entry; an unknown address is matched "
+    "by DENY and not by ALLOW"
+)
+
 _COMMANDS = (
     "values may hold `%REQ(name?other)%` and `%%`; Envoy's other commands are about its own "
     "connections and logs, and refused"
@@ -81,6 +91,7 @@ _POLICIES = "AuthorizationPolicy"
 _OUR_POLICIES = "AuthorizationPolicy (meshware.dev)"
 
 _ROUTE = "VirtualService.spec.http[]"
+_JWT = "RequestAuthentication.spec.jwtRules[]"
 _POLICY = "DestinationRule.spec.trafficPolicy"
 _SUBSET = "DestinationRule.spec.subsets[].trafficPolicy"
 
@@ -289,10 +300,44 @@ _OF_ISTIO: Mapping[str, Support] = MappingProxyType(
         "PeerAuthentication.spec.mtls.mode": _differs(
             "STRICT: a server that cannot close a plaintext connection answers 403"
         ),
-        "RequestAuthentication.spec": _later("arrives with end-user tokens"),
+        "RequestAuthentication.spec": _done(),
+        "RequestAuthentication.spec.targetRef": _never(_NO_GATEWAY),
+        "RequestAuthentication.spec.targetRefs": _never(_NO_GATEWAY),
+        "RequestAuthentication.spec.jwtRules": _differs(
+            "every token at a place where a rule looks must be good, also where another rule has "
+            "found a good one, and one rule must believe all of its own; `exp` is required; HMAC, header parameters such as `jku`, `x5c` and "
+            "`crit`, a member that is there twice, and more than 16 KiB are refused"
+        ),
+        f"{_JWT}.audiences": _differs(
+            "compared as written; Envoy takes away `https://` and a slash at the end"
+        ),
+        f"{_JWT}.jwks": _differs(
+            "what cannot be read, or holds a symmetric or private key, refuses the policy; Istio "
+            "takes it, and lets every token fail. A key that cannot verify is passed over with a "
+            "warning"
+        ),
+        f"{_JWT}.fromHeaders": _differs(
+            "two tokens at one place are refused, as is the prefix in another case or further "
+            "behind"
+        ),
+        f"{_JWT}.fromParams": _done("a token stays in the query, as with older Envoys"),
+        f"{_JWT}.fromCookies": _done("a token stays in the cookie, as with Envoy"),
+        f"{_JWT}.forwardOriginalToken": _done(
+            "a header with a token is removed, unless it is true"
+        ),
+        f"{_JWT}.outputPayloadToHeader": _done(
+            "removed from what callers send, also where no token comes"
+        ),
+        f"{_JWT}.outputClaimToHeaders": _done(
+            "texts, numbers and truth values; removed from what callers send, also where no token "
+            "comes"
+        ),
         "Telemetry.spec": _later("arrives with metrics, traces and access logs"),
-        "AuthorizationPolicy.spec": _done(),
-        "AuthorizationPolicy.spec.action": _done("ALLOW and DENY; AUDIT and CUSTOM come later"),
+        "AuthorizationPolicy.spec": _done(
+            "a value that is none is refused at load; Istio leaves out an ALLOW rule that has one, "
+            "and of a DENY rule the value alone. `istio.io/dry-run` is for ALLOW and DENY"
+        ),
+        "AuthorizationPolicy.spec.action": _done("ALLOW, DENY and AUDIT; CUSTOM comes later"),
         "AuthorizationPolicy.spec.provider": _later("arrives with CUSTOM"),
         "AuthorizationPolicy.spec.targetRef": _never(_NO_GATEWAY),
         "AuthorizationPolicy.spec.targetRefs": _never(_NO_GATEWAY),
@@ -301,13 +346,12 @@ _OF_ISTIO: Mapping[str, Support] = MappingProxyType(
             "of any trust domain that policy believes, as are namespaces"
         ),
         **{
-            f"AuthorizationPolicy.spec.rules[].from[].source.{name}": _later(when)
-            for name, when in (
-                ("requestPrincipals", "arrives with end-user tokens"),
-                ("notRequestPrincipals", "arrives with end-user tokens"),
-                ("remoteIpBlocks", "arrives with trusted proxies"),
-                ("notRemoteIpBlocks", "arrives with trusted proxies"),
-            )
+            f"AuthorizationPolicy.spec.rules[].from[].source.{name}": _differs(_WHOLE_USER)
+            for name in ("requestPrincipals", "notRequestPrincipals")
+        },
+        **{
+            f"AuthorizationPolicy.spec.rules[].from[].source.{name}": _differs(_REMOTE)
+            for name in ("remoteIpBlocks", "notRemoteIpBlocks")
         },
         "AuthorizationPolicy.spec.rules[].from[].source.ipBlocks": _done(
             "an unknown address is matched by DENY and not by ALLOW"
@@ -322,10 +366,9 @@ _OF_ISTIO: Mapping[str, Support] = MappingProxyType(
             "DENY matches any candidate path, ALLOW needs all of them"
         ),
         "AuthorizationPolicy.spec.rules[].when": _differs(
-            "keys request.headers[...], source.ip, source.principal, source.namespace, "
-            "source.serviceAccount, source.trustDomain, connection.sni, destination.ip and "
-            "destination.port; each value of a repeated header counts; the other keys are not "
-            "supported yet"
+            "every key but Envoy's own (`experimental.envoy.filters`) and pseudo-headers; each "
+            "value of a repeated header counts; an SNI that a server keeps to itself is matched by "
+            "DENY and not by ALLOW; request.auth.principal and remote.ip as in `source`"
         ),
         # --- ours ---
         "MeshConfig.spec": _later(),
@@ -340,6 +383,10 @@ _OF_ISTIO: Mapping[str, Support] = MappingProxyType(
         "MeshConfig.spec.xfccTrustedProxies": _done(),
         "MeshConfig.spec.identity": _done("`leafLife` 1 h where nothing is said, 2 s at the least"),
         "MeshConfig.spec.nodeIdentities": _done(),
+        "MeshConfig.spec.defaultConfig.gatewayTopology.numTrustedProxies": _differs(
+            "for remote.ip of every workload, not of gateways: how many proxies of yours each call "
+            "comes through; 0, the default, takes no header"
+        ),
         "MeshConfig.spec.defaultConfig.proxyHeaders": _differs(
             "`SANITIZE` where nothing is said; Istio: `APPEND_FORWARD`"
         ),
@@ -406,7 +453,7 @@ SUPPORT: Mapping[str, Support] = _and_of_ours(
 
 LATER_WORDS: Mapping[str, tuple[str, ...]] = _and_of_ours(
     {
-        "AuthorizationPolicy.spec.action": ("AUDIT", "CUSTOM"),
+        "AuthorizationPolicy.spec.action": ("CUSTOM",),
     },
     {},
 )

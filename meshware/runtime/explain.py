@@ -6,7 +6,8 @@ action (`runtime.explain_outbound`): there is no second copy of any rule, only w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from functools import lru_cache
 from ipaddress import ip_address
 from random import Random
@@ -91,6 +92,10 @@ class InboundAnswer(msgspec.Struct, frozen=True, kw_only=True):
     request_principal: str | None
     candidates: tuple[str, ...]  # the paths that the request may mean
     reason: str  # Envoy's response code details
+    audited: tuple[str, ...] = ()  # the AUDIT policies that match
+    shadow: Literal["allow", "deny"] | None = None  # were the policies on trial enforced
+    shadow_policy: str | None = None  # the one of them that says so
+    shadow_rule: int | None = None
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,6 +121,7 @@ class Explainer:
         client: the workload.
         generation: of the policy.
         places: where the resources are written; None: nobody knows.
+        now: returns aware UTC, for the tokens of questions.
 
     Raises:
         PolicyError: the records cannot be compiled.
@@ -132,6 +138,8 @@ class Explainer:
         client: Client,
         generation: int = 0,
         places: Places | None = None,
+        *,
+        now: Callable[[], datetime],
     ) -> None:
         self._records = records
         self._places = places or Places()
@@ -149,6 +157,7 @@ class Explainer:
             monotonic=at_rest,
             new_request_id=lambda: "",
             peers=self._claimed,
+            now=now,
             sink=_nowhere,
             on_error=self.failures.append,
         )
@@ -216,9 +225,10 @@ class Explainer:
             rule=admitted.rule,
             place=self._place(admitted) or admitted.place,
             principal=question.source.principal,
-            request_principal=None,
+            request_principal=admitted.request_principal,
             candidates=admitted.candidates,
             reason=admitted.reason,
+            **admitted.marks._asdict(),
         )
 
     def _place(self, decided: Passage) -> str | None:

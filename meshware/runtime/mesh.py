@@ -100,6 +100,7 @@ class Mesh:
             monotonic=self._monotonic,
             new_request_id=self._new_request_id,
             peers=self._peers,
+            now=self.clock.now,
             sink=sink,
             on_error=_tell_once,
         )

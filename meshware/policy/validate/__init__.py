@@ -20,6 +20,7 @@ from meshware.policy.validate.peer_authentication import (
     check_peer_authentications,
     check_workload_policy,
 )
+from meshware.policy.validate.request_authentication import check_request_authentication
 from meshware.policy.validate.retries import check_default_retries
 from meshware.policy.validate.service_entry import check_service_entry
 from meshware.policy.validate.service_policy import check_service_policies, check_service_policy
@@ -34,6 +35,7 @@ _ALONE: tuple[Callable[[Resource, Report], None], ...] = (
     check_mesh_config,
     check_mesh_identity,
     check_peer_authentication,
+    check_request_authentication,
     check_workload_policy,
     check_service_policy,
     check_virtual_service,
