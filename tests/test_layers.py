@@ -14,7 +14,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "meshware"
 
-VALUES = frozenset({"errors", "clock", "call", "events", "ids"})
+VALUES = frozenset({"errors", "clock", "call", "events", "ids", "typed_claims"})
 DECISIONS = VALUES | {"identity", "policy"}
 WIRING = DECISIONS | {"inbound", "outbound", "telemetry", "runtime"}
 

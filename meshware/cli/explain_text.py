@@ -34,6 +34,8 @@ def _inbound(answer: InboundAnswer, name: str) -> Iterator[str]:
     if answer.reason.endswith("[none]"):
         by += ": there are ALLOW policies, and none of their rules takes the call"
     yield f"{name}{answer.verdict}, status {answer.status}, by {by} ({answer.reason})"
+    if answer.request_principal is not None:
+        yield f"  on behalf of: {answer.request_principal}"
     for path in answer.candidates:
         yield f"  path decided on: {path}"
 

@@ -13,6 +13,7 @@ from meshware.policy.document.authorization_policy import (
 )
 from meshware.policy.document.common import WorkloadSelector
 from meshware.policy.document.peer_authentication import PeerAuthenticationSpec
+from meshware.policy.document.request_authentication import RequestAuthenticationSpec
 from meshware.policy.document.service_entry import WorkloadEntrySpec, WorkloadGroupSpec
 from meshware.policy.document.workload_policy import WorkloadPolicySpec
 from meshware.policy.labels import selects
@@ -31,6 +32,7 @@ _SELECTING = (
     AuthorizationPolicySpec,
     MeshAuthorizationPolicySpec,
     PeerAuthenticationSpec,
+    RequestAuthenticationSpec,
     WorkloadPolicySpec,
 )
 
