@@ -301,12 +301,18 @@ _OF_ISTIO: Mapping[str, Support] = MappingProxyType(
             "STRICT: a server that cannot close a plaintext connection answers 403"
         ),
         "RequestAuthentication.spec": _done(),
+        "RequestAuthentication.spec.jwtRules[].jwksUri": _differs(
+            "https unless the MeshConfig names the host; fetched each 20 min, and again after an "
+            "unknown `kid`, at most once in 30 s; keys are dropped after 7 days of failures"
+        ),
+        "RequestAuthentication.spec.jwtRules[].timeout": _done("60 s at the most"),
         "RequestAuthentication.spec.targetRef": _never(_NO_GATEWAY),
         "RequestAuthentication.spec.targetRefs": _never(_NO_GATEWAY),
         "RequestAuthentication.spec.jwtRules": _differs(
             "every token at a place where a rule looks must be good, also where another rule has "
-            "found a good one, and one rule must believe all of its own; `exp` is required; HMAC, header parameters such as `jku`, `x5c` and "
-            "`crit`, a member that is there twice, and more than 16 KiB are refused"
+            "found a good one, and one rule must believe all of its own; `exp` is required; HMAC, "
+            "header parameters such as `jku`, `x5c` and `crit`, a member that is there twice, and "
+            "more than 16 KiB are refused"
         ),
         f"{_JWT}.audiences": _differs(
             "compared as written; Envoy takes away `https://` and a slash at the end"
@@ -383,9 +389,14 @@ _OF_ISTIO: Mapping[str, Support] = MappingProxyType(
         "MeshConfig.spec.xfccTrustedProxies": _done(),
         "MeshConfig.spec.identity": _done("`leafLife` 1 h where nothing is said, 2 s at the least"),
         "MeshConfig.spec.nodeIdentities": _done(),
-        "MeshConfig.spec.defaultConfig.gatewayTopology.numTrustedProxies": _differs(
-            "for remote.ip of every workload, not of gateways: how many proxies of yours each call "
-            "comes through; 0, the default, takes no header"
+        "MeshConfig.spec.jwks": _done("about `jwksUri` and issuers whose configuration is asked"),
+        "MeshConfig.spec.jwks.allowedInternalHosts": _done(
+            "may be at loopback, private and unique-local addresses; link-local ones and those of "
+            "clouds' metadata never"
+        ),
+        "MeshConfig.spec.jwks.allowedHttpHosts": _done("others need `https://`"),
+        "MeshConfig.spec.jwks.caFile": _done(
+            "of the machine that fetches keys; without it the system's authorities"
         ),
         "MeshConfig.spec.defaultConfig.proxyHeaders": _differs(
             "`SANITIZE` where nothing is said; Istio: `APPEND_FORWARD`"

@@ -253,7 +253,20 @@ def test_without_usable_keys_a_token_is_refused():
         ([*(jwk(f"n{number}", kid=None) for number in range(16)), "ec"], {"alg": "ES256"}, False),
         ([*(jwk(f"n{number}") for number in range(16)), "ec"], HEADER, True),
     ],
-    ids=str,
+    ids=[
+        "by its algorithm",
+        "keys without kid",
+        "an empty kid",
+        "two of one kid",
+        "another key",
+        "kids exchanged",
+        "for encryption",
+        "of another use",
+        "for signatures",
+        "for signing alone",
+        "behind sixteen without kid",
+        "behind sixteen of other kids",
+    ],
 )
 def test_which_key_is_tried(keys, header, is_good):
     """The one that the token names; those without an id; at most 16 for one token."""

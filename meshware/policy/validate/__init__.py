@@ -25,6 +25,7 @@ from meshware.policy.validate.retries import check_default_retries
 from meshware.policy.validate.service_entry import check_service_entry
 from meshware.policy.validate.service_policy import check_service_policies, check_service_policy
 from meshware.policy.validate.sidecar import check_sidecar
+from meshware.policy.validate.token_keys import check_jwks, check_key_sources
 from meshware.policy.validate.virtual_service import check_virtual_service
 from meshware.policy.validate.workload_entry import check_workload_entry, check_workload_group
 
@@ -34,6 +35,7 @@ _ALONE: tuple[Callable[[Resource, Report], None], ...] = (
     check_authorization_policy,
     check_mesh_config,
     check_mesh_identity,
+    check_jwks,
     check_peer_authentication,
     check_request_authentication,
     check_workload_policy,
@@ -54,6 +56,7 @@ _TOGETHER: tuple[Callable[[Sequence[Resource], Report], None], ...] = (
     check_service_policies,
     check_delegates,
     check_networking,
+    check_key_sources,
 )
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from urllib.parse import urlsplit
 
 from meshware.errors import TokenError
 from meshware.policy.codes import DUPLICATE
@@ -110,20 +109,10 @@ class _Checker:
             return
         if rule.jwks is not None:
             self._jwks(rule.jwks)
-        elif uris:
+        elif uris and not uris[0]:
             name = "jwksUri" if rule.jwks_uri is not None else "jwks_uri"
-            if not _is_url(uris[0]):
-                self._error(name, f"{brief(uris[0])!r} is no address; write https://host/path")
-            elif uris[0].startswith("http:"):
-                self._warning(
-                    name, "over http anybody between can put in keys of their own; write https"
-                )
-        elif rule.issuer and not _is_url(rule.issuer):
-            self._error(
-                "issuer",
-                f"{brief(rule.issuer)!r} is no address that says where its keys are; add jwksUri "
-                "or jwks",
-            )
+            self._error(name, "it is empty, and no address; write https://host/path")
+        # Whether keys may be fetched from an address is looked at for all of them: `token_keys`.
 
     def _jwks(self, text: str) -> None:
         from meshware.identity.jwks import read_jwks  # it is not light, and few policies have keys
@@ -232,11 +221,3 @@ class _Checker:
 
     def _warning(self, field: str, message: str) -> None:
         self._report.warning(self._resource, f"{self._path}.{field}", message)
-
-
-def _is_url(written: str) -> bool:
-    try:
-        found = urlsplit(written)
-        return found.scheme in ("http", "https") and bool(found.hostname) and found.port != 0
-    except ValueError:
-        return False
