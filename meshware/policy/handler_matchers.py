@@ -21,7 +21,7 @@ from meshware.policy.document.authorization_policy import MeshOperation
 from meshware.policy.inbound_facts import Facts, Handler
 from meshware.policy.match import Patterns
 
-__all__ = ["HANDLER_FIELDS", "asks_handlers", "handler_test", "meets"]
+__all__ = ["HANDLER_FIELDS", "asks_handlers", "handler_names", "handler_test", "meets"]
 
 HANDLER_FIELDS = (
     "routes",
@@ -46,6 +46,25 @@ def asks_handlers(operation: object) -> bool:
     return isinstance(operation, MeshOperation) and any(
         getattr(operation, name) is not None for name in HANDLER_FIELDS
     )
+
+
+def handler_names(facts: Facts, field: str) -> tuple[str, ...] | None:
+    """Return every name that the handlers of a request have; None: not all of them are known.
+
+    Args:
+        facts: of the request.
+        field: of `Handler`.
+    """
+    handlers = facts.handlers_of(facts.app_path)
+    if handlers is None:
+        return None
+    found: list[str] = []
+    for handler in handlers:
+        names = getattr(handler, field)
+        if names is None:
+            return None
+        found += names
+    return tuple(found)
 
 
 def handler_test(operation: MeshOperation, *, is_deny: bool) -> Callable[[Facts], bool]:

@@ -19,6 +19,7 @@ from typing import Any
 
 from meshware.policy.address_index import AddressIndex
 from meshware.policy.addresses import parse_address
+from meshware.policy.handler_matchers import handler_names
 from meshware.policy.inbound_facts import Facts
 from meshware.policy.inbound_matchers import ADDRESS_KEYS
 from meshware.policy.match import is_path_template
@@ -352,6 +353,9 @@ _CERTAIN: dict[str, Callable[[Facts], str | None]] = {
 
 _UNCERTAIN: dict[str, Callable[[Facts], Sequence[str] | None]] = {
     "host": lambda facts: facts.hosts() or None,
+    "route": lambda facts: handler_names(facts, "routes"),
+    "function": lambda facts: handler_names(facts, "functions"),
+    "operation": lambda facts: handler_names(facts, "operation_ids"),
     "port": lambda facts: None if facts.port is None else (str(facts.port),),
     "sni": lambda facts: None if facts.sni is None else (facts.sni,),
     "audience": lambda facts: () if facts.user is None else facts.user.audiences,

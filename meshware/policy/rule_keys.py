@@ -39,6 +39,11 @@ _SOURCE: tuple[tuple[str, Dimension], ...] = (
     ("remote_ip_blocks", ("ip", "remote")),
     ("trust_domains", ("trust domain",)),
 )
+_HANDLER: tuple[tuple[str, Dimension], ...] = (
+    ("operation_ids", ("operation",)),
+    ("functions", ("function",)),
+    ("routes", ("route",)),
+)
 _CONDITION: dict[str, Dimension] = {
     "source.principal": ("principal",),
     "source.serviceAccount": ("account",),
@@ -64,6 +69,10 @@ def operation_options(operation: Operation | None) -> list[Option]:
         found.append((((PATH, path_values(operation.paths)),),))
     if operation.hosts and "*" not in operation.hosts:
         found.append((((("host",), folded_hosts(operation.hosts)),),))
+    for field, dimension in _HANDLER:
+        values = getattr(operation, field, None)
+        if values and "*" not in values:
+            found.append((((dimension, values),),))
     if operation.ports:
         found.append((((("port",), _ports(operation.ports)),),))
     if operation.methods and "*" not in operation.methods:

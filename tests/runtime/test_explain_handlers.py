@@ -10,6 +10,7 @@ from meshware.policy.load import load_text
 from meshware.policy.records import build_records
 from meshware.policy.view import Client
 from meshware.runtime.explain import Explainer, Question
+from meshware.testing import FakeClock
 
 POLICY = """\
 apiVersion: networking.istio.io/v1
@@ -35,7 +36,8 @@ def verdict(action: str, fields: str, handlers) -> str:
     loaded.raise_for_errors()
     records = MemoryRecords(build_records(loaded.resources))
     question = msgspec.convert({"direction": "inbound", "handlers": handlers}, Question)
-    answer = Explainer(records, Client(namespace="default", name="app")).answer(question)
+    client = Client(namespace="default", name="app")
+    answer = Explainer(records, client, now=FakeClock().now).answer(question)
     assert answer.inbound is not None
     return answer.inbound.verdict
 
