@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 __all__ = ["Event", "EventSink", "InboundEvent", "OutboundEvent", "ignore"]
 
@@ -24,6 +25,11 @@ class InboundEvent:
     request_principal: str | None = None  # "iss/sub" of the token that was verified
     candidates: tuple[str, ...] = ()  # the paths that a refusal was decided on
     source_ip: str | None = None
+    audited: tuple[str, ...] = ()  # "ns/name" of AUDIT policies that matched, some at the most
+    # What would be decided were the policies on trial enforced; None: none is.
+    shadow: Literal["allow", "deny"] | None = None
+    shadow_policy: str | None = None  # "ns/name" of the policy on trial that says so
+    shadow_rule: int | None = None
     is_refused: bool = False  # the mesh answered in the app's place, and not with what was asked
     reason: str  # Envoy's response code details: "via_upstream", "rbac_access_denied_..."
     generation: int

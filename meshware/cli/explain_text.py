@@ -38,6 +38,13 @@ def _inbound(answer: InboundAnswer, name: str) -> Iterator[str]:
         yield f"  on behalf of: {answer.request_principal}"
     for path in answer.candidates:
         yield f"  path decided on: {path}"
+    for policy in answer.audited:
+        yield f"  audited by {policy}"
+    if answer.shadow is not None:
+        said: str = answer.shadow
+        if answer.shadow_policy is not None:
+            said += f" by {answer.shadow_policy}, rule {answer.shadow_rule}"
+        yield f"  were the policies on trial enforced: {said}"
 
 
 def _outbound(answer: OutboundAnswer, name: str) -> Iterator[str]:

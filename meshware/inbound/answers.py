@@ -85,6 +85,7 @@ class Answers:
             policy=verdict.policy,
             rule=verdict.rule,
             candidates=asked.meaning.candidates,
+            marks=asked.marks,
             request_principal=asked.request_principal,
             call=Call(
                 request_id=request_id,
@@ -118,6 +119,7 @@ class Answers:
             policy=verdict.policy,
             rule=verdict.rule,
             candidates=asked.meaning.candidates,
+            marks=asked.marks,
             request_principal=asked.request_principal,
             status=200,
             body="",
@@ -157,6 +159,7 @@ class Answers:
             else asked.snapshot.place_of(verdict.key, verdict.rule),
             principal=None if asked.caller.id is None else asked.caller.id.principal,
             candidates=asked.meaning.candidates,
+            marks=asked.marks,
             request_principal=asked.request_principal,
             status=status,
             body=_BODIES[status],

@@ -10,8 +10,9 @@ steps *is* the security property:
 3. Its path is normalised into every path that it may mean; 400 when it cannot be.
 4. The caller is who it proves to be, and proves it where it has to; else 403.
 5. Each end user's token that it bears is good; else 401, or 403 where it is for others.
-6. DENY rules, then ALLOW rules; else 403. What is declared to be probed is open to the probes of
-   the workload's own and the daemon's identity, and nothing else is to the daemon's.
+6. DENY rules, then ALLOW rules; else 403. AUDIT rules and those on trial mark the call before.
+   What is declared to be probed is open to the probes of the workload's own and the daemon's
+   identity, and nothing else is to the daemon's.
 7. Browsers that ask what pages of another origin may do are answered.
 8. There is room for one more call; else 503.
 9. The app is called, with what untrusted callers must not say removed from the headers, and with
@@ -40,6 +41,8 @@ from meshware.inbound.meaning import meaning_of
 from meshware.inbound.passage import Admission, Denial, Teller
 from meshware.inbound.peer import Identifies, Refused
 from meshware.inbound.question import Question, as_routed
+from meshware.inbound.remote import remote_ip
+from meshware.inbound.shadow import MALFORMED, NO_MARKS, marks_of
 from meshware.inbound.trace import read_request_id
 from meshware.inbound.wellformed import complaint
 from meshware.policy.inbound_facts import Facts
@@ -139,12 +142,26 @@ class Gate:
             asked.user = user
 
         facts = _facts(asked)
+        if own.rules.marks:
+            self._mark(asked, own, facts)
         verdict = _probed(asked, snapshot, own) or decide(
             own.rules, facts, meaning.candidates, meaning.partial
         )
         if not verdict.is_allowed:
             return self._answers.deny(asked, 403, verdict.details, verdict)
         return self._let_in(asked, own, facts, verdict)
+
+    def _mark(self, asked: Question, own: InboundView, facts: Facts) -> None:
+        """Mark a call with what policies say that decide nothing."""
+        meaning, rules = asked.meaning, own.rules
+        try:
+            if rules.marks_read != rules.reads_headers and complaint(asked.head, rules.marks_read):
+                asked.marks = MALFORMED if rules.shadow is not None else NO_MARKS
+                return
+            asked.marks = marks_of(rules, facts, meaning.candidates, meaning.partial)
+        except Exception as error:
+            # What is never enforced must refuse nobody, by its failures either.
+            self._on_error(error)
 
     def _let_in(
         self, asked: Question, own: InboundView, facts: Facts, verdict: Verdict
@@ -173,20 +190,28 @@ class Gate:
 def _facts(asked: Question) -> Facts:
     """Return what rules may ask about a call."""
     head, rewritten = asked.head, asked.meaning.rewritten
+    hops = 0 if asked.snapshot is None else asked.snapshot.mesh.trusted_hops
     hosts = head.headers("host")
     return Facts(
         method=head.method,
         authority=hosts[0].strip(" \t") if hosts else "",
         headers=head.headers,
+        names=head.names,
         source_ip=head.source_ip,
         destination_ip=head.destination_ip,
         port=head.port,
         peer=asked.caller.id,
         user=asked.user.believed.user if asked.user.believed is not None else None,
-        sni=head.sni,
+        # Over TLS a server may keep it to itself.
+        sni="" if head.sni is None and not _is_tls(head) else head.sni,
+        remote_ip=remote_ip(head, hops),
         handlers_of=head.handlers_of,
         app_path=None if rewritten is None else decoded(rewritten),
     )
+
+
+def _is_tls(head: InboundHead) -> bool:
+    return head.chain is not None or head.scheme in ("https", "wss")
 
 
 def _probed(asked: Question, snapshot: Snapshot, own: InboundView) -> Verdict | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from meshware.call import Call, Flag, MessageEdit, flags_text
 from meshware.events import EventSink, InboundEvent
 from meshware.inbound.head import InboundHead
+from meshware.inbound.shadow import NO_MARKS, Marks
 from meshware.inbound.wellformed import split_target
 from meshware.policy.paths import decoded, encoded
 
@@ -39,6 +40,7 @@ class Passage:
     place: str | None = None  # "file:line" of that rule, where a refusal has one
     principal: str | None = None  # of whom was refused, as far as that is proved
     candidates: tuple[str, ...] = ()  # the paths that it may mean, normalised; all were decided
+    marks: Marks = NO_MARKS  # by policies that decide nothing
     request_principal: str | None = None  # "iss/sub" of the token that was verified
     flag: Flag | None = None  # why the mesh answered, where that has a flag
     counted: deque[None] | None = field(default=None, repr=False)  # of calls under way, with this
@@ -78,6 +80,10 @@ class Passage:
             candidates=self.candidates if is_refused else (),
             source_ip=head.source_ip,
             is_refused=is_refused,
+            audited=self.marks.audited,
+            shadow=self.marks.shadow,
+            shadow_policy=self.marks.shadow_policy,
+            shadow_rule=self.marks.shadow_rule,
             reason=self.reason,
             generation=self.generation,
             request_id=self.request_id,

@@ -9,6 +9,7 @@ from meshware.inbound.authn import NO_USER, Identified
 from meshware.inbound.head import InboundHead
 from meshware.inbound.meaning import Meaning
 from meshware.inbound.peer import NOBODY, Caller
+from meshware.inbound.shadow import NO_MARKS, Marks
 from meshware.policy.snapshot import Snapshot
 
 __all__ = ["Question", "as_routed"]
@@ -26,6 +27,7 @@ class Question:
     request_id: str | None = None
     meaning: Meaning = _NOTHING
     caller: Caller = NOBODY
+    marks: Marks = NO_MARKS
     user: Identified = NO_USER
     is_counted: bool = False  # among the calls under way
 

@@ -15,15 +15,20 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Block = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
-@lru_cache(maxsize=4096)
+_LONGEST = 64  # characters of an address, its zone included; callers may write longer texts
+
+
 def parse_address(text: str | None) -> Address | None:
     """Return an address; None for what is none (a Unix socket's path, `garbage`, nothing at all).
 
     An IPv6 zone (`fe80::1%eth0`) is cut, and an IPv4 address in IPv6 clothes (`::ffff:10.0.0.1`)
     is the IPv4 address.
     """
-    if text is None:
-        return None
+    return None if text is None or len(text) > _LONGEST else _parsed(text)
+
+
+@lru_cache(maxsize=4096)
+def _parsed(text: str) -> Address | None:
     try:
         address = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:

@@ -91,16 +91,25 @@ class Facts:
     method: str
     authority: str  # the Host header; "" when there is none
     headers: HeaderLookup
+    names: Sequence[str] | None = None  # of the headers, lower case; None: not known
     source_ip: str | None  # None: not known
     destination_ip: str | None
     port: int | None
     peer: SpiffeID | None = None  # who calls, authenticated; None: nobody is
-    sni: str | None = None  # the name that the caller asked for in TLS
+    sni: str | None = ""  # the name that the caller asked for in TLS; "": none; None: not known
     remote_ip: str | None = None  # who called first, as trusted proxies say; None: not known
     user: EndUser | None = None  # None: no token came, or none was asked for
     handlers_of: HandlersOf = no_handlers_known
     app_path: str | None = None  # decoded, that the app will see; None: as received
-    _values: dict[str, Values | None] | None = None  # made when a rule first asks
+    # Made when a rule first asks.
+    _values: dict[str, Values | None] | None = None
+    _hosts: tuple[str, ...] | None = None
+
+    def hosts(self) -> tuple[str, ...]:
+        """Return every form of the Host header; none, where there is no such header."""
+        if self._hosts is None:
+            self._hosts = host_forms(self.authority) if self.authority else ()
+        return self._hosts
 
     def values(self, name: str) -> Values | None:
         """Return what a header says, taken apart once for all rules; None: it is not there."""

@@ -2,8 +2,8 @@
 
 A test is told whether its rule denies or allows, for what is not certain must harm neither way:
 
-1. A fact that is not known (port, addresses, a Host that was not sent) holds for DENY and does not
-   for ALLOW.
+1. A fact that is not known (port, addresses, SNI, a Host that was not sent) holds for DENY and does
+   not for ALLOW, in fields and their `not` twins alike.
 2. A header with several values holds for DENY if any of them does, for ALLOW only if all do.
    WSGI servers join the lines of a repeated header with commas, so a line is taken apart at its
    commas; only headers that RFC 9110 defines as single are not. What is written in a policy as one
@@ -26,12 +26,14 @@ from meshware.policy.document.authorization_policy import (
     Rule,
     Source,
 )
-from meshware.policy.inbound_facts import Facts, host_forms
-from meshware.policy.match import PathTemplate, Patterns, is_path_template
+from meshware.policy.inbound_facts import Facts
+from meshware.policy.match import PathTemplate, Patterns, is_path_template, pattern_test
 from meshware.policy.paths import capital_hex
 from meshware.policy.peer_matchers import PEER_KEYS, Home, peer_key_test, source_peer_tests
+from meshware.policy.user_matchers import request_principal_tests, user_key_tests
 
 __all__ = [
+    "ADDRESS_KEYS",
     "PathTest",
     "RequestTest",
     "folded_hosts",
@@ -42,6 +44,13 @@ __all__ = [
 ]
 
 _HEADER_KEY = "request.headers["
+
+ADDRESS_KEYS: dict[str, Callable[[Facts], str | None]] = {
+    "source.ip": lambda facts: facts.source_ip,
+    "remote.ip": lambda facts: facts.remote_ip,
+    "destination.ip": lambda facts: facts.destination_ip,
+}
+"""The facts of the `when` keys that are addresses."""
 
 RequestTest = Callable[[Facts], bool]
 PathTest = Callable[[str], bool]
@@ -82,10 +91,15 @@ def _source_test(source: Source | None, home: Home, is_deny: bool) -> RequestTes
     if source is None:
         return lambda facts: True
     tests = source_peer_tests(source, home)
-    within = AddressSet(source.ip_blocks) if source.ip_blocks else None
-    without = AddressSet(source.not_ip_blocks) if source.not_ip_blocks else None
-    if within is not None or without is not None:
-        tests.append(_address_test(lambda facts: facts.source_ip, within, without, is_deny=is_deny))
+    tests += request_principal_tests(
+        source.request_principals, source.not_request_principals, is_deny=is_deny
+    )
+    for key, blocks, not_blocks in (
+        ("source.ip", source.ip_blocks, source.not_ip_blocks),
+        ("remote.ip", source.remote_ip_blocks, source.not_remote_ip_blocks),
+    ):
+        if blocks or not_blocks:
+            tests.append(_address_test(ADDRESS_KEYS[key], blocks, not_blocks, is_deny=is_deny))
     if len(tests) == 1:
         return tests[0]
     return lambda facts: all(test(facts) for test in tests)
@@ -93,13 +107,13 @@ def _source_test(source: Source | None, home: Home, is_deny: bool) -> RequestTes
 
 def _address_test(
     fact: Callable[[Facts], str | None],
-    within: AddressSet | None,
-    without: AddressSet | None,
+    blocks: Sequence[str] | None,
+    not_blocks: Sequence[str] | None,
     *,
     is_deny: bool,
 ) -> RequestTest:
-    if within is None and without is None:
-        return lambda facts: True
+    within = AddressSet(blocks) if blocks else None
+    without = AddressSet(not_blocks) if not_blocks else None
 
     def holds(facts: Facts) -> bool:
         address = parse_address(fact(facts))
@@ -149,12 +163,12 @@ def _method_test(patterns: Patterns, *, wanted: bool) -> RequestTest:
 
 
 def _host_test(values: tuple[str, ...], *, wanted: bool, is_deny: bool) -> RequestTest:
-    patterns = Patterns(values)
+    patterns = pattern_test(values)
 
     def holds(facts: Facts) -> bool:
         if not facts.authority:
             return is_deny
-        return any(patterns(host) for host in host_forms(facts.authority)) is wanted
+        return any(patterns(host) for host in facts.hosts()) is wanted
 
     return holds
 
@@ -175,21 +189,23 @@ def _port_test(
 
 def _path_test(values: Sequence[str]) -> PathTest:
     paths = path_values(values)
-    templates = tuple(PathTemplate(path) for path in paths if is_path_template(path))
-    patterns = Patterns(path for path in paths if not is_path_template(path))
+    templates = [PathTemplate(path) for path in paths if is_path_template(path)]
     if not templates:
-        return patterns
+        return pattern_test(paths)
+    if len(templates) == len(paths) == 1:
+        return templates[0]
+    patterns = Patterns(path for path in paths if not is_path_template(path))
     return lambda path: patterns(path) or any(template(path) for template in templates)
 
 
 def path_values(values: Sequence[str]) -> tuple[str, ...]:
     """Return paths as they are compared: their escapes in capitals."""
-    return tuple(capital_hex(value) for value in values)
+    return tuple([capital_hex(value) for value in values])
 
 
 def folded_hosts(values: Sequence[str]) -> tuple[str, ...]:
     """Return hosts as they are compared: in lower case."""
-    return tuple(value.lower() for value in values)
+    return tuple([value.lower() for value in values])
 
 
 # --- when -------------------------------------------------------------------------------------
@@ -208,17 +224,13 @@ def _condition_test(condition: Condition, home: Home, *, is_deny: bool) -> Reque
             peer_key_test(condition.key, not_values, home) if not_values else None,
         )
     if condition.key == "connection.sni":
-        return _both(
-            _sni_test(Patterns(values)) if values else None,
-            _sni_test(Patterns(not_values)) if not_values else None,
-        )
-    within = AddressSet(values) if values else None
-    without = AddressSet(not_values) if not_values else None
-    if condition.key == "source.ip":
-        return _address_test(lambda facts: facts.source_ip, within, without, is_deny=is_deny)
-    if condition.key == "destination.ip":
-        return _address_test(lambda facts: facts.destination_ip, within, without, is_deny=is_deny)
-    raise ValueError(f"condition {condition.key!r} is not supported yet")
+        return _sni_test(values, not_values, is_deny=is_deny)
+    if condition.key in ADDRESS_KEYS:
+        return _address_test(ADDRESS_KEYS[condition.key], values, not_values, is_deny=is_deny)
+    tests = user_key_tests(condition.key, values, not_values, is_deny=is_deny)
+    if tests is None:
+        raise ValueError(f"condition {condition.key!r} cannot be carried out")
+    return tests[0] if len(tests) == 1 else lambda facts: all(test(facts) for test in tests)
 
 
 def _both(wanted: RequestTest | None, unwanted: RequestTest | None) -> RequestTest:
@@ -227,8 +239,19 @@ def _both(wanted: RequestTest | None, unwanted: RequestTest | None) -> RequestTe
     )
 
 
-def _sni_test(patterns: Patterns) -> RequestTest:
-    return lambda facts: facts.sni is not None and patterns(facts.sni)
+def _sni_test(
+    values: Sequence[str] | None, not_values: Sequence[str] | None, *, is_deny: bool
+) -> RequestTest:
+    wanted = Patterns(values) if values else None
+    unwanted = Patterns(not_values or ())
+
+    def holds(facts: Facts) -> bool:
+        name = facts.sni
+        if name is None:
+            return is_deny
+        return (wanted is None or wanted(name)) and not unwanted(name)
+
+    return holds
 
 
 def _header_test(name: str, condition: Condition, *, is_deny: bool) -> RequestTest:

@@ -1,18 +1,17 @@
 """Compile AuthorizationPolicies into rules that decide a request, flat in their number.
 
-Each operation of each rule becomes an *entry*: a conjunction of tests. Entries that name paths are
-found through an index of those, others through one of their hosts; only what names neither is
-tried one by one.
-
-What a field asks is in `inbound_matchers`; here is how entries are found.
+Each operation of each rule becomes an *entry*: a conjunction of tests. What a field asks is in
+`inbound_matchers`, how the few entries in question are found in `rule_index`. An entry that asks
+what an earlier one does can never decide, and is left out.
 
 Source: Istio AuthorizationPolicy; Envoy RBAC.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 
@@ -24,20 +23,19 @@ from meshware.policy.document.authorization_policy import (
     Operation,
     Rule,
 )
-from meshware.policy.inbound_facts import Facts, host_forms
+from meshware.policy.inbound_facts import Facts
 from meshware.policy.inbound_matchers import (
     PathTest,
     RequestTest,
-    folded_hosts,
     header_of,
     operation_tests,
-    path_values,
     rule_tests,
 )
-from meshware.policy.match import Patterns
-from meshware.policy.pattern_index import PatternIndex, literal_patterns
+from meshware.policy.pattern_index import Kept
 from meshware.policy.peer_matchers import Home
 from meshware.policy.record_types import TRUST_DOMAIN
+from meshware.policy.rule_index import RuleIndex
+from meshware.policy.rule_keys import Option, operation_options, rule_options
 
 __all__ = [
     "CustomRules",
@@ -45,6 +43,7 @@ __all__ = [
     "InboundRules",
     "NamedPolicy",
     "RuleSet",
+    "ShadowRules",
     "compile_inbound",
     "header_of",
 ]
@@ -61,8 +60,7 @@ class NamedPolicy:
     key: str = ""  # of its record
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(NamedTuple):
     """One operation of one rule: it holds when every test does."""
 
     policy: str  # "namespace/name"
@@ -87,29 +85,30 @@ class RuleSet:
     """The entries of one action, in the order in which they are asked."""
 
     entries: tuple[Entry, ...]
-    by_path: PatternIndex
-    by_host: PatternIndex | None  # None: no entry is found by its host
-    with_host: tuple[int, ...]  # the entries that are
-    others: tuple[int, ...]  # entries that name neither path nor host
+    index: RuleIndex
 
     def first(self, facts: Facts, path: str) -> Entry | None:
         """Return the first entry that matches a request, taken to be for this path."""
-        numbers = self.by_path.find(path)
-        if self.by_host is not None:
-            if facts.authority:
-                for host in host_forms(facts.authority):
-                    numbers += self.by_host.find(host)
-            else:
-                numbers += self.with_host  # each says for itself what it makes of that
-        if self.others:
-            numbers += self.others
-        if len(numbers) > 1:
-            numbers = sorted(set(numbers))
         entries = self.entries
-        for number in numbers:
+        for number in self.index.find(facts, path):
             if entries[number].holds(facts, path):
                 return entries[number]
         return None
+
+    def every(self, facts: Facts, path: str) -> Iterator[Entry]:
+        """Yield the entries that match a request, taken to be for this path, in order."""
+        for number in self.index.find(facts, path):
+            entry = self.entries[number]
+            if entry.holds(facts, path):
+                yield entry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShadowRules:
+    """What is on trial: rules that are decided and told, and never enforced."""
+
+    deny: RuleSet
+    allow: RuleSet | None  # None: no ALLOW policy is on trial
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +127,14 @@ class InboundRules:
     audit: RuleSet
     deny: RuleSet
     allow: RuleSet | None  # None: no ALLOW policy applies, and what is not denied may pass
-    reads_headers: frozenset[str]  # lower case
+    reads_headers: frozenset[str]  # lower case; by the policies that are enforced
+    marks_read: frozenset[str] = frozenset()  # by all of them
+    shadow: ShadowRules | None = None  # None: nothing is on trial
+
+    @property
+    def marks(self) -> bool:
+        """Say whether calls are marked, whatever is decided: some rules audit, or are on trial."""
+        return self.shadow is not None or bool(self.audit.entries)
 
 
 def compile_inbound(
@@ -146,27 +152,52 @@ def compile_inbound(
     for policy in policies:
         _refuse_what_is_not_built(policy)
     of: dict[str, list[NamedPolicy]] = {}
+    on_trial: dict[str, list[NamedPolicy]] = {}
     asking: dict[str, list[NamedPolicy]] = {}
     for policy in policies:
-        of.setdefault(policy.spec.action or "ALLOW", []).append(policy)
-        if policy.spec.action == "CUSTOM" and policy.spec.provider is not None:
+        action = policy.spec.action or "ALLOW"
+        (on_trial if policy.is_dry_run else of).setdefault(action, []).append(policy)
+        if action == "CUSTOM" and policy.spec.provider is not None:
             asking.setdefault(policy.spec.provider.name or "", []).append(policy)
-    allowing = of.get("ALLOW")
+
+    def rule_set(found: Sequence[NamedPolicy], *, is_deny: bool, is_first: bool = True) -> RuleSet:
+        return _rule_set(found, trust_domains, is_deny=is_deny, is_first=is_first)
+
+    def allow_set(found: Sequence[NamedPolicy] | None) -> RuleSet | None:
+        return rule_set(found, is_deny=False) if found else None
+
+    shadow = None
+    if on_trial:
+        shadow = ShadowRules(
+            deny=rule_set(on_trial.get("DENY", ()), is_deny=True),
+            allow=allow_set(on_trial.get("ALLOW")),
+        )
     return InboundRules(
         custom=tuple(
-            CustomRules(provider=name, rules=_rule_set(found, trust_domains, is_deny=True))
+            CustomRules(provider=name, rules=rule_set(found, is_deny=True))
             for name, found in asking.items()
         ),
-        audit=_rule_set(of.get("AUDIT", ()), trust_domains, is_deny=True),
-        deny=_rule_set(of.get("DENY", ()), trust_domains, is_deny=True),
-        allow=_rule_set(allowing, trust_domains, is_deny=False) if allowing else None,
-        reads_headers=frozenset(
-            header
-            for policy in policies
-            for rule in policy.spec.rules or ()
-            for condition in rule.when or ()
-            if (header := header_of(condition.key)) is not None
-        ),
+        audit=rule_set(of.get("AUDIT", ()), is_deny=True, is_first=False),
+        deny=rule_set(of.get("DENY", ()), is_deny=True),
+        allow=allow_set(of.get("ALLOW")),
+        shadow=shadow,
+        reads_headers=_headers([one for one in policies if _is_enforced(one)]),
+        marks_read=_headers(policies),
+    )
+
+
+def _is_enforced(policy: NamedPolicy) -> bool:
+    return not policy.is_dry_run and policy.spec.action != "AUDIT"
+
+
+def _headers(policies: Sequence[NamedPolicy]) -> frozenset[str]:
+    """Return the headers that policies read, in lower case."""
+    return frozenset(
+        header
+        for policy in policies
+        for rule in policy.spec.rules or ()
+        for condition in rule.when or ()
+        if (header := header_of(condition.key)) is not None
     )
 
 
@@ -174,43 +205,82 @@ def compile_inbound(
 
 
 def _rule_set(
-    policies: Sequence[NamedPolicy], trust_domains: tuple[str, ...], *, is_deny: bool
+    policies: Sequence[NamedPolicy],
+    trust_domains: tuple[str, ...],
+    *,
+    is_deny: bool,
+    is_first: bool,
 ) -> RuleSet:
+    """Compile the rules of one action.
+
+    Args:
+        policies: oldest first.
+        trust_domains: our own, then its aliases.
+        is_deny: whether they refuse.
+        is_first: whether only the first that matches is asked for, ever.
+    """
     entries: list[Entry] = []
-    by_path: list[tuple[int, Patterns]] = []
-    by_host: list[tuple[int, Patterns]] = []
-    others: list[int] = []
+    options: list[tuple[Option, ...]] = []
+    asked: list[Hashable] = []  # of each entry what it asks for, its paths apart
+    seen: set[Hashable] = set()
+    shared: dict[Hashable, _Shared] = {}
     for policy in policies:
         home = Home(policy.namespace, trust_domains)
+        name = f"{policy.namespace}/{policy.name}"
         written: tuple[Rule | MeshRule, ...] = policy.spec.rules or ()
         for position, rule in enumerate(written):
-            shared = rule_tests(rule, home, is_deny=is_deny)
+            key = (rule.from_, rule.when, policy.namespace)
+            common = shared.get(key)
+            if common is None:
+                common = shared[key] = _Shared(
+                    len(shared), rule_tests(rule, home, is_deny=is_deny), rule_options(rule, home)
+                )
             operations: list[Operation | None] = [to.operation for to in rule.to or ()] or [None]
             for operation in operations:
-                number = len(entries)
+                asks, paths = _asks(operation, common.number)
+                if is_first:
+                    if (asks, paths) in seen:
+                        continue  # the one before it decides whatever this would
+                    seen.add((asks, paths))
                 tests, path_tests = operation_tests(operation, is_deny=is_deny)
                 entries.append(
-                    Entry(
-                        policy=f"{policy.namespace}/{policy.name}",
-                        rule=position,
-                        key=policy.key,
-                        tests=(*tests, *shared),
-                        path_tests=path_tests,
-                    )
+                    Entry(name, position, policy.key, (*tests, *common.tests), path_tests)
                 )
-                if operation is not None and operation.paths:
-                    by_path.append((number, literal_patterns(path_values(operation.paths))))
-                elif operation is not None and operation.hosts and "*" not in operation.hosts:
-                    by_host.append((number, Patterns(folded_hosts(operation.hosts))))
-                else:
-                    others.append(number)
-    return RuleSet(
-        entries=tuple(entries),
-        by_path=PatternIndex(by_path),
-        by_host=PatternIndex(by_host) if by_host else None,
-        with_host=tuple(number for number, _ in by_host),
-        others=tuple(others),
-    )
+                options.append((*operation_options(operation), *common.options))
+                asked.append(asks)
+    index = RuleIndex(options, _first_of(asked) if is_first else tuple, is_deny=is_deny)
+    return RuleSet(entries=tuple(entries), index=index)
+
+
+class _Shared(NamedTuple):
+    """What the operations of a rule have in common."""
+
+    number: int
+    tests: tuple[RequestTest, ...]
+    options: list[Option]
+
+
+def _asks(operation: Operation | None, common: int) -> tuple[Hashable, Hashable]:
+    """Return what an entry asks for besides paths, and the paths: equal ones ask the same."""
+    if operation is None:
+        return common, None
+    fields = type(operation).__struct_fields__
+    rest = tuple([getattr(operation, field) for field in fields if field != "paths"])
+    return (common, rest), operation.paths
+
+
+def _first_of(asked: Sequence[Hashable]) -> Kept:
+    """Return what keeps, of entries that ask the same of everything but the path, the first."""
+
+    def kept(numbers: Sequence[int]) -> tuple[int, ...]:
+        if len(numbers) < 2:
+            return tuple(numbers)
+        first: dict[Hashable, int] = {}
+        for number in sorted(numbers):
+            first.setdefault(asked[number], number)
+        return tuple(first.values())
+
+    return kept
 
 
 # --- what is not there yet --------------------------------------------------------------------
@@ -221,20 +291,17 @@ def _refuse_what_is_not_built(policy: NamedPolicy) -> None:
     spec, name = policy.spec, f"AuthorizationPolicy {policy.namespace}/{policy.name}"
     if spec.target_ref is not None or spec.target_refs is not None:
         raise ValueError(f"{name}: targetRefs do not apply to workloads")
-    if _has_empty_list(spec.rules or None):
+    if any(_has_empty_list(rule) for rule in spec.rules or ()):
         raise ValueError(f"{name}: an empty list in a rule could mean all or nothing")
-    if spec.action not in (None, "ALLOW", "DENY") or spec.provider is not None:
+    if spec.action == "CUSTOM" or spec.provider is not None:
         raise ValueError(f"{name}: action {spec.action} is not supported yet")
-    if policy.is_dry_run:
-        raise ValueError(f"{name}: a dry run is not supported yet")
+    if policy.is_dry_run and spec.action not in (None, "ALLOW", "DENY"):
+        raise ValueError(f"{name}: only ALLOW and DENY have a dry run")
     for rule in spec.rules or ():
         for to in rule.to or ():
             extras = () if not isinstance(to.operation, MeshOperation) else _OF_HANDLERS
             if any(getattr(to.operation, extra) is not None for extra in extras):
                 raise ValueError(f"{name}: routes and functions are not supported yet")
-        for one in rule.from_ or ():
-            if one.source is not None and any(getattr(one.source, name) for name in _LATER):
-                raise ValueError(f"{name}: a field of a source is not supported yet")
 
 
 _OF_HANDLERS = (
@@ -245,17 +312,13 @@ _OF_HANDLERS = (
     "operation_ids",
     "not_operation_ids",
 )
-_LATER = (
-    "request_principals",
-    "not_request_principals",
-    "remote_ip_blocks",
-    "not_remote_ip_blocks",
-)
 
 
-def _has_empty_list(part: object) -> bool:
-    if isinstance(part, tuple):
-        return not part or any(_has_empty_list(one) for one in part)
-    if isinstance(part, msgspec.Struct):
-        return any(_has_empty_list(getattr(part, name)) for name in part.__struct_fields__)
-    return False
+def _has_empty_list(rule: Rule | MeshRule) -> bool:
+    parts = [one.source for one in rule.from_ or ()]
+    asked = [to.operation for to in rule.to or ()]
+    return () in (rule.from_, rule.to, rule.when) or any(
+        () in msgspec.structs.astuple(part)
+        for part in (*parts, *asked, *(rule.when or ()))
+        if part is not None
+    )

@@ -6,12 +6,12 @@ treats that text as text: no character of a request is ever a pattern.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from meshware.policy.document.common import StringMatch
 from meshware.policy.regex import compile_regex
 
-__all__ = ["PathTemplate", "Patterns", "Test", "is_path_template", "string_matcher"]
+__all__ = ["PathTemplate", "Patterns", "Test", "is_path_template", "pattern_test", "string_matcher"]
 
 Test = Callable[[str], bool]
 
@@ -62,20 +62,22 @@ class Patterns:
             is_empty_present: `*` takes an empty text as well, as Istio has it for what it reads
                 from headers.
         """
-        exact, prefixes, suffixes = set(), set(), set()
+        exact: list[str] = []
+        prefixes: list[str] = []
+        suffixes: list[str] = []
         self.is_any = False
         for value in values:
             if value == "*":
                 self.is_any = True
             elif value.startswith("*"):
-                suffixes.add(value[1:])
+                suffixes.append(value[1:])
             elif value.endswith("*"):
-                prefixes.add(value[:-1])
+                prefixes.append(value[:-1])
             else:
-                exact.add(value)
+                exact.append(value)
         self.exact = frozenset(exact)
-        self.prefixes = tuple(sorted(prefixes))
-        self.suffixes = tuple(sorted(suffixes))
+        self.prefixes = tuple(prefixes)
+        self.suffixes = tuple(suffixes)
         self._is_any_nonempty = self.is_any and not is_empty_present
 
     def __call__(self, text: str) -> bool:
@@ -85,6 +87,18 @@ class Patterns:
         if self.is_any and (text or not self._is_any_nonempty):
             return True
         return text.startswith(self.prefixes) or text.endswith(self.suffixes)
+
+
+def pattern_test(values: Sequence[str]) -> Test:
+    """Return the test of some values of a field, as `Patterns`, the cheapest for what they are."""
+    if len(values) == 1:
+        (value,) = values
+        if not value.startswith("*"):
+            if not value.endswith("*"):
+                return value.__eq__
+            prefix = value[:-1]
+            return lambda text: text.startswith(prefix)
+    return Patterns(values)
 
 
 def is_path_template(value: str) -> bool:

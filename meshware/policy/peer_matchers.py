@@ -12,15 +12,23 @@ Source: Istio AuthorizationPolicy, Source; "Trust domain migration".
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from meshware.identity.spiffe import SpiffeID
 from meshware.policy.document.authorization_policy import Source
 from meshware.policy.inbound_facts import Facts
-from meshware.policy.match import Patterns
+from meshware.policy.match import pattern_test
 from meshware.policy.record_types import TRUST_DOMAIN
 
-__all__ = ["PEER_KEYS", "Home", "PeerTest", "peer_key_test", "source_peer_tests"]
+__all__ = [
+    "PEER_KEYS",
+    "Home",
+    "PeerTest",
+    "peer_key_test",
+    "source_peer_tests",
+    "spread_principals",
+    "spread_trust_domains",
+]
 
 PeerTest = Callable[[SpiffeID], bool]
 """Say whether a caller that is known is meant."""
@@ -32,6 +40,10 @@ class Home:
 
     namespace: str = "default"
     trust_domains: tuple[str, ...] = (TRUST_DOMAIN,)  # our own first, then its aliases
+    own: tuple[str, ...] = field(init=False)  # these and Istio's default, each once
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "own", tuple(dict.fromkeys((*self.trust_domains, TRUST_DOMAIN))))
 
 
 def source_peer_tests(source: Source, home: Home) -> list[Callable[[Facts], bool]]:
@@ -60,15 +72,21 @@ def _holds(test: PeerTest, *, wanted: bool) -> Callable[[Facts], bool]:
 
 
 def _principals(values: Sequence[str], home: Home) -> PeerTest:
+    fits = pattern_test(spread_principals(values, home))
+    return lambda peer: fits(peer.principal)
+
+
+def spread_principals(values: Sequence[str], home: Home) -> tuple[str, ...]:
+    """Return principals, each of our own trust domain in all of its names."""
+    own = home.own
     spread: list[str] = []
     for value in values:
         domain, slash, rest = value.partition("/")
-        if slash and domain in (*home.trust_domains, TRUST_DOMAIN):
-            spread += [f"{each}/{rest}" for each in (*home.trust_domains, TRUST_DOMAIN)]
+        if slash and domain in own:
+            spread += [f"{each}/{rest}" for each in own]
         else:
             spread.append(value)
-    patterns = Patterns(spread)
-    return lambda peer: patterns(peer.principal)
+    return tuple(spread)
 
 
 def _namespaces(values: Sequence[str], _: Home) -> PeerTest:
@@ -106,10 +124,14 @@ def _service_accounts(values: Sequence[str], home: Home) -> PeerTest:
 
 
 def _trust_domains(values: Sequence[str], home: Home) -> PeerTest:
-    own = (*home.trust_domains, TRUST_DOMAIN)
-    spread = [each for value in values for each in (own if value in own else (value,))]
-    patterns = Patterns(spread)
-    return lambda peer: patterns(peer.trust_domain)
+    fits = pattern_test(spread_trust_domains(values, home))
+    return lambda peer: fits(peer.trust_domain)
+
+
+def spread_trust_domains(values: Sequence[str], home: Home) -> tuple[str, ...]:
+    """Return trust domains, our own in all of its names."""
+    own = home.own
+    return tuple([each for value in values for each in (own if value in own else (value,))])
 
 
 PEER_KEYS: dict[str, Callable[[Sequence[str], Home], PeerTest]] = {

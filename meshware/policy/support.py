@@ -57,6 +57,16 @@ _EXPORT = (
     "MeshConfig's defaults restore Istio's `*`"
 )
 
+_WHOLE_USER = (
+    "where a subject has a slash, the whole text of the principal is refused too: by DENY, and by "
+    "`not` of ALLOW"
+)
+_REMOTE = (
+    "with numTrustedProxies that many entries of X-Forwarded-For from the right; without, the "
+    "connection's peer, where Istio's sidecar takes the last entry; an unknown address is matched "
+    "by DENY and not by ALLOW"
+)
+
 _COMMANDS = (
     "values may hold `%REQ(name?other)%` and `%%`; Envoy's other commands are about its own "
     "connections and logs, and refused"
@@ -314,8 +324,11 @@ SUPPORT: Mapping[str, Support] = MappingProxyType(
         ),
         "Telemetry.spec": _later("arrives with metrics, traces and access logs"),
         "AuthorizationPolicy (meshware.dev).spec": _later("arrives with the rule index"),
-        "AuthorizationPolicy.spec": _done(),
-        "AuthorizationPolicy.spec.action": _done("ALLOW and DENY; AUDIT and CUSTOM come later"),
+        "AuthorizationPolicy.spec": _done(
+            "a value that is none is refused at load; Istio leaves out an ALLOW rule that has one, "
+            "and of a DENY rule the value alone. `istio.io/dry-run` is for ALLOW and DENY"
+        ),
+        "AuthorizationPolicy.spec.action": _done("ALLOW, DENY and AUDIT; CUSTOM comes later"),
         "AuthorizationPolicy.spec.provider": _later("arrives with CUSTOM"),
         "AuthorizationPolicy.spec.targetRef": _never(_NO_GATEWAY),
         "AuthorizationPolicy.spec.targetRefs": _never(_NO_GATEWAY),
@@ -324,13 +337,12 @@ SUPPORT: Mapping[str, Support] = MappingProxyType(
             "of any trust domain that policy believes, as are namespaces"
         ),
         **{
-            f"AuthorizationPolicy.spec.rules[].from[].source.{name}": _later(when)
-            for name, when in (
-                ("requestPrincipals", "arrives with end-user tokens"),
-                ("notRequestPrincipals", "arrives with end-user tokens"),
-                ("remoteIpBlocks", "arrives with trusted proxies"),
-                ("notRemoteIpBlocks", "arrives with trusted proxies"),
-            )
+            f"AuthorizationPolicy.spec.rules[].from[].source.{name}": _differs(_WHOLE_USER)
+            for name in ("requestPrincipals", "notRequestPrincipals")
+        },
+        **{
+            f"AuthorizationPolicy.spec.rules[].from[].source.{name}": _differs(_REMOTE)
+            for name in ("remoteIpBlocks", "notRemoteIpBlocks")
         },
         "AuthorizationPolicy.spec.rules[].from[].source.ipBlocks": _done(
             "an unknown address is matched by DENY and not by ALLOW"
@@ -345,10 +357,9 @@ SUPPORT: Mapping[str, Support] = MappingProxyType(
             "DENY matches any candidate path, ALLOW needs all of them"
         ),
         "AuthorizationPolicy.spec.rules[].when": _differs(
-            "keys request.headers[...], source.ip, source.principal, source.namespace, "
-            "source.serviceAccount, source.trustDomain, connection.sni, destination.ip and "
-            "destination.port; each value of a repeated header counts; the other keys are not "
-            "supported yet"
+            "every key but Envoy's own (`experimental.envoy.filters`) and pseudo-headers; each "
+            "value of a repeated header counts; an SNI that a server keeps to itself is matched by "
+            "DENY and not by ALLOW; request.auth.principal and remote.ip as in `source`"
         ),
         # --- ours ---
         "MeshConfig.spec": _later(),
@@ -363,6 +374,10 @@ SUPPORT: Mapping[str, Support] = MappingProxyType(
         "MeshConfig.spec.xfccTrustedProxies": _done(),
         "MeshConfig.spec.identity": _done("`leafLife` 1 h where nothing is said, 2 s at the least"),
         "MeshConfig.spec.nodeIdentities": _done(),
+        "MeshConfig.spec.defaultConfig.gatewayTopology.numTrustedProxies": _differs(
+            "for remote.ip of every workload, not of gateways: how many proxies of yours each call "
+            "comes through; 0, the default, takes no header"
+        ),
         "MeshConfig.spec.defaultConfig.proxyHeaders": _differs(
             "`SANITIZE` where nothing is said; Istio: `APPEND_FORWARD`"
         ),
@@ -404,7 +419,7 @@ SUPPORT: Mapping[str, Support] = MappingProxyType(
 
 LATER_WORDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "AuthorizationPolicy.spec.action": ("AUDIT", "CUSTOM"),
+        "AuthorizationPolicy.spec.action": ("CUSTOM",),
     }
 )
 """Words of a field that is carried out, which themselves are not supported yet."""

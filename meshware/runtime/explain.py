@@ -74,6 +74,10 @@ class InboundAnswer(msgspec.Struct, frozen=True, kw_only=True):
     request_principal: str | None
     candidates: tuple[str, ...]  # the paths that the request may mean
     reason: str  # Envoy's response code details
+    audited: tuple[str, ...] = ()  # the AUDIT policies that match
+    shadow: Literal["allow", "deny"] | None = None  # were the policies on trial enforced
+    shadow_policy: str | None = None  # the one of them that says so
+    shadow_rule: int | None = None
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -203,6 +207,7 @@ class Explainer:
             request_principal=admitted.request_principal,
             candidates=admitted.candidates,
             reason=admitted.reason,
+            **admitted.marks._asdict(),
         )
 
     def _place(self, decided: Passage) -> str | None:

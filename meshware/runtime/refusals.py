@@ -24,6 +24,7 @@ MOST_A_SECOND = 20
 
 _MOST_CHARACTERS = 200  # of one value
 _log = logging.getLogger("meshware.refused")
+_marked = logging.getLogger("meshware.marked")
 
 
 def decision_of(event: InboundEvent) -> dict[str, Any]:
@@ -41,6 +42,9 @@ def decision_of(event: InboundEvent) -> dict[str, Any]:
         "host": event.host,
         "path": event.path,
         "candidates": list(event.candidates),
+        "audited": list(event.audited) or None,
+        "shadow": event.shadow,
+        "shadow_policy": event.shadow_policy,
         "generation": event.generation,
         "request_id": event.request_id,
     }
@@ -64,18 +68,25 @@ class RefusalLog:
         self._lock = threading.Lock()
 
     def __call__(self, event: Event) -> None:
-        """Log a refusal; other events are none of its business."""
-        if not isinstance(event, InboundEvent) or not event.is_refused:
+        """Log a refusal, and what policies mark that decide nothing; other events are none of its business."""
+        if not isinstance(event, InboundEvent):
             return
-        if not _log.isEnabledFor(logging.WARNING):
+        # A refusal is no reason to leave out the mark of it, for whoever looks at those alone.
+        if event.is_refused:
+            self._tell(event, _log, logging.WARNING, "refused")
+        if _is_marked(event):
+            self._tell(event, _marked, logging.INFO, "marked")
+
+    def _tell(self, event: InboundEvent, log: logging.Logger, level: int, what: str) -> None:
+        if not log.isEnabledFor(level):
             return
         left_out = self._take()
         if left_out is None:
             return
         if left_out:
-            _log.warning("%d more calls were refused and not told one by one", left_out)
+            log.log(level, "%d more calls were %s and not told one by one", left_out, what)
         decision = decision_of(event)
-        _log.warning("%s", _line(decision), extra={"meshware": decision})
+        log.log(level, "%s", _line(decision), extra={"meshware": decision})
 
     def _take(self) -> int | None:
         """Return how many refusals were left out before this one; None: leave it out, too."""
@@ -93,6 +104,13 @@ class RefusalLog:
             return left_out
         finally:
             self._lock.release()
+
+
+def _is_marked(event: InboundEvent) -> bool:
+    """Say whether a call is audited, or policies on trial would decide it otherwise."""
+    if event.audited:
+        return True
+    return event.shadow is not None and (event.shadow == "deny") is not event.is_refused
 
 
 def _line(decision: Mapping[str, Any]) -> str:

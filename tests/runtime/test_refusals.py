@@ -104,3 +104,32 @@ def test_a_comment_above_a_rule_changes_no_rules(tmp_path):
     mesh.apply(path)
     assert mesh.cell.current.inbound.rules is before
     assert mesh.cell.current.place_of("authz/default/doors", 1) == f"{path}:10"
+
+
+def on_trial(action: str, *rules, name: str = "trial"):
+    """A policy that is not enforced."""
+    made = policy(action, *rules, name=name)
+    made["metadata"]["annotations"] = {"istio.io/dry-run": "true"}
+    return made
+
+
+@pytest.mark.parametrize(
+    ("policies", "words"),
+    [
+        ([on_trial("DENY", {})], "shadow=deny shadow_policy=default/trial"),
+        ([policy("ALLOW"), on_trial("ALLOW", {})], "shadow=allow shadow_policy=default/trial"),
+        ([policy("AUDIT", {})], "audited=[default/audit]"),
+        ([on_trial("DENY", to(paths=["/other"]))], None),
+        ([policy("DENY", {}), on_trial("DENY", {})], None),
+    ],
+    ids=["would refuse", "would let in", "audited", "would do the same", "would refuse, too"],
+)
+def test_marks_are_told_to_a_logger_of_their_own(policies, words, caplog):
+    """Where they say something that the answer does not."""
+    mesh = TestMesh(policies)
+    passage = mesh.gate.admit(request("/a"))
+    passage.finish(getattr(passage, "status", 200))
+    with caplog.at_level(logging.INFO, "meshware.marked"):
+        RefusalLog(FakeClock().monotonic)(mesh.events[0])
+    told = [record for record in caplog.records if record.name == "meshware.marked"]
+    assert [words in record.message for record in told] == ([] if words is None else [True])

@@ -9,7 +9,6 @@ Source: Istio's validation of AuthorizationPolicy.
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -22,8 +21,11 @@ from meshware.policy.document.authorization_policy import (
     Rule,
     Source,
 )
+from meshware.policy.inbound_matchers import ADDRESS_KEYS
+from meshware.policy.inbound_policies import DRY_RUN, TRUE_WORDS
 from meshware.policy.inbound_rules import NamedPolicy, compile_inbound, header_of
 from meshware.policy.parse import Resource
+from meshware.policy.user_matchers import claim_path
 from meshware.policy.validate.authorization_values import (
     MAX_ACCOUNTS,
     OPERATION_DOUBTS,
@@ -31,6 +33,7 @@ from meshware.policy.validate.authorization_values import (
     PEER_KEY_TESTS,
     SOURCE_DOUBTS,
     SOURCE_ERRORS,
+    USER_KEY_TESTS,
     Test,
     block,
     is_token,
@@ -43,34 +46,22 @@ from meshware.policy.yaml12 import brief
 
 __all__ = ["check_authorization_policy"]
 
-_DRY_RUN = "istio.io/dry-run"
-_DRY_RUN_FIELD = f"metadata.annotations[{_DRY_RUN}]"
-# What Istio, written in Go, reads as truth values.
-_TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
-_FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
+_DRY_RUN_FIELD = f"metadata.annotations[{DRY_RUN}]"
+_FALSE_WORDS = frozenset({"0", "f", "F", "false", "FALSE", "False"})
 
-_ADDRESS_KEYS = frozenset({"source.ip", "destination.ip"})
 _PORT_KEY = "destination.port"
-# Istio's other keys: they come with end users' tokens and trusted proxies.
-_LATER_KEYS = frozenset(
-    {
-        "remote.ip",
-        "request.auth.principal",
-        "request.auth.audiences",
-        "request.auth.presenter",
-    }
-)
-_CLAIMS = re.compile(r"request\.auth\.claims(\[[^\[\]]+\])+")
+_CLAIMS_KEY = "request.auth.claims"
 _ENVOY_KEY = "experimental.envoy.filters."
 # Keys that Istio once had: what they said, a selector and `namespace` say today.
 _REMOVED_KEYS = frozenset({"destination.name", "destination.namespace", "destination.user"})
 _REMOVED_LABELS = "destination.labels["
 _KNOWN_KEYS = (
-    *sorted(_ADDRESS_KEYS),
+    *sorted(ADDRESS_KEYS),
     *sorted(PEER_KEY_TESTS),
     _PORT_KEY,
     "request.headers[NAME]",
-    *sorted(_LATER_KEYS),
+    *sorted(USER_KEY_TESTS),
+    f"{_CLAIMS_KEY}[NAME]",
 )
 
 
@@ -88,7 +79,7 @@ class _Checker:
         self._is_bad = False
 
     def policy(self, spec: AuthorizationPolicySpec) -> None:
-        self._dry_run()
+        self._dry_run(spec)
         if not spec.rules and spec.action not in (None, "ALLOW"):
             self._error(
                 "spec.rules",
@@ -108,17 +99,16 @@ class _Checker:
         except ValueError as error:
             self._error("spec", f"this policy cannot be carried out: {error}; remove it")
 
-    def _dry_run(self) -> None:
-        value = self._resource.annotations.get(_DRY_RUN)
-        if value in _TRUE:
+    def _dry_run(self, spec: AuthorizationPolicySpec) -> None:
+        value = self._resource.annotations.get(DRY_RUN)
+        if value in TRUE_WORDS and spec.action not in (None, "ALLOW", "DENY"):
             self._error(
                 _DRY_RUN_FIELD,
-                f"{_DRY_RUN} is not supported yet, and the policy would be enforced; remove the "
-                "policy",
-                NOT_SUPPORTED_YET,
+                f"a policy with action {spec.action} has no dry run, only ALLOW and DENY have; "
+                "remove the annotation or the policy",
             )
-        elif value is not None and value not in _FALSE:
-            self._error(_DRY_RUN_FIELD, f'{_DRY_RUN} is {brief(value)!r}; write "true" or "false"')
+        elif value is not None and value not in TRUE_WORDS | _FALSE_WORDS:
+            self._error(_DRY_RUN_FIELD, f'{DRY_RUN} is {brief(value)!r}; write "true" or "false"')
 
     def _rule(self, rule: Rule, path: str) -> None:
         self._not_empty(rule.from_, f"{path}.from", "a source, or remove it for any source")
@@ -170,26 +160,30 @@ class _Checker:
 
     def _tests_of_key(self, key: str, path: str) -> tuple[Test, Test] | None:
         """Return the tests of a key's values, or None when the key itself was told about."""
-        if key in _ADDRESS_KEYS:
+        if key in ADDRESS_KEYS:
             return block, nothing
         if key == _PORT_KEY:
             return port, nothing
         if key in PEER_KEY_TESTS:
             return PEER_KEY_TESTS[key]
+        if key in USER_KEY_TESTS:
+            return USER_KEY_TESTS[key]
+        if claim_path(key) is not None:
+            return nothing, star_within
         header = header_of(key)
         if header is not None and is_token(header):
             return nothing, star_within
         if header is not None and header.startswith(":"):
             self._error(
                 path,
-                f"{key} is not supported yet; write operation.methods, hosts or paths",
-                NOT_SUPPORTED_YET,
+                f"{brief(key)} is no header of HTTP/1.1; write operation.methods, hosts or paths",
+                NOT_APPLICABLE,
             )
-        elif key in _LATER_KEYS or _CLAIMS.fullmatch(key):
+        elif key.startswith(_CLAIMS_KEY):
             self._error(
                 path,
-                f"the key {key} is not supported yet; remove the policy, or write another key",
-                NOT_SUPPORTED_YET,
+                f"{brief(key)} names no claim; write {_CLAIMS_KEY}[NAME], and {_CLAIMS_KEY}[A][B] "
+                "for the claim B inside of A",
             )
         elif key.startswith(_ENVOY_KEY):
             self._error(

@@ -21,6 +21,7 @@ __all__ = [
     "PEER_KEY_TESTS",
     "SOURCE_DOUBTS",
     "SOURCE_ERRORS",
+    "USER_KEY_TESTS",
     "Test",
     "block",
     "is_token",
@@ -195,6 +196,27 @@ def trust_domain(value: str) -> str | None:
     return None
 
 
+def request_principal_doubt(value: str) -> str | None:
+    """Tell of an end user whom no token can name."""
+    issuer, slash, subject = value.rpartition("/")
+    if not slash:
+        if "*" in value:
+            return star_within(value)
+        return "a request principal is ISSUER/SUBJECT, so nothing matches; write ISSUER/* for all"
+    if value.startswith("*"):
+        odd = issuer[1:] + subject
+    elif value.endswith("*"):
+        odd = issuer + subject[:-1]
+    else:
+        odd = value
+    if "*" in odd:
+        return (
+            "a `*` is a wildcard where the value begins with it, or ends with it; others are plain "
+            "characters"
+        )
+    return None
+
+
 _PRINCIPAL = re.compile(r"[A-Za-z0-9._/-]*")
 _NAMESPACE = re.compile(r"[a-z0-9*-]+")
 _ACCOUNT = re.compile(r"([a-z0-9]([-a-z0-9]*[a-z0-9])?/)?[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
@@ -207,6 +229,10 @@ SOURCE_ERRORS: Mapping[str, Test] = MappingProxyType(
     {
         "ip_blocks": block,
         "not_ip_blocks": block,
+        "remote_ip_blocks": block,
+        "not_remote_ip_blocks": block,
+        "request_principals": nothing,
+        "not_request_principals": nothing,
         "principals": principal,
         "not_principals": principal,
         "namespaces": namespace,
@@ -218,8 +244,22 @@ SOURCE_ERRORS: Mapping[str, Test] = MappingProxyType(
     }
 )
 SOURCE_DOUBTS: Mapping[str, Test] = MappingProxyType(
-    {"principals": principal_doubt, "not_principals": principal_doubt}
+    {
+        "principals": principal_doubt,
+        "not_principals": principal_doubt,
+        "request_principals": request_principal_doubt,
+        "not_request_principals": request_principal_doubt,
+    }
 )
+USER_KEY_TESTS: Mapping[str, tuple[Test, Test]] = MappingProxyType(
+    {
+        "request.auth.principal": (nothing, request_principal_doubt),
+        "request.auth.audiences": (nothing, star_within),
+        "request.auth.presenter": (nothing, star_within),
+    }
+)
+"""The tests of the values of `when` keys that are about the end user."""
+
 PEER_KEY_TESTS: Mapping[str, tuple[Test, Test]] = MappingProxyType(
     {
         "source.principal": (principal, principal_doubt),

@@ -26,6 +26,7 @@ DEFAULT_ROOT_NAMESPACE = "istio-system"  # Istio's, so that its mesh-wide polici
 
 _TRUST_DOMAIN = re.compile(r"[a-z0-9._-]{1,255}")
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_MOST_HOPS = 100  # so many values of a header are read at the most
 _SHORTEST_S = 0.001
 _EVERYWHERE, _OWN, _NOWHERE = "*", ".", "~"
 
@@ -58,6 +59,7 @@ def check_mesh_config(resource: Resource, report: Report) -> None:
     ):
         if seconds is not None and seconds < _SHORTEST_S:
             report.error(resource, f"spec.{name}", f"{name} is too short; write at least 1ms")
+    _check_hops(resource, spec, report)
     setting = spec.locality_lb_setting
     check_locality(resource, "spec.localityLbSetting", setting, report, ejects=True)
     for field, written in (
@@ -104,6 +106,18 @@ def _check_root_namespace(resource: Resource, spec: MeshConfigSpec, report: Repo
             "metadata.namespace",
             f"the MeshConfig is in namespace {resource.namespace} and the root namespace is "
             f"{wanted}; write metadata.namespace: {wanted}, or set spec.rootNamespace",
+        )
+
+
+def _check_hops(resource: Resource, spec: MeshConfigSpec, report: Report) -> None:
+    topology = spec.default_config.gateway_topology if spec.default_config else None
+    hops = topology.num_trusted_proxies if topology else None
+    if hops is not None and not 0 <= hops <= _MOST_HOPS:
+        report.error(
+            resource,
+            "spec.defaultConfig.gatewayTopology.numTrustedProxies",
+            f"numTrustedProxies is {hops}; write how many proxies of yours every call comes "
+            f"through, from 0 to {_MOST_HOPS}",
         )
 
 

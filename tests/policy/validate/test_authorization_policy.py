@@ -81,6 +81,17 @@ def when(key, **fields):
         when("source.ip", values=["10.0.0.0/8"]),
         when("destination.ip", notValues=["::1"]),
         when("destination.port", values=["80"], notValues=["81"]),
+        source(remoteIpBlocks=["10.0.0.0/8"], notRemoteIpBlocks=["::1"]),
+        source(requestPrincipals=["https://issuer/sub", "issuer/*", "*/sub", "*", "*ub", "iss*"]),
+        source(notRequestPrincipals=["*"]),
+        when("remote.ip", values=["10.0.0.0/8"], notValues=["10.0.0.1"]),
+        when("request.auth.principal", values=["issuer/sub"], notValues=["*/root"]),
+        when("request.auth.audiences", values=["shop", "shop-*"]),
+        when("request.auth.presenter", notValues=["*"]),
+        when("request.auth.claims[groups]", values=["admin", "team-*", "*-lead", "*"]),
+        when("request.auth.claims[realm_access][roles]", notValues=["guest"]),
+        when("request.auth.claims[a.b/c]", values=["x"]),
+        {"action": "AUDIT", "rules": [{}]},
     ],
     ids=str,
 )
@@ -147,6 +158,20 @@ def test_a_good_policy_has_no_problem(spec):
         (when("destination.namespace", values=["a"]), "spec.rules[0].when[0].key"),
         (when("destination.labels[app]", values=["a"]), "spec.rules[0].when[0].key"),
         (when("request.auth.claims", values=["a"]), "spec.rules[0].when[0].key"),
+        (when("request.auth.claims[]", values=["a"]), "spec.rules[0].when[0].key"),
+        (when("request.auth.claims[a][]", values=["a"]), "spec.rules[0].when[0].key"),
+        (when("request.auth.claims[a]b", values=["a"]), "spec.rules[0].when[0].key"),
+        (when("request.auth.claims[a[b]]", values=["a"]), "spec.rules[0].when[0].key"),
+        (when("request.auth.claims.a", values=["a"]), "spec.rules[0].when[0].key"),
+        (when("request.auth.claims[a]", values=[""]), "spec.rules[0].when[0].values[0]"),
+        (when("request.auth.principals", values=["a"]), "spec.rules[0].when[0].key"),
+        (when("remote.ip", values=["ten"]), "spec.rules[0].when[0].values[0]"),
+        (when("remote.ip", notValues=["*"]), "spec.rules[0].when[0].notValues[0]"),
+        (source(remoteIpBlocks=["x"]), "spec.rules[0].from[0].source.remoteIpBlocks[0]"),
+        (source(notRemoteIpBlocks=[]), "spec.rules[0].from[0].source.notRemoteIpBlocks"),
+        (source(requestPrincipals=[""]), "spec.rules[0].from[0].source.requestPrincipals[0]"),
+        (source(notRequestPrincipals=[]), "spec.rules[0].from[0].source.notRequestPrincipals"),
+        ({"action": "AUDIT"}, "spec.rules"),
     ],
     ids=str,
 )
@@ -161,7 +186,7 @@ def test_what_is_no_value_of_its_field_is_an_error_there(spec, field):
     [
         (when("source.pi", values=["a"]), "did you mean 'source.ip'"),
         (when("request.header[a]", values=["a"]), "did you mean 'request.headers[NAME]'"),
-        (when("zzz", values=["a"]), "write one of destination.ip, source.ip, connection.sni"),
+        (when("zzz", values=["a"]), "write one of destination.ip, remote.ip, source.ip"),
         (operation(paths=["/{*}.txt"]), "mixes an operator with other text"),
         (operation(ports=["0"]), "ports[0] is '0'; write a port from 1 to 65535"),
         (source(ipBlocks=["ten"]), "such as 10.0.0.0/8"),
@@ -192,6 +217,13 @@ def test_an_error_says_what_to_write_instead(spec, words):
         (operation(paths=["/%61dmin/{*}"]), "%61 is decoded before paths are compared"),
         (operation(paths=["/e%2ff*"]), "%2f is decoded to a slash"),
         (when("request.headers[a]", values=["a*b"]), "first or last"),
+        (when("request.auth.claims[a]", values=["a*b"]), "first or last"),
+        (when("request.auth.audiences", values=["a*b"]), "first or last"),
+        (when("request.auth.principal", values=["sub"]), "ISSUER/SUBJECT"),
+        (source(requestPrincipals=["sub"]), "ISSUER/SUBJECT"),
+        (source(requestPrincipals=["*/*"]), "plain characters"),
+        (source(requestPrincipals=["a*/sub"]), "plain characters"),
+        (source(notRequestPrincipals=["*a/b*"]), "plain characters"),
     ],
     ids=str,
 )
@@ -202,24 +234,11 @@ def test_a_value_that_matches_nothing_is_doubted(spec, words):
     assert words in problem.message
 
 
-@pytest.mark.parametrize(
-    "key",
-    [
-        "remote.ip",
-        "request.auth.principal",
-        "request.auth.audiences",
-        "request.auth.presenter",
-        "request.auth.claims[groups]",
-        "request.auth.claims[realm][roles]",
-        "request.headers[:path]",
-    ],
-)
-def test_a_key_that_comes_later_is_refused_as_such(key):
-    """A condition that is not carried out must not be passed over."""
-    problem = only(when(key, values=["a"]))
-    assert (problem.severity, problem.code) == (Severity.ERROR, "not-supported-yet")
-    assert problem.field == "spec.rules[0].when[0].key"
-    assert "not supported yet" in problem.message
+def test_a_pseudo_header_is_not_applicable():
+    """HTTP/1.1 has none, and there are fields for what they say."""
+    problem = only(when("request.headers[:path]", values=["/a"]))
+    assert (problem.severity, problem.code) == (Severity.ERROR, "not-applicable")
+    assert "operation.methods, hosts or paths" in problem.message
 
 
 def test_a_key_of_envoy_is_not_applicable():
@@ -228,26 +247,26 @@ def test_a_key_of_envoy_is_not_applicable():
     assert (problem.severity, problem.code) == (Severity.ERROR, "not-applicable")
 
 
-@pytest.mark.parametrize(
-    ("value", "code"),
-    [
-        ("true", "not-supported-yet"),
-        ("True", "not-supported-yet"),
-        ("1", "not-supported-yet"),
-        ("maybe", "IST0106"),
-        ("", "IST0106"),
-    ],
-)
-def test_a_dry_run_is_never_enforced(value, code):
-    """The annotation asks for a policy that only watches: it is refused, not carried out."""
+@pytest.mark.parametrize("value", ["maybe", "", "yes", "TRue", " true", "on"])
+def test_a_dry_run_that_is_neither_on_nor_off_is_an_error(value):
+    """Whoever wrote it may count on a policy that only watches."""
     problem = only({"rules": [{}]}, {"istio.io/dry-run": value})
-    assert (problem.severity, problem.code) == (Severity.ERROR, code)
+    assert (problem.severity, problem.code) == (Severity.ERROR, "IST0106")
     assert problem.field == "metadata.annotations[istio.io/dry-run]"
 
 
-def test_a_dry_run_that_is_off_is_an_ordinary_policy():
-    """`false` says what holds anyway."""
-    assert found({"rules": [{}]}, {"istio.io/dry-run": "false"}) == []
+@pytest.mark.parametrize("value", ["true", "True", "1", "false", "F", "0"])
+@pytest.mark.parametrize("action", ["ALLOW", "DENY"])
+def test_a_dry_run_is_written_as_istio_reads_it(action, value):
+    """As Go does."""
+    assert found({"action": action, "rules": [{}]}, {"istio.io/dry-run": value}) == []
+
+
+def test_what_decides_nothing_has_no_dry_run():
+    """AUDIT is never enforced."""
+    problem = only({"action": "AUDIT", "rules": [{}]}, {"istio.io/dry-run": "true"})
+    assert problem.field == "metadata.annotations[istio.io/dry-run]"
+    assert found({"action": "AUDIT", "rules": [{}]}, {"istio.io/dry-run": "false"}) == []
 
 
 def test_all_errors_of_a_policy_are_told():
@@ -317,11 +336,25 @@ def some(names, values):
 OPERATIONS = some(
     ["hosts", "notHosts", "ports", "notPorts", "methods", "notMethods", "paths", "notPaths"], LISTS
 )
-SOURCES = some(["ipBlocks", "notIpBlocks"], LISTS)
+SOURCES = some(
+    [
+        "ipBlocks",
+        "notIpBlocks",
+        "remoteIpBlocks",
+        "notRemoteIpBlocks",
+        "requestPrincipals",
+        "notRequestPrincipals",
+        "principals",
+        "namespaces",
+    ],
+    LISTS,
+)
 KEYS = st.one_of(
     ODD,
     st.sampled_from(["source.ip", "destination.ip", "destination.port", "request.headers[a]"]),
     ODD.map(lambda name: f"request.headers[{name}]"),
+    ODD.map(lambda name: f"request.auth.claims[{name}]"),
+    st.sampled_from(["remote.ip", "request.auth.principal", "request.auth.audiences"]),
 )
 CONDITIONS = st.fixed_dictionaries({"key": KEYS}, optional={"values": LISTS, "notValues": LISTS})
 RULES = st.fixed_dictionaries(
