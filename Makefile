@@ -10,7 +10,14 @@ ENVOY := .venv-envoy/.ready-for-meshware
 FUZZER := $(VENV)/.ready-to-fuzz
 SECONDS ?= 60
 
+# Tests wait more than they work, so more of them than there are cores run side by side. A module
+# stays in one process, in the order of tests/conftest.py.
+WORKERS ?= 4
+SIDE_BY_SIDE := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Tests start hundreds of processes, each of which would compile every module again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint types unit e2e conformance chaos fuzz bench docs format pins wheel clean
@@ -45,7 +52,7 @@ demo: $(READY) ## the shop of examples/ through the mesh, with policy edited liv
 	$(BIN)/meshware demo $(ARGS)
 
 test: lint types $(ENVOY) ## lint, types, unit and end-to-end tests
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest $(SIDE_BY_SIDE) $(ARGS)
 
 lint: $(READY) ## ruff: style and formatting
 	$(BIN)/ruff check .
@@ -58,7 +65,7 @@ unit: $(READY) ## the tests that open no socket
 	$(BIN)/pytest --ignore=tests/e2e --ignore=tests/conformance $(ARGS)
 
 e2e: $(READY) ## the tests with real servers, clients and daemons
-	$(BIN)/pytest tests/e2e $(ARGS)
+	$(BIN)/pytest $(SIDE_BY_SIDE) tests/e2e $(ARGS)
 
 conformance: $(READY) $(ENVOY) ## tables of expected decisions, and 20,000 calls beside the real Envoy
 	MESHWARE_HYPOTHESIS_PROFILE=conformance $(BIN)/pytest -m conformance $(ARGS)

@@ -7,12 +7,11 @@ Nothing here decides anything or holds I/O. The outbound half is the vocabulary 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from ssl import SSLContext, SSLSocket
@@ -20,9 +19,11 @@ if TYPE_CHECKING:
     from meshware.policy.pool_rule import PoolRule
 
 __all__ = [
+    "NO_CLAIMS",
     "Action",
     "Answer",
     "Call",
+    "Claims",
     "ClientIdentity",
     "Deliver",
     "Ended",
@@ -47,6 +48,8 @@ __all__ = [
     "unbind_call",
     "flags_text",
 ]
+
+T = TypeVar("T")
 
 HeaderLookup = Callable[[str], Sequence[str]]
 """Return the values of a header, one for each line, by its lower-case name."""
@@ -307,7 +310,41 @@ class Peer:
     until: float | None = None  # unix seconds at which the proof ends
 
 
-_NO_CLAIMS: Mapping[str, Any] = MappingProxyType({})
+class Claims(Mapping[str, Any]):
+    """The claims of a verified token, as they were signed. Read-only, and not in any repr.
+
+    Lists and objects are copies each time: whatever an app does to them, the next call that bears
+    the same token finds what its issuer has signed.
+    """
+
+    __slots__ = ("_claims",)
+
+    def __init__(self, claims: Mapping[str, Any]) -> None:
+        self._claims = claims
+
+    def __getitem__(self, name: str) -> Any:
+        return _copied(self._claims[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._claims)
+
+    def __len__(self) -> int:
+        return len(self._claims)
+
+    def __repr__(self) -> str:
+        return f"<{len(self._claims)} claims>"
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _copied(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_copied(one) for one in value]
+    return value
+
+
+NO_CLAIMS = Claims({})
+"""Those of a call that bears no token."""
 
 
 def _no_route() -> str | None:
@@ -327,7 +364,7 @@ class Call:
     tracestate: str | None = None
     peer: Peer | None = None
     principal: str | None = None  # "iss/sub" of the verified token
-    claims: Mapping[str, Any] = field(default_factory=lambda: _NO_CLAIMS)
+    claims: Mapping[str, Any] = field(default_factory=lambda: NO_CLAIMS, repr=False)
     deadline_at: float | None = None  # Clock.monotonic() seconds
     route_of: Callable[[], str | None] = field(default=_no_route, repr=False)
 
@@ -335,6 +372,22 @@ class Call:
     def route(self) -> str | None:
         """The framework's route template (`/users/{id}`), once the framework has routed."""
         return self.route_of()
+
+    def claims_as(self, type_: type[T]) -> T:
+        """Return the claims as an object of the app's own type.
+
+        Members that the type does not have are left out. Numbers and texts are taken for each other
+        where the type wants that: `exp: datetime`, or a number that an issuer writes as a text.
+
+        Args:
+            type_: a dataclass, a `msgspec.Struct`, a `TypedDict`.
+
+        Raises:
+            ClaimsError: the call bears no token that was verified, or its claims do not fit.
+        """
+        from meshware.typed_claims import claims_as
+
+        return claims_as(self.claims, type_)
 
 
 _current: ContextVar[Call | None] = ContextVar("meshware_current_call", default=None)

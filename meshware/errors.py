@@ -8,6 +8,8 @@
     ├── IdentityError        a workload, key or certificate that is missing or does not fit
     │   ├── PeerIdentityError  the other end of a TLS connection is not whom policy expects
     │   └── TokenError       a token or a forwarded certificate header that nobody may believe
+    ├── FetchError           something whose address policy names, and that cannot be had
+    ├── ClaimsError          claims of a user's token that are not of the shape that the app wants
     ├── SyncError            the daemon cannot start or go on
     └── SettingsError        an environment variable, argument or file the user can mend
 
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from meshware.policy.problems import Problem
 
 __all__ = [
+    "FetchError",
+    "ClaimsError",
     "IdentityError",
     "MeshError",
     "PeerIdentityError",
@@ -73,7 +77,33 @@ class TokenError(IdentityError):
     """A token, or a header about a certificate, that nobody may believe.
 
     The text says what is wrong with it and never repeats any of it: tokens are for no log.
+
+    Attributes:
+        flaw: where a token cannot be read, by a word of `identity.jose`; "": it is something else.
     """
+
+    def __init__(self, message: str, flaw: str = "") -> None:
+        self.flaw = flaw
+        super().__init__(message)
+
+
+class ClaimsError(MeshError):
+    """The claims of a call's token are not of the type that the app asks for, or there is none.
+
+    The text names the claim and the type, and nothing that the token says.
+    """
+
+
+class FetchError(MeshError):
+    """Something whose address policy names, and that cannot be had or is not what it should be.
+
+    Attributes:
+        reason: one word for it, for counting.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        self.reason = reason
+        super().__init__(message)
 
 
 class SyncError(MeshError):

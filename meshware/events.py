@@ -21,6 +21,7 @@ class InboundEvent:
     rule: int | None
     place: str | None = None  # "file:line" of that rule
     principal: str | None = None  # of a caller that was refused, where it is proved
+    request_principal: str | None = None  # "iss/sub" of the token that was verified
     candidates: tuple[str, ...] = ()  # the paths that a refusal was decided on
     source_ip: str | None = None
     is_refused: bool = False  # the mesh answered in the app's place, and not with what was asked

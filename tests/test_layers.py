@@ -14,7 +14,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "meshware"
 
-VALUES = frozenset({"errors", "clock", "call", "events", "ids", "grpc", "authz"})
+VALUES = frozenset({"errors", "clock", "call", "events", "ids", "typed_claims", "grpc", "authz"})
 DECISIONS = VALUES | {"identity", "policy"}
 WIRING = DECISIONS | {"inbound", "outbound", "telemetry", "runtime"}
 

@@ -1,10 +1,12 @@
 """The page of a bookshop: one product, with the reviews that another service has of it."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import requests
 from flask import Flask, abort, jsonify, render_template, request
 
+from meshware import current_call
 from meshware.clients.requests import MeshAdapter
 from meshware.wsgi import MeshMiddleware
 
@@ -39,6 +41,24 @@ def product(number: int) -> str:
 @app.get("/api/products/<int:number>")
 def product_as_json(number: int) -> Any:
     return jsonify(everything_about(number))
+
+
+@dataclass
+class Reader:
+    """What an account's token says of its owner."""
+
+    sub: str
+    name: str = ""
+
+
+@app.get("/account")
+def account() -> Any:
+    # The mesh has verified the token, by policies/users.yaml; here is only what it says.
+    call = current_call()
+    if call is None or call.principal is None:
+        abort(401)
+    reader = call.claims_as(Reader)
+    return jsonify({"account": reader.sub, "name": reader.name, "signed_in_as": call.principal})
 
 
 def everything_about(number: int) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import msgspec
 from meshware.cli.explain_text import text_of
 from meshware.cli.options import PLACE, format_option
 from meshware.cli.records import naming
+from meshware.clock import SystemClock
 from meshware.errors import SettingsError
 from meshware.policy.dns_records import with_names
 from meshware.policy.file import MemoryRecords
@@ -86,9 +87,9 @@ def _explainer(policy: Path, workload: str) -> Explainer:
         if is_source(policy):
             resources = load_sources(policy)
             made = MemoryRecords(with_names(build_records(resources)))
-            return Explainer(made, client, places=Places(resources))
+            return Explainer(made, client, places=Places(resources), now=SystemClock().now)
         records = open_policy_file(policy, trusted_owners(None))
-    return Explainer(records, client, records.header.generation)
+    return Explainer(records, client, records.header.generation, now=SystemClock().now)
 
 
 def _questions(data: bytes, batch: bool) -> Iterator[tuple[int, bytes]]:

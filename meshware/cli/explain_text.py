@@ -36,6 +36,8 @@ def _inbound(answer: InboundAnswer, name: str) -> Iterator[str]:
     if answer.asks:
         by += f"; if {', '.join(answer.asks)} would allow it, who is not asked here"
     yield f"{name}{answer.verdict}, status {answer.status}, by {by} ({answer.reason})"
+    if answer.request_principal is not None:
+        yield f"  on behalf of: {answer.request_principal}"
     for path in answer.candidates:
         yield f"  path decided on: {path}"
 

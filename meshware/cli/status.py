@@ -46,6 +46,9 @@ def as_text(overview: Overview) -> list[str]:
     if refused is not None:
         lines.append(f"refused   since {refused.since}: {refused.reason}")
         lines += [f"  {' '.join(str(problem).split())}" for problem in refused.problems]
+    lines += [
+        f"keys      of {each.uri} cannot be fetched: {each.message}" for each in overview.keys
+    ]
     lines.append(_workers_line(overview))
     if overview.workers:
         rows = [("workload", "worker", "pid", "generation", "where", "")]

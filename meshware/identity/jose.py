@@ -8,7 +8,7 @@ All that is refused here, before any signature is looked at:
 1. At most 16 KiB, counted before any of it is decoded.
 2. Three parts of base64url without padding, each with one spelling only.
 3. Header and claims are JSON objects in UTF-8, each member once, at most 16 levels deep.
-4. `alg` is one of the asymmetric algorithms below; `none` and HMAC are not.
+4. `alg` is one of the asymmetric algorithms that the reader takes; `none` and HMAC never are.
 
 Source: RFC 7515, 7518, 8725; the history of PyJWT.
 """
@@ -22,12 +22,14 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, NoReturn
 
 from meshware.errors import TokenError
 
 __all__ = [
     "ALGORITHMS",
+    "Flaw",
     "MAX_TOKEN_BYTES",
     "Token",
     "base64url",
@@ -44,6 +46,23 @@ ALGORITHMS = frozenset(
     {"RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "PS256", "PS384", "PS512"}
 )
 """What a signature may be made with. Source: JWT-SVID 2.1."""
+
+
+class Flaw(StrEnum):
+    """Where a token cannot be read; `TokenError.flaw`."""
+
+    FORM = "form"  # too long, or not of three parts
+    HEADER_BASE64 = "header-base64"
+    HEADER_JSON = "header-json"
+    HEADER_PARAMETER = "header-parameter"  # one that no token of ours may have
+    ALGORITHM_MISSING = "algorithm-missing"
+    ALGORITHM = "algorithm"  # none of those that are taken
+    KEY_ID = "key-id"
+    TYPE = "type"
+    CLAIMS_BASE64 = "claims-base64"
+    CLAIMS_JSON = "claims-json"
+    SIGNATURE_BASE64 = "signature-base64"
+
 
 _UNSAFE_HEADERS = frozenset({"crit", "b64", "zip", "enc", "jku", "jwk", "x5u", "x5c"})
 _MOST_LEVELS = 16
@@ -78,36 +97,53 @@ class Token:
         return self.header.get("typ")
 
 
-def parse(token: str, *, headers: Collection[str] | None = None) -> Token:
+def parse(
+    token: str,
+    *,
+    headers: Collection[str] | None = None,
+    algorithms: Collection[str] = ALGORITHMS,
+) -> Token:
     """Read a token.
 
     Args:
         token: in compact form.
         headers: the parameters that its header may have; None: all but the unsafe ones.
+        algorithms: what it may be signed with.
 
     Raises:
-        TokenError: it has no meaning, or more than one.
+        TokenError: it has no meaning, or more than one; its `flaw` is a `Flaw`, the first that is
+            met from left to right.
     """
     if len(token) > MAX_TOKEN_BYTES:
-        raise TokenError(f"it is longer than {MAX_TOKEN_BYTES} bytes")
+        raise TokenError(f"it is longer than {MAX_TOKEN_BYTES} bytes", Flaw.FORM)
     parts = token.split(".", 3)
     if len(parts) != 3:
-        raise TokenError("it is not three parts with dots between them")
-    header = _object(parts[0], "header")
-    for name in header:
-        if name in _UNSAFE_HEADERS:
-            raise TokenError(f"its header has {name}, which no token of ours needs")
-        if headers is not None and name not in headers:
-            raise TokenError("its header has a parameter that this kind of token has not")
-    for name in ("kid", "typ"):
+        raise TokenError("it is not three parts with dots between them", Flaw.FORM)
+    header = _object(parts[0], "header", Flaw.HEADER_BASE64, Flaw.HEADER_JSON)
+    algorithm = header.get("alg")
+    if not isinstance(algorithm, str):
+        raise TokenError("its header names no algorithm", Flaw.ALGORITHM_MISSING)
+    if algorithm not in algorithms:
+        raise TokenError("its algorithm is none of those that may be used", Flaw.ALGORITHM)
+    for name, flaw in (("kid", Flaw.KEY_ID), ("typ", Flaw.TYPE)):
         value = header.get(name, "")
         if not isinstance(value, str) or len(value) > 256:
-            raise TokenError(f"the {name} in its header is no short text")
-    algorithm = header.get("alg")
-    if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
-        raise TokenError("its algorithm is none of those that may be used")
-    claims = _object(parts[1], "claims")
-    signature = from_base64url(parts[2], "signature")
+            raise TokenError(f"the {name} in its header is no short text", flaw)
+    for name in header:
+        if name in _UNSAFE_HEADERS:
+            raise TokenError(
+                f"its header has {name}, which no token of ours needs", Flaw.HEADER_PARAMETER
+            )
+        if headers is not None and name not in headers:
+            raise TokenError(
+                "its header has a parameter that this kind of token has not", Flaw.HEADER_PARAMETER
+            )
+    claims = _object(parts[1], "claims", Flaw.CLAIMS_BASE64, Flaw.CLAIMS_JSON)
+    try:
+        signature = from_base64url(parts[2], "signature")
+    except TokenError as error:
+        error.flaw = Flaw.SIGNATURE_BASE64
+        raise
     return Token(header, claims, f"{parts[0]}.{parts[1]}".encode("ascii"), signature)
 
 
@@ -194,10 +230,19 @@ def text(claims: Mapping[str, Any], name: str, most: int = 2048) -> str:
     return value
 
 
-def _object(part: str, what: str) -> dict[str, Any]:
-    value = strict_json(from_base64url(part, what), what)
+def _object(part: str, what: str, no_base64: Flaw, no_json: Flaw) -> dict[str, Any]:
+    try:
+        data = from_base64url(part, what)
+    except TokenError as error:
+        error.flaw = no_base64
+        raise
+    try:
+        value = strict_json(data, what)
+    except TokenError as error:
+        error.flaw = no_json
+        raise
     if not isinstance(value, dict):
-        raise TokenError(f"its {what} is no object")
+        raise TokenError(f"its {what} is no object", no_json)
     return value
 
 

@@ -1,9 +1,10 @@
 """Public keys as JSON (RFC 7517), read strictly, and what each may have signed.
 
 A key fixes its algorithms: an elliptic curve has one, an RSA key those of its family or the one
-that it names. What a token says of its algorithm only has to fit; it never chooses.
+that it names. What a token says of its algorithm only has to fit; it never chooses. Ed25519 is for
+end users' tokens: those of workloads are never read with it (`identity.jose.ALGORITHMS`).
 
-Source: RFC 7517, 7518; SPIFFE Trust Domain and Bundle 4.2.
+Source: RFC 7517, 7518, 8037; SPIFFE Trust Domain and Bundle 4.2.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import get_default_algorithms
 
 from meshware.errors import TokenError
@@ -35,6 +38,7 @@ __all__ = [
     "WIT_SVID",
     "PublicKey",
     "algorithm_of",
+    "has_secret",
     "keys_of",
     "public_jwk",
     "read_jwk",
@@ -52,11 +56,14 @@ _CURVES: dict[str, tuple[str, int, type[ec.EllipticCurve]]] = {
     "P-384": ("ES384", 48, ec.SECP384R1),
     "P-521": ("ES512", 66, ec.SECP521R1),
 }
+_ED25519 = ("Ed25519", "EdDSA", 32)  # curve, algorithm, bytes of a key
 _RSA = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"})
 _LEAST_RSA_BITS, _MOST_RSA_BITS = 2048, 8192
 _PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 _MOST_KEYS = 16  # that are tried for a token which names none
 _BY_NAME = get_default_algorithms()
+
+AnyPublicKey: TypeAlias = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | Ed25519PublicKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +77,7 @@ class PublicKey:
         thumbprint: names it (RFC 7638).
     """
 
-    key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey = field(repr=False)
+    key: AnyPublicKey = field(repr=False)
     algorithms: frozenset[str]
     thumbprint: str
     id: str | None = None
@@ -91,13 +98,13 @@ def read_jwk(jwk: Mapping[str, Any]) -> PublicKey:
     Raises:
         TokenError: it is no public key for signatures, a weak one, or also a private one.
     """
-    if not _PRIVATE.isdisjoint(jwk):
+    if has_secret(jwk):
         raise TokenError("a public key has parts of a private one")
     kind, named, key_id, use = (_text(jwk, name) for name in ("kty", "alg", "kid", "use"))
     operations = jwk.get("key_ops", ["verify"])
     if use == "enc" or not isinstance(operations, list) or "verify" not in operations:
         raise TokenError("a key is not for signatures")
-    key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey
+    key: AnyPublicKey
     try:
         if kind == "EC":
             algorithm, size, curve = _CURVES[_text(jwk, "crv") or ""]
@@ -112,8 +119,17 @@ def read_jwk(jwk: Mapping[str, Any]) -> PublicKey:
                 raise TokenError("an RSA key has an exponent that nobody needs")
             key = rsa.RSAPublicNumbers(exponent, modulus).public_key()
             algorithms = _RSA
+        elif kind == "OKP":
+            curve_name, algorithm, size = _ED25519
+            if _text(jwk, "crv") != curve_name:
+                raise TokenError("a key is of a curve that is not supported")
+            data = from_base64url(_text(jwk, "x") or "", "x")
+            if len(data) != size:
+                raise TokenError("a key has another length than its curve")
+            key = Ed25519PublicKey.from_public_bytes(data)
+            algorithms = frozenset({algorithm})
         else:
-            raise TokenError("a key is neither EC nor RSA")
+            raise TokenError("a key is none of EC, RSA and OKP")
     except (KeyError, ValueError) as error:
         raise TokenError("a key is not one that can be read") from error
     if named is not None:
@@ -121,6 +137,11 @@ def read_jwk(jwk: Mapping[str, Any]) -> PublicKey:
         if not algorithms:
             raise TokenError("a key names an algorithm that it cannot have")
     return PublicKey(key, algorithms, thumbprint(key), key_id, use)
+
+
+def has_secret(jwk: Mapping[str, Any]) -> bool:
+    """Say whether a JSON object holds what its owner alone should have."""
+    return jwk.get("kty") == "oct" or not _PRIVATE.isdisjoint(jwk)
 
 
 def public_jwk(key: PrivateKey, **members: str) -> dict[str, str]:
@@ -136,7 +157,7 @@ def algorithm_of(key: PrivateKey) -> str:
     return {size: name for name, size, _ in _CURVES.values()}[(key.curve.key_size + 7) // 8]
 
 
-def thumbprint(key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey) -> str:
+def thumbprint(key: AnyPublicKey) -> str:
     """Return the SHA-256 thumbprint of a key (RFC 7638), in base64url."""
     canonical = json.dumps(_required(key), sort_keys=True, separators=(",", ":"))
     return base64url(hashlib.sha256(canonical.encode()).digest())
@@ -188,7 +209,10 @@ def _read_all(keys: str) -> tuple[PublicKey, ...]:
     return tuple(found)
 
 
-def _required(key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey) -> dict[str, str]:
+def _required(key: AnyPublicKey) -> dict[str, str]:
+    if isinstance(key, Ed25519PublicKey):
+        data = key.public_bytes(Encoding.Raw, PublicFormat.Raw)
+        return {"kty": "OKP", "crv": _ED25519[0], "x": base64url(data)}
     if isinstance(key, rsa.RSAPublicKey):
         numbers = key.public_numbers()
         return {"kty": "RSA", "n": _written(numbers.n), "e": _written(numbers.e)}

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from meshware.call import Call, Flag, MessageEdit
+from meshware.call import NO_CLAIMS, Call, Flag, MessageEdit
 from meshware.inbound.authz import Verdict
 from meshware.inbound.forward import forwarded_cert
 from meshware.inbound.passage import Admission, Answered, Ask, Denial, Teller
@@ -78,6 +78,7 @@ class Answers:
             add = (*add, ("x-request-id", request_id))
             remove = (*remove, "x-request-id")
         trace = read_trace(head.headers)
+        believed = asked.user.believed
         return Admission(
             teller=self._teller,
             head=head,
@@ -88,9 +89,12 @@ class Answers:
             policy=verdict.policy,
             rule=verdict.rule,
             candidates=asked.meaning.candidates,
+            request_principal=asked.request_principal,
             call=Call(
                 request_id=request_id,
                 peer=asked.caller.peer,
+                principal=asked.request_principal,
+                claims=NO_CLAIMS if believed is None else believed.claims,
                 trace_id=trace.trace_id,
                 traceparent=trace.traceparent,
                 tracestate=trace.tracestate,
@@ -118,6 +122,7 @@ class Answers:
             policy=verdict.policy,
             rule=verdict.rule,
             candidates=asked.meaning.candidates,
+            request_principal=asked.request_principal,
             status=200,
             body="",
             headers=headers,
@@ -188,6 +193,7 @@ class Answers:
             else asked.snapshot.place_of(verdict.key, verdict.rule),
             principal=None if asked.caller.id is None else asked.caller.id.principal,
             candidates=asked.meaning.candidates,
+            request_principal=asked.request_principal,
             status=status,
             body=_BODIES[status],
             headers=(*_TEXT, ("retry-after", "1")) if status == 503 else _TEXT,

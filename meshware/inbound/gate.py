@@ -9,13 +9,14 @@ steps *is* the security property:
 2. The request can mean one thing only; else 400.
 3. Its path is normalised into every path that it may mean; 400 when it cannot be.
 4. The caller is who it proves to be, and proves it where it has to; else 403.
-5. Where a CUSTOM rule matches, its authorizer is asked; else as that says. What is declared to be
-   probed is open to the probes of the workload's own and the daemon's identity, whatever this step
-   and the next would say, and nothing else is to the daemon's.
-6. DENY rules, then ALLOW rules; else 403.
-7. Browsers that ask what pages of another origin may do are answered.
-8. There is room for one more call; else 503.
-9. The app is called, with what untrusted callers must not say removed from the headers, and with
+5. Where a CUSTOM rule matches, its authorizer allows it; else as that says.
+6. Each end user's token that it bears is good; else 401, or 403 where it is for others.
+7. DENY rules, then ALLOW rules; else 403. What is declared to be probed is open to the probes of
+   the workload's own and the daemon's identity, whatever this step and step 5 would say, and
+   nothing else is to the daemon's.
+8. Browsers that ask what pages of another origin may do are answered.
+9. There is room for one more call; else 503.
+10. The app is called, with what untrusted callers must not say removed from the headers, and with
    the call in context.
 
 The answer is an `Admission` (call the app), a `Denial` (answer so, without having read the body),
@@ -30,11 +31,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from datetime import datetime
 
 from meshware.call import MessageEdit
 from meshware.events import EventSink
 from meshware.inbound.answers import Answers, Changes
 from meshware.inbound.asking import Outcome, Refusal, Step, apply, check_request, ruling, steps
+from meshware.inbound.authn import EndUsers
 from meshware.inbound.authz import Verdict, decide
 from meshware.inbound.cors import is_preflight, preflight, response_edit
 from meshware.inbound.head import InboundHead
@@ -50,6 +53,11 @@ from meshware.policy.snapshot import InboundView, Snapshot
 
 __all__ = ["Gate"]
 
+
+def _nobody_fetches(_uri: str) -> None:
+    """Leave an unknown key at that: it is not known until policy has it."""
+
+
 _PROBE = Verdict(True)
 _NO_PROBE = Verdict(False)
 
@@ -62,6 +70,8 @@ class Gate:
         monotonic: time in seconds, for durations.
         new_request_id: makes an `x-request-id` for a call that brings none.
         peers: identifies callers.
+        now: returns aware UTC, for tokens.
+        on_unknown_key: is told the address of a key set that lacks a key which a token names.
         sink: is told of each call that is over.
         on_error: is told of exceptions that callers must not suffer from.
     """
@@ -73,12 +83,15 @@ class Gate:
         monotonic: Callable[[], float],
         new_request_id: Callable[[], str],
         peers: Identifies,
+        now: Callable[[], datetime],
         sink: EventSink,
         on_error: Callable[[Exception], None],
+        on_unknown_key: Callable[[str], None] = _nobody_fetches,
     ) -> None:
         self._snapshot_of = snapshot_of
         self._monotonic = monotonic
         self._peers = peers
+        self._users = EndUsers(now, on_unknown_key)
         self._on_error = on_error
         # An entry for each counted call: a call may end in garbage collection, which takes no lock.
         self._under_way: deque[None] = deque()
@@ -134,8 +147,15 @@ class Gate:
     def _by_rules(
         self, asked: Question, own: InboundView, probed: Verdict | None
     ) -> Admission | Denial:
-        """Go on behind the authorizers."""
-        facts, meaning = _facts(asked), asked.meaning
+        """Go on behind the authorizers, by the request as they have made it."""
+        meaning = asked.meaning
+        if own.users is not None:
+            user = self._users.identify(asked.head, own.users, meaning.candidates[0])
+            if isinstance(user, Refused):
+                return self._answers.refuse(asked, user)
+            asked.user = user
+
+        facts = _facts(asked)
         verdict = probed or decide(own.rules, facts, meaning.candidates, meaning.partial)
         if not verdict.is_allowed:
             return self._answers.deny(asked, 403, verdict.details, verdict)
@@ -145,9 +165,11 @@ class Gate:
         self, asked: Question, own: InboundView, facts: Facts, verdict: Verdict
     ) -> Admission | Denial:
         """Answer a browser, count the call, and let it in."""
-        head = asked.head
+        head, user = asked.head, asked.user
         edit = MessageEdit(frozenset(), asked.response) if asked.response else None
-        changes = Changes(asked.remove, asked.add, edit)
+        # What a token is taken out of is gone, whoever put it there.
+        kept = tuple(pair for pair in asked.add if pair[0] not in user.remove)
+        changes = Changes((*asked.remove, *user.remove), (*kept, *user.add), edit)
         if own.cors is not None and head.headers("origin"):
             rule = own.cors.pick(as_routed(asked, facts.authority), head.port)
             if rule is not None and is_preflight(head.method, head.headers):
@@ -215,6 +237,7 @@ def _facts(asked: Question) -> Facts:
         destination_ip=head.destination_ip,
         port=head.port,
         peer=asked.caller.id,
+        user=asked.user.believed.user if asked.user.believed is not None else None,
         sni=head.sni,
         handlers_of=head.handlers_of,
         app_path=None if rewritten is None else decoded(rewritten),

@@ -48,6 +48,7 @@ class Passage:
     place: str | None = None  # "file:line" of that rule, where a refusal has one
     principal: str | None = None  # of whom was refused, as far as that is proved
     candidates: tuple[str, ...] = ()  # the paths that it may mean, normalised; all were decided
+    request_principal: str | None = None  # "iss/sub" of the token that was verified
     flag: Flag | None = None  # why the mesh answered, where that has a flag
     counted: deque[None] | None = field(default=None, repr=False)  # of calls under way, with this
     is_last: bool = False  # the caller should make another connection for its next call
@@ -82,6 +83,7 @@ class Passage:
             rule=self.rule if is_refused else None,
             place=self.place,
             principal=self.principal,
+            request_principal=self.request_principal,
             candidates=self.candidates if is_refused else (),
             source_ip=head.source_ip,
             is_refused=is_refused,
@@ -103,7 +105,8 @@ class Admission(Passage):
 
     call: Call  # what the app finds in `current_call()`
     remove: tuple[str, ...]  # headers that the app must not see, in lower case
-    add: tuple[tuple[str, str], ...]  # headers that it must see, with their values
+    # Headers that it must see, with their values: claims of users may be among them.
+    add: tuple[tuple[str, str], ...] = field(repr=False)
     path: str | None  # encoded; replaces the one received, where MeshConfig normalises
     response: MessageEdit | None = None  # of the response's headers
 

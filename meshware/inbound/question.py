@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from meshware.call import RequestHead
+from meshware.inbound.authn import NO_USER, Identified
 from meshware.inbound.head import InboundHead
 from meshware.inbound.meaning import Meaning
 from meshware.inbound.peer import NOBODY, Caller
@@ -25,12 +26,19 @@ class Question:
     request_id: str | None = None
     meaning: Meaning = _NOTHING
     caller: Caller = NOBODY
+    user: Identified = NO_USER
     is_counted: bool = False  # among the calls under way
     # What authorizers change: headers that the app gets no more (lower case) and gets in their
     # place, and headers of the response.
     remove: tuple[str, ...] = ()
     add: tuple[tuple[str, str], ...] = ()
     response: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def request_principal(self) -> str | None:
+        """Return who is behind the call by its token; None: nobody, as far as is known."""
+        believed = self.user.believed
+        return None if believed is None else believed.user.principal
 
     @property
     def generation(self) -> int:

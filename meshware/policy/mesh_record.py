@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from meshware.policy.document.mesh_config import Identity, MeshConfigSpec
+from meshware.policy.document.mesh_config import Identity, Jwks, MeshConfigSpec
+from meshware.policy.key_urls import plain_host
 from meshware.policy.parse import Resource
-from meshware.policy.record_types import TRUST_DOMAIN, BundleRecord, ForwardCert, MeshRecord
+from meshware.policy.record_types import (
+    TRUST_DOMAIN,
+    BundleRecord,
+    ForwardCert,
+    KeyFetching,
+    MeshRecord,
+)
 
 __all__ = ["mesh_config_of", "mesh_records", "plain_fingerprint"]
 
@@ -48,6 +55,7 @@ def mesh_records(
         "dns_refresh_s": spec.dns_refresh_rate,
         "trusted_hops": _trusted_hops(spec),
         "providers": spec.extension_providers,
+        "jwks": spec.jwks and _key_fetching(spec.jwks),
     }
     record = MeshRecord(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
     return record, {f"bundle/{name}": bundle for name, bundle in bundles.items()}
@@ -70,6 +78,14 @@ def _bundles(spec: MeshConfigSpec) -> dict[str, BundleRecord]:
         name: BundleRecord(trust_domain=name, roots=tuple(found))
         for name, found in sorted(roots.items())
     }
+
+
+def _key_fetching(jwks: Jwks) -> KeyFetching:
+    return KeyFetching(
+        internal_hosts=tuple(sorted(map(plain_host, jwks.allowed_internal_hosts or ()))),
+        http_hosts=tuple(sorted(map(plain_host, jwks.allowed_http_hosts or ()))),
+        ca_file=jwks.ca_file,
+    )
 
 
 def _forward_cert(spec: MeshConfigSpec) -> ForwardCert | None:

@@ -50,6 +50,7 @@ __all__ = [
     "EndpointsRecord",
     "HostIndex",
     "JwksRecord",
+    "KeyFetching",
     "MeshRecord",
     "PartialWildcards",
     "PeerMode",
@@ -87,6 +88,14 @@ ForwardCert: TypeAlias = Literal["SANITIZE", "SANITIZE_SET", "APPEND_FORWARD"]
 """What an app gets of X-Forwarded-Client-Cert. Source: Istio ProxyHeaders.forwardedClientCert."""
 
 
+class KeyFetching(Document, frozen=True):
+    """From where the keys of token issuers may be fetched. Hosts are in lower case."""
+
+    internal_hosts: tuple[str, ...] = ()  # that may be at loopback and private addresses
+    http_hosts: tuple[str, ...] = ()  # that need no TLS
+    ca_file: str | None = None  # whom to believe; None: the system's authorities
+
+
 class MeshRecord(Document, frozen=True):
     """Mesh-wide settings. Source: Istio MeshConfig."""
 
@@ -108,6 +117,7 @@ class MeshRecord(Document, frozen=True):
     dns_refresh_s: float = 60.0  # Istio MeshConfig.dnsRefreshRate
     trusted_hops: int = 0  # proxies in front whose X-Forwarded-For is taken: numTrustedProxies
     providers: tuple[ExtensionProvider, ...] = ()  # Istio MeshConfig.extensionProviders
+    jwks: KeyFetching = KeyFetching()
 
 
 class PortRecord(Document, frozen=True):

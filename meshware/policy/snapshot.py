@@ -23,6 +23,7 @@ from meshware.policy.clusters import Cluster, ClusterKey, cluster_name, compile_
 from meshware.policy.cors_rule import CorsTable, compile_cors_table
 from meshware.policy.file import Records
 from meshware.policy.inbound_rules import InboundRules, NamedPolicy, compile_inbound
+from meshware.policy.jwt_rules import UserRules
 from meshware.policy.record_types import (
     AuthorizationRecord,
     BundleRecord,
@@ -33,6 +34,7 @@ from meshware.policy.record_types import (
     WorkloadRecord,
 )
 from meshware.policy.routes import RouteTable, compile_routes
+from meshware.policy.user_records import NO_USERS, read_users
 from meshware.policy.view import Client, Common, View
 
 if TYPE_CHECKING:
@@ -57,12 +59,13 @@ class InboundView:
     address: str | None = None  # of a WorkloadEntry
     ports: tuple[int, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
+    reads_headers: frozenset[str] = frozenset()  # lower case; that these go by or change
+    users: UserRules | None = None  # whose tokens are good; None: nothing is said about tokens
     cors: CorsTable | None = None  # None: nothing is said about origins
     peer: PeerModes = PeerModes()  # what callers must show
     tokens: TokenModes = TokenModes()
     probe_paths: frozenset[str] = frozenset()  # where the daemon is admitted, and nowhere else
     most_requests: int | None = None  # under way at once in this process; None: no limit
-    reads_headers: frozenset[str] = frozenset()  # that decisions go by or change; lower case
 
 
 class _Missing(Enum):
@@ -158,6 +161,7 @@ class Snapshot:
         # The mesh record too: it says which trust domains are one.
         keys = ("mesh", *workload.authorization) if workload is not None else ()
         self._inbound_rests_on = tuple((key, records.digest(key)) for key in keys)
+        self._users = NO_USERS
         self._cors_rests_on: Mapping[str, Digest] = {}
         self.inbound = (
             None
@@ -232,13 +236,19 @@ class Snapshot:
                 [_policy(self._records, key) for key in workload.authorization],
                 (self.mesh.trust_domain, *self.mesh.trust_domain_aliases),
             )
+        before = NO_USERS if previous is None else previous._users
+        self._users = read_users(self._records, workload.authentication, before)
+        users = self._users.rules
         cors, self._cors_rests_on = self._compile_cors(workload, previous)
         authorizers = _authorizers(rules, self.mesh)
         asked = [each for each in authorizers.values() if isinstance(each, HttpAuthorizer)]
         return InboundView(
             rules=rules,
             authorizers=authorizers,
-            reads_headers=rules.reads_headers.union(*(each.reads for each in asked)),
+            reads_headers=rules.reads_headers.union(
+                users.reads_headers if users else (), *(each.reads for each in asked)
+            ),
+            users=users,
             cors=cors,
             peer=workload.peer,
             tokens=workload.tokens,

@@ -71,6 +71,7 @@ _MIRRORS = "at most 64 copies at once for each client object, the others are dro
 
 _ROUTE = "VirtualService.spec.http[]"
 _AUTHORIZER = "MeshConfig.spec.extensionProviders[].envoyExtAuthzHttp"
+_JWT = "RequestAuthentication.spec.jwtRules[]"
 _POLICY = "DestinationRule.spec.trafficPolicy"
 _SUBSET = "DestinationRule.spec.subsets[].trafficPolicy"
 
@@ -279,7 +280,44 @@ SUPPORT: Mapping[str, Support] = MappingProxyType(
         "PeerAuthentication.spec.mtls.mode": _differs(
             "STRICT: a server that cannot close a plaintext connection answers 403"
         ),
-        "RequestAuthentication.spec": _later("arrives with end-user tokens"),
+        "RequestAuthentication.spec": _done(),
+        "RequestAuthentication.spec.jwtRules[].jwksUri": _differs(
+            "https unless the MeshConfig names the host; fetched each 20 min, and again after an "
+            "unknown `kid`, at most once in 30 s; keys are dropped after 7 days of failures"
+        ),
+        "RequestAuthentication.spec.jwtRules[].timeout": _done("60 s at the most"),
+        "RequestAuthentication.spec.targetRef": _never(_NO_GATEWAY),
+        "RequestAuthentication.spec.targetRefs": _never(_NO_GATEWAY),
+        "RequestAuthentication.spec.jwtRules": _differs(
+            "every token at a place where a rule looks must be good, also where another rule has "
+            "found a good one, and one rule must believe all of its own; `exp` is required; HMAC, "
+            "header parameters such as `jku`, `x5c` and `crit`, a member that is there twice, and "
+            "more than 16 KiB are refused"
+        ),
+        f"{_JWT}.audiences": _differs(
+            "compared as written; Envoy takes away `https://` and a slash at the end"
+        ),
+        f"{_JWT}.jwks": _differs(
+            "what cannot be read, or holds a symmetric or private key, refuses the policy; Istio "
+            "takes it, and lets every token fail. A key that cannot verify is passed over with a "
+            "warning"
+        ),
+        f"{_JWT}.fromHeaders": _differs(
+            "two tokens at one place are refused, as is the prefix in another case or further "
+            "behind"
+        ),
+        f"{_JWT}.fromParams": _done("a token stays in the query, as with older Envoys"),
+        f"{_JWT}.fromCookies": _done("a token stays in the cookie, as with Envoy"),
+        f"{_JWT}.forwardOriginalToken": _done(
+            "a header with a token is removed, unless it is true"
+        ),
+        f"{_JWT}.outputPayloadToHeader": _done(
+            "removed from what callers send, also where no token comes"
+        ),
+        f"{_JWT}.outputClaimToHeaders": _done(
+            "texts, numbers and truth values; removed from what callers send, also where no token "
+            "comes"
+        ),
         "Telemetry.spec": _later("arrives with metrics, traces and access logs"),
         "AuthorizationPolicy (meshware.dev).spec": _later("arrives with the rule index"),
         "AuthorizationPolicy.spec": _done(),
@@ -364,6 +402,15 @@ SUPPORT: Mapping[str, Support] = MappingProxyType(
         "MeshConfig.spec.xfccTrustedProxies": _done(),
         "MeshConfig.spec.identity": _done("`leafLife` 1 h where nothing is said, 2 s at the least"),
         "MeshConfig.spec.nodeIdentities": _done(),
+        "MeshConfig.spec.jwks": _done("about `jwksUri` and issuers whose configuration is asked"),
+        "MeshConfig.spec.jwks.allowedInternalHosts": _done(
+            "may be at loopback, private and unique-local addresses; link-local ones and those of "
+            "clouds' metadata never"
+        ),
+        "MeshConfig.spec.jwks.allowedHttpHosts": _done("others need `https://`"),
+        "MeshConfig.spec.jwks.caFile": _done(
+            "of the machine that fetches keys; without it the system's authorities"
+        ),
         "MeshConfig.spec.defaultConfig.proxyHeaders": _differs(
             "`SANITIZE` where nothing is said; Istio: `APPEND_FORWARD`"
         ),

@@ -6,7 +6,8 @@ action (`runtime.explain_outbound`): there is no second copy of any rule, only w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from functools import lru_cache
 from ipaddress import ip_address
 from random import Random
@@ -102,6 +103,7 @@ class Explainer:
         client: the workload.
         generation: of the policy.
         places: where the resources are written; None: nobody knows.
+        now: returns aware UTC, for the tokens of questions.
 
     Raises:
         PolicyError: the records cannot be compiled.
@@ -118,6 +120,8 @@ class Explainer:
         client: Client,
         generation: int = 0,
         places: Places | None = None,
+        *,
+        now: Callable[[], datetime],
     ) -> None:
         self._records = records
         self._places = places or Places()
@@ -135,6 +139,7 @@ class Explainer:
             monotonic=at_rest,
             new_request_id=lambda: "",
             peers=self._claimed,
+            now=now,
             sink=_nowhere,
             on_error=self.failures.append,
         )
@@ -203,7 +208,7 @@ class Explainer:
             rule=admitted.rule,
             place=self._place(admitted) or admitted.place,
             principal=question.source.principal,
-            request_principal=None,
+            request_principal=admitted.request_principal,
             candidates=admitted.candidates,
             reason=admitted.reason,
             asks=tuple(asks),

@@ -18,6 +18,7 @@ starts with what its parent had in force, and follows on its own from its own `s
 from __future__ import annotations
 
 import logging
+import random
 import threading
 import time
 import weakref
@@ -37,6 +38,7 @@ from meshware.runtime.readers import (
     compile_sources,
     is_source,
 )
+from meshware.runtime.unknown_keys import UnknownKeys
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,6 +81,7 @@ class Follower:
         compile_them: turns YAML into records.
         now_ns: unix time in nanoseconds, to compare with that of files.
         make_lookup: returns the way to look up the names that YAML has for endpoints.
+        rng: chance; None: of its own.
 
     Raises:
         SettingsError: `policy_owner` is no user.
@@ -97,6 +100,7 @@ class Follower:
         compile_them: Callable[[Path], Mapping[str, bytes]] = compile_sources,
         now_ns: Callable[[], int] = time.time_ns,
         make_lookup: Callable[[], Lookup] = lookup_for,
+        rng: random.Random | None = None,
     ) -> None:
         self._config = config
         self._cell = cell
@@ -105,7 +109,15 @@ class Follower:
         self._on_refused = on_refused
         self._poll_s = poll_s
         self._file = PolicyFileReader(config, trusted_owners(policy_owner), now_ns)
-        self._sources = SourcesReader(config, compile_them, now_ns, make_lookup)
+        self._unknown_keys = UnknownKeys()
+        self._sources = SourcesReader(
+            config,
+            compile_them,
+            now_ns,
+            make_lookup,
+            rng=rng,
+            unknown_keys=self._unknown_keys,
+        )
         self._reader: PolicyFileReader | SourcesReader | None = None  # who found what is in force
         self._told: set[tuple[str, int | None]] = set()
         self._is_missed = False  # its absence was told
@@ -152,6 +164,13 @@ class Follower:
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout=5)
         self._sources.stop()
+
+    def key_unknown(self, uri: str) -> None:
+        """Note that a token names a key which is not among those of an address.
+
+        Where this process fetches keys itself they are fetched anew, in the background.
+        """
+        self._unknown_keys.note(uri)
 
     def poll_once(self) -> bool:
         """Look for policy once. Returns whether a new snapshot came into force."""

@@ -105,8 +105,10 @@ class Mesh:
             monotonic=self._monotonic,
             new_request_id=self._new_request_id,
             peers=self._peers,
+            now=self.clock.now,
             sink=sink,
             on_error=_tell_once,
+            on_unknown_key=self.key_unknown,
         )
         _meshes.add(self)
 
@@ -174,6 +176,17 @@ class Mesh:
         self.port = port
         if self._reporter is not None:
             self._reporter.reached_at(port)
+
+    def key_unknown(self, uri: str) -> None:
+        """Note that a token names a key which is not among those of an address.
+
+        Whoever fetches keys, the daemon or this process in the background, fetches them anew; the
+        call at hand is refused, and waits for nothing.
+        """
+        if self._reporter is not None:
+            self._reporter.key_unknown(uri)
+        if self._follower is not None:
+            self._follower.key_unknown(uri)
 
     def exchange(self, head: RequestHead) -> Exchange:
         """Return the exchange for one outbound call, over the policy in force now."""
@@ -247,6 +260,7 @@ class Mesh:
             applied,
             on_refused=reporter.refused,
             make_lookup=lambda: lookup_for(settings.dns_servers),
+            rng=self.rng,
         )
 
     def _snapshot(self) -> Snapshot | None:

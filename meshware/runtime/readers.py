@@ -8,6 +8,7 @@ is not looked at again until it changes.
 from __future__ import annotations
 
 import logging
+import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,10 +17,11 @@ from typing import TYPE_CHECKING
 
 from meshware.errors import PolicyFileError
 from meshware.policy.file import Header, MemoryRecords, Records
-from meshware.runtime.addresses import AddressBook
 from meshware.runtime.dns_lookup import Lookup, lookup_for
+from meshware.runtime.lookups import Lookups
 from meshware.runtime.policy_file import FileRecords, open_policy_file
 from meshware.runtime.sources import Sweep, signature_of, sweep
+from meshware.runtime.unknown_keys import UnknownKeys
 
 if TYPE_CHECKING:
     from meshware.policy.parse import Resource
@@ -36,7 +38,7 @@ __all__ = [
 PREVIOUS_SUFFIX = ".prev"
 """What the daemon keeps beside the policy file: the one before."""
 
-_log = logging.getLogger("meshware.dns")
+_log = logging.getLogger("meshware.lookups")
 
 # A change of the sources counts when it has held still from one look to the next; whoever never
 # holds still is read anyway after so many looks.
@@ -148,8 +150,8 @@ class PolicyFileReader:
 class SourcesReader:
     """Compiles a YAML file or directory when it changed: policy without a daemon.
 
-    Generations count from 1 in this process. Addresses that DNS finds are filled in, here as by the
-    daemon, and new ones are new policy.
+    Generations count from 1 in this process. Addresses of names and keys of issuers are filled in,
+    here as by the daemon, and new ones are new policy.
     """
 
     def __init__(
@@ -158,10 +160,14 @@ class SourcesReader:
         compile_them: Callable[[Path], Mapping[str, bytes]] = compile_sources,
         now_ns: Callable[[], int] = time.time_ns,
         make_lookup: Callable[[], Lookup] = lookup_for,
+        *,
+        rng: random.Random | None = None,
+        unknown_keys: UnknownKeys | None = None,
     ) -> None:
         self._path = path
         self._compile = compile_them
-        self._addresses = AddressBook(make_lookup, _tell)
+        self._lookups = Lookups(make_lookup, _tell, rng=rng)
+        self._unknown_keys = unknown_keys or UnknownKeys()
         self._now_ns = now_ns
         self._seen: Sweep | None = None
         self._is_sure = True  # nothing can have changed unseen since
@@ -178,6 +184,7 @@ class SourcesReader:
             FileNotFoundError: there is nothing.
             PolicyError: the sources have problems; told once for each state of them.
         """
+        self._lookups.unknown_keys(self._unknown_keys.take())
         looked_at_ns = self._now_ns()
         swept = sweep([self._path])
         if swept.is_empty and not self._path.is_dir():
@@ -185,15 +192,15 @@ class SourcesReader:
         is_first = self._seen is None
         if swept == self._seen:
             if self._is_sure or swept.may_miss_a_change(looked_at_ns):
-                return self._fresh(self._addresses.refill())
+                return self._fresh(self._lookups.refill())
         elif not is_first and swept != self._moving and self._looks < _MOST_LOOKS:
             self._moving = swept
             self._looks += 1
-            return self._fresh(self._addresses.refill())
+            return self._fresh(self._lookups.refill())
         self._moving, self._looks = None, 0
         self._seen = swept
         self._is_sure = not swept.may_miss_a_change(looked_at_ns)
-        return self._fresh(self._addresses.fill(self._compile(self._path)))
+        return self._fresh(self._lookups.fill(self._compile(self._path)))
 
     def _fresh(self, found: Mapping[str, bytes] | None) -> Fresh | None:
         if found is None or found == self._in_force:
@@ -206,8 +213,8 @@ class SourcesReader:
         return None
 
     def stop(self) -> None:
-        """Look nothing up by DNS until there is a look again."""
-        self._addresses.stop()
+        """Look nothing up until there is a look again."""
+        self._lookups.stop()
 
     def taken_up(self, fresh: Fresh) -> None:
         """Note what is in force from now on."""

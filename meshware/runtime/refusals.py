@@ -35,6 +35,7 @@ def decision_of(event: InboundEvent) -> dict[str, Any]:
         "rule": event.rule,
         "place": event.place,
         "principal": event.principal,
+        "request_principal": event.request_principal,
         "source_ip": event.source_ip,
         "method": event.method,
         "host": event.host,

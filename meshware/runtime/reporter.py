@@ -29,11 +29,20 @@ from meshware.clock import Clock, SystemClock
 from meshware.policy.file import FORMAT
 from meshware.runtime.files import printable, replace_file
 from meshware.runtime.fork import renew_after_fork
+from meshware.runtime.unknown_keys import MOST_UNKNOWN, UnknownKeys
 
 if TYPE_CHECKING:
     from meshware.policy.view import Client
 
-__all__ = ["MAX_REPORT_BYTES", "NO_WORKLOAD", "REPORT_FORMAT", "Refusal", "Report", "Reporter"]
+__all__ = [
+    "MAX_REPORT_BYTES",
+    "MOST_UNKNOWN",
+    "NO_WORKLOAD",
+    "REPORT_FORMAT",
+    "Refusal",
+    "Report",
+    "Reporter",
+]
 
 REPORT_FORMAT = 1
 
@@ -77,6 +86,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     address: str | None = None
     port: int | None = None
     started_at: str = ""
+    unknown_keys: dict[str, int] = {}  # noqa: RUF012 - times of each `jwks/` record, by its digest
 
 
 class Reporter:
@@ -109,6 +119,8 @@ class Reporter:
         self._bundle_of = bundle_of
         self._generation: int | None = None
         self._refusals: tuple[Refusal, ...] = ()
+        self._unknown_keys = UnknownKeys()
+        self._unknown: dict[str, int] = {}
         self._lock_descriptor: int | None = None
         self.renew()
         renew_after_fork(self)
@@ -145,6 +157,13 @@ class Reporter:
         if refusal not in self._refusals:
             self._refusals = (*self._refusals, refusal)[-_MOST_REFUSALS:]
             self._changed.set()
+
+    def key_unknown(self, uri: str) -> None:
+        """Note that a token names a key which is not among those of an address.
+
+        Nobody is woken for it: whatever was noted goes out with the flush of each second.
+        """
+        self._unknown_keys.note(uri)
 
     def reached_at(self, port: int | None) -> None:
         """Note where this process is reached, which its server tells when it starts."""
@@ -206,6 +225,7 @@ class Reporter:
     def _flush(self) -> bool:
         directory = self._directory()
         self._hold(directory)
+        self._count_unknown_keys()
         body = msgspec.json.encode(
             Report(
                 id=self._id,
@@ -218,6 +238,7 @@ class Reporter:
                 address=self._address,
                 port=self._port,
                 started_at=self._started_at,
+                unknown_keys=self._unknown,
             )
         )
         path = directory / f"{self._id}.json"
@@ -226,6 +247,15 @@ class Reporter:
         replace_file(path, body, mode=0o600)
         self._written = body
         return True
+
+    def _count_unknown_keys(self) -> None:
+        """Count what was noted: each time is another number, so that the daemon sees it anew."""
+        for key in self._unknown_keys.take():
+            digest = key.rpartition("/")[2]
+            count = self._unknown.pop(digest, 0) + 1
+            self._unknown[digest] = count  # the newest is the last
+        for digest in tuple(self._unknown)[:-MOST_UNKNOWN]:
+            del self._unknown[digest]
 
     def _directory(self) -> Path:
         """Return this workload's directory of reports, which must not be reached by a link."""

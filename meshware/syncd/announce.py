@@ -41,8 +41,8 @@ class Announcer(Protocol):
         """Policy of before is served, maybe under a new generation, as told."""
         ...
 
-    def refreshed(self, generation: int) -> None:
-        """Policy was published with other addresses of names, the sources being as they were."""
+    def refreshed(self, generation: int, what: str) -> None:
+        """Policy was published with `what` ("new addresses"), the sources being as they were."""
         ...
 
     def rekeyed(self, generation: int) -> None:
@@ -84,9 +84,9 @@ class TextAnnouncer:
         what = "published again as" if is_republished else "still serving"
         self._out(f"{what} generation {generation}: {why}")
 
-    def refreshed(self, generation: int) -> None:
+    def refreshed(self, generation: int, what: str) -> None:
         """Tell it in one line."""
-        self._out(f"published generation {generation}: new addresses")
+        self._out(f"published generation {generation}: {what}")
 
     def rekeyed(self, generation: int) -> None:
         """Tell it in one line."""
@@ -134,9 +134,9 @@ class JsonAnnouncer:
         event = "republished" if is_republished else "kept"
         self._write(event, generation=generation, reason=printable(why))
 
-    def refreshed(self, generation: int) -> None:
-        """Write an object with the generation."""
-        self._write("refreshed", generation=generation)
+    def refreshed(self, generation: int, what: str) -> None:
+        """Write an object with the generation, and what is new in it."""
+        self._write("refreshed", generation=generation, reason=what)
 
     def rekeyed(self, generation: int) -> None:
         """Write an object with the generation."""

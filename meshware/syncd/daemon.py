@@ -8,8 +8,9 @@ One loop in the main thread does all that matters; other threads only wake it.
    cannot be used, the last good policy is served.
 2. An edit is heard of (`watch`), or seen: every file's times are looked at each half second. It
    settles (`settle`), and the sources are read whole.
-3. Names that policy has for endpoints are looked up by threads of the address book; when their
-   addresses change, policy is published anew (`keeper.refresh`), without reading the sources.
+3. Names that policy has for endpoints are looked up, and keys of token issuers fetched, by threads
+   of the look-ups; when they change, policy is published anew (`keeper.refresh`), without reading
+   the sources.
 4. Each second the run directory is looked after (`keeper.heal`), and identities are
    (`keeper.keep_identities`), or sooner where one is due.
 5. SIGTERM or SIGINT: the loop ends, and the files stay as they are. Workers do not notice.
@@ -27,8 +28,8 @@ from pathlib import Path
 
 from meshware.clock import Clock
 from meshware.errors import MeshError, SyncError
-from meshware.runtime.addresses import AddressBook
 from meshware.runtime.dns_lookup import Server, lookup_for
+from meshware.runtime.lookups import Lookups
 from meshware.syncd.announce import Announcer
 from meshware.syncd.directory import DirectorySource
 from meshware.syncd.keeper import Keeper, Outcome
@@ -44,7 +45,7 @@ __all__ = ["run_daemon", "run_once"]
 POLL_S = 0.5
 """Between looks at the sources: an edit that nobody tells of is published within a second."""
 
-_PATIENT_WARM_S = 6.0  # for who reads once: longer than a look-up takes, well or badly
+_PATIENT_WARM_S = 12.0  # for who reads once: a look-up, and a fetch within Istio's time-out
 _MOST_SHARE = 0.05  # of a core, for looking; ten thousand files are looked at less often
 _CARE_S = 1.0  # between looks at the run directory
 _PAUSE_S = 0.05  # between two goes at many identities
@@ -68,16 +69,22 @@ def run_once(
     """
     source = DirectorySource(places.sources)
     source.check()
-    book = AddressBook(lambda: lookup_for(servers), announce.note)
-    keeper = Keeper(places, source, announce, clock, book)
+    lookups = Lookups(lambda: lookup_for(servers), announce.note)
+    keeper = Keeper(places, source, announce, clock, lookups)
     try:
-        outcome = keeper.read(_PATIENT_WARM_S)
+        outcome = keeper.read(_PATIENT_WARM_S, is_only=True)
+        unanswered = lookups.jwks_figures().unanswered
+        if unanswered:
+            announce.note(
+                f"{unanswered} address(es) of keys did not answer within {_PATIENT_WARM_S:.0f} s; "
+                "policy was published with the keys that were known: run again, or run the daemon"
+            )
         while keeper.keep_identities() <= 0:
             pass
         keeper.write_status(is_end=True)
         return outcome
     finally:
-        book.stop()
+        lookups.stop()
         keeper.close()
 
 
@@ -117,9 +124,9 @@ def run_daemon(
     with contextlib.ExitStack() as stack:
         wake = stack.enter_context(Wake())
         stack.enter_context(stopped_by_signals(wake))
-        book = AddressBook(lambda: lookup_for(servers), announce.note, wake.wake)
-        stack.callback(book.stop)
-        keeper = Keeper(places, source, announce, clock, book)
+        lookups = Lookups(lambda: lookup_for(servers), announce.note, wake.wake)
+        stack.callback(lookups.stop)
+        keeper = Keeper(places, source, announce, clock, lookups)
         stack.callback(keeper.close)
         if listen is not None:
             listener = Listener(listen, keeper.current_figures)
@@ -159,7 +166,7 @@ class _Loop:
         self._announce = announce
         self._monotonic = clock.monotonic
         self._settle = Settle()
-        self._addresses = Settle()  # of names: they change without the sources
+        self._news = Settle()  # of look-ups: they change without the sources
         self._swept = keeper.swept  # what is known of the sources
         self._sure_at: float | None = None
         self._identities_at = float("-inf")
@@ -179,7 +186,7 @@ class _Loop:
                 self._identities_at,
                 self._sure_at,
                 self._settle.due_at(),
-                self._addresses.due_at(),
+                self._news.due_at(),
             )
             is_woken = wake.wait(min(at for at in times if at is not None) - self._monotonic())
             now = self._monotonic()
@@ -195,9 +202,9 @@ class _Loop:
                 care_at = now + _CARE_S
             elif now >= self._identities_at:
                 self._keep_identities()
-            if self._keeper.has_new_addresses:
-                self._addresses.changed(now)
-            due_at = self._addresses.due_at()
+            if self._keeper.has_news:
+                self._news.changed(now)
+            due_at = self._news.due_at()
             if due_at is not None and now >= due_at:
                 self._refresh()
             due_at = self._settle.due_at()
@@ -229,11 +236,11 @@ class _Loop:
         self._tried(self._keeper.write_status)
 
     def _refresh(self) -> None:
-        """Publish what DNS has found anew."""
-        self._addresses.take()
+        """Publish what look-ups have found anew."""
+        self._news.take()
         before = self._keeper.publishes
         if not self._tried(self._keeper.refresh):
-            self._addresses.changed(self._monotonic() + _CARE_S)  # tried again after a while
+            self._news.changed(self._monotonic() + _CARE_S)  # tried again after a while
         self._note_publish(before)
         self._tried(self._keeper.write_status)
 
@@ -241,7 +248,7 @@ class _Loop:
         """Keep the next publish at its distance, if there was one since there were `before`."""
         if self._keeper.publishes != before:
             self._settle.published(self._monotonic())
-            self._addresses.published(self._monotonic())
+            self._news.published(self._monotonic())
 
     def _care(self) -> None:
         """Look after the run directory."""

@@ -6,7 +6,7 @@ The daemon's loop says when; this says what. It starts no thread and waits for n
 2. `restore`: where they are refused at the start, the last good policy is served.
 3. `heal`: a policy file that was deleted or altered is written again under a later generation, and
    so is one that workers cannot take up because they have met a later.
-4. `refresh`: what DNS finds anew is published, the sources being as they were.
+4. `refresh`: what DNS finds and issuers serve anew is published, the sources being as they were.
 5. `keep_identities`: the service accounts of this node have their keys, and policy their bundle.
 6. `write_status`: `status.json` says what came of it.
 """
@@ -25,8 +25,8 @@ from meshware.errors import MeshError, PolicyError
 from meshware.policy.problems import Problem, Severity
 from meshware.policy.record_types import MeshRecord
 from meshware.policy.records import build_records
-from meshware.runtime.addresses import AddressBook
 from meshware.runtime.files import printable, remove_leftovers
+from meshware.runtime.lookups import Lookups
 from meshware.runtime.resolver import WARM_S
 from meshware.runtime.sources import Sweep
 from meshware.syncd.announce import Announcer
@@ -37,7 +37,13 @@ from meshware.syncd.lock import RunLock
 from meshware.syncd.places import Places, make_run_dir, make_state_dir
 from meshware.syncd.publish import Publisher
 from meshware.syncd.reports import ReportReader, Survey
-from meshware.syncd.status import RefusedPolicy, Status, write_status
+from meshware.syncd.status import (
+    MOST_KEY_SOURCES,
+    KeySource,
+    RefusedPolicy,
+    Status,
+    write_status,
+)
 
 __all__ = ["Keeper", "Outcome"]
 
@@ -60,7 +66,7 @@ class Keeper:
         source: where policy comes from.
         announce: told of what happens.
         clock: the machine's.
-        book: the addresses of names that policy has for endpoints.
+        lookups: the addresses of names that policy has for endpoints, and the keys of issuers.
 
     Attributes:
         figures: what was done, for `/metrics`; replaced whole, so any thread may read it.
@@ -79,14 +85,15 @@ class Keeper:
         source: DirectorySource,
         announce: Announcer,
         clock: Clock,
-        book: AddressBook,
+        lookups: Lookups,
     ) -> None:
         self._places = places
         self._source = source
         self._announce = announce
         self._clock = clock
-        self._book = book
-        self._unwritten: Mapping[str, bytes] | None = None  # new addresses
+        self._lookups = lookups
+        self._unwritten: Mapping[str, bytes] | None = None  # what look-ups found anew
+        self._counted: dict[tuple[str, str], int] = {}  # unknown keys, by worker and record
         self._started_at = clock.now().isoformat(timespec="seconds")
         self.figures = Figures()
         self.listening: str | None = None
@@ -107,7 +114,7 @@ class Keeper:
             self._identities = Identities(
                 places, clock, announce.note, self._publisher.last_records
             )
-            self._book.seed(self._publisher.last_records())
+            self._lookups.seed(self._publisher.last_records())
             self.read_reports()
         except BaseException:
             self._lock.release()
@@ -124,11 +131,12 @@ class Keeper:
 
     # --- reading, publishing, refusing --------------------------------------------------------
 
-    def read(self, warm_s: float = WARM_S) -> Outcome:
+    def read(self, warm_s: float = WARM_S, *, is_only: bool = False) -> Outcome:
         """Read the sources, and publish or refuse them.
 
         Args:
-            warm_s: how long to wait for names that nobody has looked up yet.
+            warm_s: how long to wait for what nobody has looked up yet.
+            is_only: there will be no other time, so that all keys are waited for as long.
 
         Raises:
             TakenError: another daemon took this one's place.
@@ -136,17 +144,17 @@ class Keeper:
             OSError: the policy cannot be written; the old one stays.
         """
         self.swept = self._source.sweep()  # before reading: what changes meanwhile shows later
-        before = self._book.records
+        before = self._lookups.records
         try:
             loaded = self._source.load()
             if not loaded.ok:
                 count = sum(problem.severity is Severity.ERROR for problem in loaded.problems)
                 return self._refuse("1 error" if count == 1 else f"{count} errors", loaded.problems)
-            records = self._book.fill(build_records(loaded.resources), warm_s)
+            records = self._lookups.fill(build_records(loaded.resources), warm_s, is_only=is_only)
             with self._identities.settled(loaded.resources):
                 is_new = self._publish(records)
         except PolicyError as error:
-            self._book.fill(before, 0.0)  # the names of what stays in force are kept fresh
+            self._lookups.fill(before, 0.0)  # the names of what stays in force are kept fresh
             return self._refuse(str(error), ())
         except (OSError, MeshError):
             raise
@@ -177,7 +185,7 @@ class Keeper:
         """
         restored = self._publisher.restore(self._survey.generations)
         if restored is not None:
-            self._book.fill(self._publisher.wanted_records)  # its names are kept fresh, too
+            self._lookups.fill(self._publisher.wanted_records)  # its names are kept fresh, too
             if restored.is_republished:
                 self._count_publish()
             self._identities.restore()
@@ -188,19 +196,19 @@ class Keeper:
             )
 
     @property
-    def has_new_addresses(self) -> bool:
+    def has_news(self) -> bool:
         """Whether `refresh` may have something to do."""
-        return self._book.has_news
+        return self._lookups.has_news
 
     def refresh(self) -> None:
-        """Publish the addresses that DNS has found anew.
+        """Publish the addresses and keys that were found anew.
 
         Raises:
             TakenError: another daemon took this one's place.
             SyncError: a place cannot be made.
             OSError: the policy cannot be written; the next call tries again.
         """
-        records = self._unwritten = self._book.refill() or self._unwritten
+        records = self._unwritten = self._lookups.refill() or self._unwritten
         if records is None:
             return
         is_new = self._publish(records)
@@ -208,7 +216,7 @@ class Keeper:
         if is_new:
             header = self._publisher.current
             assert header is not None
-            self._announce.refreshed(header.generation)
+            self._announce.refreshed(header.generation, self._lookups.news)
 
     def keep_identities(self) -> float:
         """Issue, renew and put back identities; publish their bundle where it has changed.
@@ -242,7 +250,9 @@ class Keeper:
 
     def current_figures(self) -> Figures:
         """Return what was done so far, for `/metrics`. From any thread."""
-        return replace(self.figures, dns=self._book.figures())
+        return replace(
+            self.figures, dns=self._lookups.dns_figures(), jwks=self._lookups.jwks_figures()
+        )
 
     def _publish(self, records: Mapping[str, bytes]) -> bool:
         mesh = msgspec.json.decode(records["mesh"], type=MeshRecord)
@@ -284,6 +294,18 @@ class Keeper:
         """Read what workers say, and remove the files of those that ended."""
         self._reports.clear_dead(self._clock.now().timestamp())
         self._survey = self._reports.read()
+        self._pass_on_unknown_keys()
+
+    def _pass_on_unknown_keys(self) -> None:
+        """Have keys fetched anew of which a worker has missed one since it was asked last."""
+        before = self._counted
+        self._counted = {
+            (report.id, digest): count
+            for report in self._survey.live
+            for digest, count in report.unknown_keys.items()
+        }
+        missed = {each[1] for each, count in self._counted.items() if before.get(each) != count}
+        self._lookups.unknown_keys(f"jwks/{digest}" for digest in sorted(missed))
 
     def heal(self) -> None:
         """Put back what was deleted or altered; go past what workers have met.
@@ -355,6 +377,10 @@ class Keeper:
             resources=self._resources,
             warnings=self._warnings,
             refused=self._refused,
+            keys=tuple(
+                KeySource(uri=printable(each.uri), message=printable(each.message))
+                for each in self._lookups.jwks_figures().findings[:MOST_KEY_SOURCES]
+            ),
         )
         if status != self._written or not self._places.status_file.exists():
             write_status(self._places.status_file, status)

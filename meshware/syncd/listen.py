@@ -13,6 +13,7 @@ import msgspec
 
 from meshware.errors import SyncError
 from meshware.runtime.dns_schedule import DnsFigures
+from meshware.runtime.jwks_schedule import JwksFigures
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -49,6 +50,7 @@ class Figures:
     is_refused: bool = False  # the sources cannot be used now
     published_at_s: float = 0.0  # unix time
     dns: DnsFigures = field(default_factory=DnsFigures)
+    jwks: JwksFigures = field(default_factory=JwksFigures)
 
 
 def parse_address(written: str) -> Address | None:
@@ -201,6 +203,13 @@ class _Collector:
             ("dns_names", "Names that policy has for endpoints.", now.dns.names),
             ("dns_names_failing", "Those whose last look-up was bad.", now.dns.failing),
             ("dns_names_unresolved", "Those that never had an address.", now.dns.unresolved),
+            ("jwks_sources", "Addresses that policy has for keys of tokens.", now.jwks.sources),
+            (
+                "jwks_sources_failing",
+                "Those whose last fetch was bad.",
+                len(now.jwks.findings),
+            ),
+            ("jwks_sources_missing", "Those without keys.", now.jwks.missing),
         ):
             yield GaugeMetricFamily(f"meshware_sync_{name}", text, value=value)
         yield CounterMetricFamily(
@@ -217,3 +226,11 @@ class _Collector:
         for outcome, count in sorted(now.dns.lookups.items()):
             lookups.add_metric((outcome,), count)
         yield lookups
+        fetches = CounterMetricFamily(
+            "meshware_sync_jwks_fetches",
+            "Fetches of keys: `ok`, or why they were bad.",
+            labels=("outcome",),
+        )
+        for outcome, count in sorted(now.jwks.fetches.items()):
+            fetches.add_metric((outcome,), count)
+        yield fetches

@@ -18,7 +18,7 @@ from meshware.runtime.policy_file import open_policy_file
 from meshware.runtime.reporter import Refusal, Report
 from meshware.syncd.lock import is_held
 from meshware.syncd.reports import ReportReader
-from meshware.syncd.status import RefusedPolicy, Status, read_status
+from meshware.syncd.status import KeySource, RefusedPolicy, Status, read_status
 
 __all__ = ["DaemonSeen", "Overview", "WorkerSeen", "look"]
 
@@ -69,6 +69,7 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     resources: int | None
     daemon: DaemonSeen | None
     refused: RefusedPolicy | None  # the sources, as they are now
+    keys: tuple[KeySource, ...]  # that cannot be fetched
     workers: tuple[WorkerSeen, ...]
     unreadable: int  # reports
 
@@ -110,6 +111,7 @@ def look(run_dir: Path) -> Overview:
         resources=status.resources if status and status.generation == generation else None,
         daemon=daemon,
         refused=refused,
+        keys=status.keys if status else (),
         workers=workers,
         unreadable=survey.unreadable,
     )

@@ -23,7 +23,13 @@ from pathlib import Path
 import msgspec
 
 from meshware.policy.file import MAX_GENERATION
-from meshware.runtime.reporter import MAX_REPORT_BYTES, NO_WORKLOAD, REPORT_FORMAT, Report
+from meshware.runtime.reporter import (
+    MAX_REPORT_BYTES,
+    MOST_UNKNOWN,
+    NO_WORKLOAD,
+    REPORT_FORMAT,
+    Report,
+)
 from meshware.syncd.generation import is_believable
 
 __all__ = ["MOST_REPORTS", "ReportReader", "Survey"]
@@ -253,6 +259,9 @@ def _makes_sense(report: Report) -> bool:
         and 0 <= report.pid < 2**32
         and (report.bundle is None or _DIGEST.fullmatch(report.bundle) is not None)
         and (report.port is None or 0 <= report.port <= 65535)
+        and len(report.unknown_keys) <= MOST_UNKNOWN
+        and all(map(_DIGEST.fullmatch, report.unknown_keys))
+        and all(0 <= count < 2**63 for count in report.unknown_keys.values())
     )
 
 

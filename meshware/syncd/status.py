@@ -12,9 +12,21 @@ import msgspec
 from meshware.policy.problems import Problem, Severity
 from meshware.runtime.files import printable, replace_file
 
-__all__ = ["STATUS_FORMAT", "Finding", "RefusedPolicy", "Status", "read_status", "write_status"]
+__all__ = [
+    "MOST_KEY_SOURCES",
+    "STATUS_FORMAT",
+    "Finding",
+    "KeySource",
+    "RefusedPolicy",
+    "Status",
+    "read_status",
+    "write_status",
+]
 
 STATUS_FORMAT = 1
+
+MOST_KEY_SOURCES = 100
+"""That are told of in the status file; `/metrics` counts all."""
 
 _MOST_BYTES = 8 * 1024 * 1024
 _MOST_FINDINGS = 1000  # of one refusal; who has more mends these first
@@ -70,6 +82,13 @@ class RefusedPolicy(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+class KeySource(msgspec.Struct, frozen=True, kw_only=True):
+    """An address from which keys of tokens cannot be fetched now."""
+
+    uri: str  # without its query
+    message: str  # why, what to mend, and what holds meanwhile
+
+
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """What the daemon did last."""
 
@@ -85,6 +104,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     resources: int | None = None  # None: served from an earlier run
     warnings: int = 0
     refused: RefusedPolicy | None = None  # None: the sources are as published
+    keys: tuple[KeySource, ...] = ()
 
 
 def write_status(path: Path, status: Status) -> None:

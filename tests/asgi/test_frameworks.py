@@ -10,6 +10,7 @@ import anyio
 import anyio.to_thread
 import fastapi
 import pytest
+import trio
 from carried import installed
 from inbound_drive import asgi_call, http_scope
 from inbound_scenarios import current_id
@@ -17,6 +18,7 @@ from inbound_world import policy, to
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
+from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 import meshware
@@ -131,7 +133,6 @@ def test_threads_and_executors_carry_the_call_once_installed(work):
 
 def test_trio_carries_the_call_too():
     """The middleware needs no asyncio."""
-    trio = pytest.importorskip("trio")
     found = []
 
     async def inner():
@@ -292,7 +293,6 @@ def test_a_middleware_within_a_mount_sees_the_whole_path():
 
 def test_the_test_client_of_starlette_reaches_apps_in_a_mesh():
     """HTTP, and a WebSocket that is refused."""
-    testclient = pytest.importorskip("starlette.testclient")
 
     async def hello(request):
         return PlainTextResponse("hello")
@@ -305,7 +305,7 @@ def test_the_test_client_of_starlette_reaches_apps_in_a_mesh():
     app.add_api_websocket_route("/chat", chat)
     mesh = TestMesh(policy("ALLOW", to(paths=["/hello"])))
     app.add_middleware(MeshMiddleware, mesh=mesh)
-    with testclient.TestClient(app) as client:
+    with TestClient(app) as client:
         assert client.get("/hello").text == "hello"
         assert client.get("/other").status_code == 403
         with pytest.raises(WebSocketDisconnect), client.websocket_connect("/chat"):

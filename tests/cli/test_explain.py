@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import time
 
 import pytest
+from user_world import ISSUER, authentication, rule, token
 
 from meshware.cli.main import run
 from meshware.policy.file import encode
@@ -141,6 +143,41 @@ def test_an_inbound_question_is_answered_by_the_gate(ask, question, code, expect
     assert answer["id"] == "q" and answer["outbound"] is None
     assert {name: answer["inbound"][name] for name in expected} == expected
     assert exit_code == code
+
+
+@pytest.mark.parametrize(
+    ("changed", "code", "expected"),
+    [
+        ({}, 0, {"verdict": "allow", "request_principal": f"{ISSUER}/alice"}),
+        (
+            {"iss": "x"},
+            1,
+            {
+                "verdict": "unauthenticated",
+                "status": 401,
+                "body": "Jwt issuer is not configured",
+                "request_principal": None,
+                "reason": "jwt_authn_access_denied{Jwt_issuer_is_not_configured}",
+            },
+        ),
+        ({"exp": 1}, 1, {"verdict": "unauthenticated", "body": "Jwt is expired"}),
+        ({"aud": "them"}, 1, {"verdict": "deny", "status": 403, "policy": None}),
+    ],
+    ids=["good", "another issuer", "expired", "another audience"],
+)
+def test_a_question_may_bear_a_token(ask, tmp_path, changed, code, expected):
+    """It is verified as a call's would be, by the time of this machine."""
+    policy = tmp_path / "users.yaml"
+    users = json.dumps(authentication(rule(audiences=["us"])))
+    policy.write_text(f"{POLICY}---\n{users}\n", encoding="utf-8")
+    made = token(**{"aud": "us", "exp": time.time() + 60, **changed})
+    headers = [["Authorization", f"Bearer {made}"]]
+    exit_code, [answer], _ = ask({**INBOUND, "path": "/x", "headers": headers}, policy=policy)
+    assert {name: answer["inbound"][name] for name in expected} == expected
+    assert exit_code == code
+    assert made not in json.dumps(answer)
+    _, told, _ = ask({**INBOUND, "path": "/x", "headers": headers}, policy=policy, arguments=())
+    assert ("on behalf of" in told) == (code == 0)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from conformance.tables import CASES, WORLDS
 
 from meshware.envoy.differences import DIFFERENCES
 
-pytestmark = pytest.mark.conformance
+pytestmark = [pytest.mark.conformance, pytest.mark.alone]
 
 
 @pytest.fixture(scope="module")

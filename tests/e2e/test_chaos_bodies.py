@@ -83,11 +83,12 @@ def test_an_answer_before_the_request_is_whole_is_no_trouble(driver, body):
 
 
 INTERRUPTED = """
-import sys
+import signal, sys
 from client_drivers import DRIVERS
 from client_world import in_use
 from meshware.testing import TestMesh
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
 [driver] = [found for found in DRIVERS if found.name == sys.argv[1]]
 mesh = TestMesh(sys.argv[2])
 with driver.client(mesh) as client:

@@ -11,13 +11,13 @@ from contextlib import ExitStack, closing, contextmanager
 import pytest
 from chaos import in_use
 from client_world import every_driver, route, service, staged
+from lasting import lasting
 from upstreams import OK, RESET, Drip, Upstream, chunked
 
 from meshware.testing import TestMesh
 
-pytestmark = every_driver
+pytestmark = [every_driver, pytest.mark.alone]
 
-SLACK_S = 0.5  # other work goes on beside the tests
 HEAD = b"HTTP/1.1 200 OK\r\nX-Said: this\r\nContent-Length: 5\r\n\r\n"
 
 
@@ -47,15 +47,6 @@ def world(*ports: int, policy: str, rule: str) -> TestMesh:
     text = service("orders", *ports)
     default = "loadBalancer: {simple: ROUND_ROBIN}"
     return TestMesh([text.replace(default, f"{default}, {policy}"), route(rule)])
-
-
-@contextmanager
-def lasting(seconds: float) -> Iterator[None]:
-    """Do something that must take so long: a tenth more at most, and hardly less."""
-    began = time.monotonic()
-    yield
-    took_s = time.monotonic() - began
-    assert seconds * 0.95 <= took_s <= seconds * 1.1 + SLACK_S, took_s
 
 
 def test_a_connection_that_never_comes_about_is_cut_at_connect_timeout(driver):

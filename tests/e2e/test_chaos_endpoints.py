@@ -15,6 +15,8 @@ from client_world import every_driver, route
 
 from meshware.testing import TestMesh
 
+pytestmark = pytest.mark.alone
+
 FLAPS = 14
 EVERY_S = 0.1
 NO_RETRIES = route("timeout: 10s, retries: {attempts: 0}")

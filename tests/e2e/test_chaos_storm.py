@@ -15,6 +15,8 @@ from client_world import route
 
 from meshware.testing import TestMesh
 
+pytestmark = pytest.mark.alone
+
 STORM_S = 30.0 if IS_LONG else 6.0
 AT_ONCE = 60
 THREADS = -(-AT_ONCE // len(DRIVERS))

@@ -7,18 +7,19 @@ promised. The slack is for machines that have other things to do.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 
 import anyio
 import pytest
 from client_calls import Once
 from client_drivers import DRIVERS
 from client_world import World, every_driver, route, service, staged
+from lasting import lasting
 from upstreams import CLOSE, FAILS, HANG, OK, Drip, Upstream, chunked, http
 
-SLACK_S = 0.25
+pytestmark = pytest.mark.alone
+
 HEAD = b"HTTP/1.1 200 OK\r\n" + b"X-Long: header\r\n" * 3
 NOT_TRIO = [driver for driver in DRIVERS if driver.backend != "trio"]  # it warns, as without us
 BY_LENGTH = b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n"
@@ -32,15 +33,6 @@ SLOW = {
     "chunks": [IN_CHUNKS, Drip(8 * b"1\r\nx\r\n", 0.15), CLOSE],
     "chunks-a-byte-a-second": [IN_CHUNKS, Drip(b"1\r\nx\r\n", 1.0), CLOSE],
 }
-
-
-@contextmanager
-def lasting(seconds: float) -> Iterator[None]:
-    """Do something that must take so long: a tenth more at most, and hardly less."""
-    began = time.monotonic()
-    yield
-    took_s = time.monotonic() - began
-    assert seconds * 0.95 <= took_s <= seconds * 1.1 + SLACK_S
 
 
 @every_driver

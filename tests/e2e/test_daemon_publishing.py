@@ -48,6 +48,7 @@ def get(address: str, path: str) -> tuple[int, bytes]:
             return error.code, error.read()
 
 
+@pytest.mark.alone
 def test_300_resources_are_published_soon_after_the_start(root):
     """A node that comes up has policy before its workers ask for it."""
     (root / "mesh" / "shop.yaml").write_text(marked_policy(1, 300), encoding="utf-8")

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 
+import pytest
 from ca_world import svid_in
 from daemons import clean_environ, command_line, meshware, running
 from identity_world import daemon_of, made_mesh, pair, wait_until
@@ -15,6 +16,8 @@ from sync_world import Worker, workers
 
 from meshware.errors import MeshError
 from meshware.identity.bundle import fingerprint, read_certificates
+
+pytestmark = pytest.mark.alone
 
 
 def shake_hands(caller, server, seconds: float) -> tuple[int, set[str], list[str]]:
@@ -73,8 +76,11 @@ def test_a_daemon_that_is_down_for_less_than_half_a_life_is_not_missed(tmp_path)
         assert failed + more == []
         assert svid_in(tmp_path / "run").digest == before
         with daemon_of(tmp_path):
-            _, shown, failed = shake_hands(caller, server, 4.0)
-            assert failed == []
+            shown, until = set(), time.monotonic() + life_s * 0.2  # then the old one ends
+            while len(shown) < 2 and time.monotonic() < until:
+                _, seen, failed = shake_hands(caller, server, 0.5)
+                shown |= seen
+                assert failed == []
             assert len(shown) == 2
 
 

@@ -111,23 +111,27 @@ def test_what_others_write_is_used_and_followed(tmp_path, monkeypatch, write):
         wait_until(lambda: caller.can_call(server))
         ended = threading.Event()
         last = {}
+        rewritten = 0
 
         def rewrite():
-            for _ in range(6):
+            nonlocal rewritten
+            while not ended.wait(0.2):
                 for name in ("web", "orders"):
                     last[name] = write(identity / name, authority, name)
-                time.sleep(0.2)
-            ended.set()
+                rewritten += 1
 
         thread = threading.Thread(target=rewrite)
         thread.start()
-        calls = 0
-        while not ended.is_set():
-            assert caller.call(server) == f"spiffe://{TD}/ns/default/sa/orders"
-            calls += 1
-            time.sleep(0.01)
-        thread.join()
-        assert calls > 20
+        try:
+            calls = 0
+            while calls < 20 or rewritten < 6:
+                assert thread.is_alive()
+                assert caller.call(server) == f"spiffe://{TD}/ns/default/sa/orders"
+                calls += 1
+                time.sleep(0.01)
+        finally:
+            ended.set()
+            thread.join()
         wait_until(lambda: caller.mesh.identity.svid().digest == last["orders"].digest)
 
 

@@ -331,7 +331,6 @@ def _program(program: str) -> str:
 
 
 def test_a_process_that_gevent_has_patched_checks_too():
-    pytest.importorskip("gevent")
     assert _run(sys.executable, _program(GEVENT)) == "refused\nstranger refused\n"
 
 

@@ -27,7 +27,10 @@ KINDS = [each for each in DRIVERS if each.name in _LONG or not IS_LONG]
 SERVER_EACH = 4  # of so many one is the server's, which needs a quarter of a second to see it
 MORE_MIB = 25.0  # the server remembers 4,096 chains that it has verified
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="counts descriptors in /proc")
+pytestmark = [
+    pytest.mark.alone,
+    pytest.mark.skipif(sys.platform != "linux", reason="counts descriptors in /proc"),
+]
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from identities import MeshAuthority
 from wsgi_tls_servers import COMMANDS, World, took_s, world_of
 
 ONE_AT_A_TIME = ("gunicorn sync", "werkzeug")
+KEEP_ALIVE = ("gunicorn gthread", "gunicorn gevent")  # others end it with each answer
 WEB = "spiffe://cluster.local/ns/default/sa/web"
 
 
@@ -108,10 +109,9 @@ def test_connections_that_hang_do_not_keep_the_others_waiting(world, kind, first
             connection.close()
 
 
-def test_a_connection_is_kept_alive_with_its_identity(world, kind):
+@pytest.mark.parametrize("kind", KEEP_ALIVE, indirect=True)
+def test_a_connection_is_kept_alive_with_its_identity(world):
     world.set_mode("STRICT")
-    if kind in (*ONE_AT_A_TIME, "werkzeug threaded"):
-        pytest.skip("this server ends a connection with each answer")
     connection = world.connect(world.web())
     connection.connect()
     kept = connection.sock

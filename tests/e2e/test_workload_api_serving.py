@@ -12,15 +12,13 @@ import socket
 import stat
 import threading
 
+import grpc
 import pytest
-
-grpc = pytest.importorskip("grpc")
-spiffe = pytest.importorskip("spiffe")
-
-from ca_world import needs_root, users  # noqa: E402
-from daemons import meshware  # noqa: E402
-from identity_world import made_mesh, wait_until  # noqa: E402
-from workload_api_world import TD, ask_as, place, serving, spiffe_id  # noqa: E402
+import spiffe
+from ca_world import needs_root, users
+from daemons import meshware
+from identity_world import made_mesh, wait_until
+from workload_api_world import TD, ask_as, place, serving, spiffe_id
 
 __all__ = ["place"]
 

@@ -16,17 +16,13 @@ import threading
 import time
 
 import pytest
+from ca_world import mesh_policy
+from daemons import clean_environ, meshware
+from identity_world import Caller, Server, made_mesh, wait_until
+from secured_apps import SUPPORT, Authority, free_port, running
+from workload_api_world import TD, place, serving, spiffe_id
 
-pytest.importorskip("grpc")
-pytest.importorskip("spiffe")
-
-from ca_world import mesh_policy  # noqa: E402
-from daemons import clean_environ, meshware  # noqa: E402
-from identity_world import Caller, Server, made_mesh, wait_until  # noqa: E402
-from secured_apps import SUPPORT, Authority, free_port, running  # noqa: E402
-from workload_api_world import TD, place, serving, spiffe_id  # noqa: E402
-
-from meshware.runtime.mesh import Mesh  # noqa: E402
+from meshware.runtime.mesh import Mesh
 
 __all__ = ["place"]
 
@@ -267,7 +263,6 @@ assert len(ticks) > 60 and longest < 0.5, (len(ticks), longest)
 
 def test_gevent_goes_on_while_the_agent_is_followed(place):
     """A wait inside of gRPC's core must not stop the greenlets."""
-    pytest.importorskip("gevent")
     made_mesh(place)
     with serving(place) as (_, path):
         done = run(GEVENT, environ_of(place, path))

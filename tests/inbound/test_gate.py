@@ -88,6 +88,7 @@ def broken_gate(what: str, caught: list[Exception], events: list) -> Gate:
         monotonic=FakeClock().monotonic,
         new_request_id=lambda: "made",
         peers=mesh.gate._peers,
+        now=mesh.clock.now,
         sink=fail if what == "sink" else events.append,
         on_error=caught.append,
     )
@@ -354,6 +355,7 @@ def test_the_policy_in_force_is_asked_for_once_for_each_call():
         monotonic=FakeClock().monotonic,
         new_request_id=lambda: "made",
         peers=mesh.gate._peers,
+        now=mesh.clock.now,
         sink=lambda event: None,
         on_error=lambda error: pytest.fail(str(error)),
     )

@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+import re2
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -19,8 +20,6 @@ def replaced(request, monkeypatch):
     """A function that replaces, with google-re2, and as if it were not installed."""
     if request.param == "our own":
         monkeypatch.setitem(sys.modules, "re2", None)  # importing it fails
-    else:
-        pytest.importorskip("re2", reason="google-re2 is not installed")
     return lambda pattern, rewrite, text: compile_replacer(pattern, rewrite).replace(text)
 
 
@@ -101,7 +100,6 @@ _PATTERNS = st.lists(_COUNTED.map("".join), min_size=1, max_size=5).map("".join)
 @pytest.mark.hypothesis
 def test_our_finder_agrees_with_re2(pattern, text):
     """Where the match is, and what each group took of it."""
-    re2 = pytest.importorskip("re2", reason="google-re2 is not installed")
     try:
         finder = Finder(pattern)
     except ValueError:

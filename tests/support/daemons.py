@@ -167,12 +167,13 @@ def kill_publishers(root: Path, kills: int, seed: int) -> Iterator[dict[str, Any
     draw = random.Random(seed)
     places = made_places(root)
     publish_s = _length_of_a_publish(Publisher(places, SystemClock()))
+    parent = os.getpid()
     for number in range(kills):
         ready, say_ready = os.pipe()
         child = os.fork()
         if child == 0:
             try:
-                _publish_for_ever(root, places, say_ready)
+                _publish_until_orphaned(root, places, say_ready, parent)
             finally:
                 os._exit(1)
         os.close(say_ready)
@@ -191,12 +192,12 @@ def kill_publishers(root: Path, kills: int, seed: int) -> Iterator[dict[str, Any
         }
 
 
-def _publish_for_ever(root: Path, places: Any, say_ready: int) -> None:
+def _publish_until_orphaned(root: Path, places: Any, say_ready: int, parent: int) -> None:
     publisher = Publisher(places, SystemClock())
     version = 1000 * (publisher.current.generation if publisher.current else 0)
     _publish(publisher, version)
     os.write(say_ready, json.dumps(temporaries(root)).encode() + b"\n")
-    while True:
+    while os.getppid() == parent:
         version += 1
         _publish(publisher, version)
 
@@ -236,7 +237,7 @@ def killed_publishers(root: Path, kills: int, seed: int) -> list[dict[str, Any]]
         env=clean_environ({"PYTHONPATH": str(support)}),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,  # a few seconds, on a machine that does nothing else
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")

@@ -6,11 +6,13 @@ checks laws that are written down here on their own, without the code that they 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from functools import cache
 
 from inbound_world import mesh_config, policy, request, to, when
+from user_world import CLAIMS, ISSUER, NOW, jwks, rule, token, user_mesh
 
 from meshware.errors import IdentityError, TokenError
 from meshware.identity.spiffe import SpiffeID
@@ -152,6 +154,60 @@ def spiffe_id(data: bytes) -> None:
         assert not {"", ".", ".."} & set(text.split("/")[3:]), text
 
 
+# --- end users ------------------------------------------------------------------------------------
+
+
+@cache
+def _users() -> TestMesh:
+    return user_mesh(rule(jwks=jwks("ed"), audiences=["us"], fromCookies=["jwt"], **_PLACES))
+
+
+_PLACES = {"fromHeaders": [{"name": "authorization", "prefix": "Bearer "}], "fromParams": ["jwt"]}
+
+
+def user_token(data: bytes) -> None:
+    """Nobody is behind a call whose token says two things, or not what it has to say."""
+    mode, rest = (data[0] % 4, data[1:]) if data else (0, b"")
+    header = json.dumps({"alg": "EdDSA", "kid": "ed"}).encode()
+    claims = json.dumps({**CLAIMS, "aud": "us"}).encode()
+    if mode == 0:  # anything, where a token may stand
+        text = rest.decode("latin-1")
+        places: list[InboundHead] = [
+            request(headers=[("authorization", text)]),
+            request(headers=[("cookie", text)]),
+            request(f"/?{text}", paths=("/",)),
+        ]
+        for head in places:
+            passage = _asked(_users(), head)
+            assert passage.request_principal is None
+        return
+    if mode == 1:
+        claims = rest
+    elif mode == 2:
+        header = rest
+    else:
+        claims, _, header = rest.partition(b"\n")
+    text = token("ed", claims, header)
+    passage = _asked(_users(), request(headers=[("authorization", f"Bearer {text}")]))
+    if isinstance(passage, Denial):
+        return
+    assert passage.request_principal in (f"{ISSUER}/{passage.call.claims.get('sub')}", None)
+    found = json.loads(claims.decode("utf-8"), object_pairs_hook=_each_once)
+    assert found["iss"] == ISSUER
+    assert found["aud"] == "us" or "us" in found["aud"]
+    assert type(found["exp"]) in (int, float) and found["exp"] > NOW - 60
+    assert type(found.get("nbf", 0)) in (int, float) and found.get("nbf", 0) <= NOW + 60
+    told = json.loads(header.decode("utf-8"), object_pairs_hook=_each_once)
+    assert told["alg"] == "EdDSA"
+    assert not {"crit", "b64", "zip", "enc", "jku", "jwk", "x5u", "x5c"} & set(told)
+
+
+def _each_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    assert len(found) == len(pairs), pairs
+    return found
+
+
 # --- what operators write -------------------------------------------------------------------------
 
 
@@ -175,6 +231,7 @@ TARGETS: Mapping[str, Target] = {
     "headers": headers,
     "xfcc": xfcc,
     "spiffe_id": spiffe_id,
+    "user_token": user_token,
     "policy_text": policy_text,
 }
 """Every target by its name; `tests/fuzz/seeds` has a file for each."""

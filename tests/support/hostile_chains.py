@@ -205,11 +205,15 @@ def case(name: str) -> Case:
     return Case(name, reason, certificates, shown[0].key if shown else None, bundles, roles)
 
 
-def names(*, good: bool) -> list[str]:
-    """Return the ids of the table's good or hostile cases."""
+def names(*, good: bool, role: str | None = None) -> list[str]:
+    """Return the ids of good or hostile cases: of all, or of those for a "client" or "server"."""
     import hostile_table  # noqa: F401 - fills the table
 
-    return [name for name, (reason, _, _) in _MAKERS.items() if (reason is None) == good]
+    return [
+        name
+        for name, (reason, _, roles) in _MAKERS.items()
+        if (reason is None) == good and role in (None, *roles)
+    ]
 
 
 @functools.cache

@@ -32,13 +32,14 @@ def kill_writers(root: Path, kills: int, seed: int) -> Iterator[dict[str, Any]]:
     for number in range(20):
         _renew(root, number, IdentityFiles(root / "run"))
     renewal_s = (time.monotonic() - began) / 20
+    parent = os.getpid()
     for number in range(kills):
         ready, say_ready = os.pipe()
         child = os.fork()
         if child == 0:
             try:
                 os.close(ready)
-                _renew_for_ever(root, 20 + 20 * number, say_ready)
+                _renew_until_orphaned(root, 20 + 20 * number, say_ready, parent)
             finally:
                 os._exit(1)
         os.close(say_ready)
@@ -68,11 +69,11 @@ def _renew(root: Path, number: int, files: IdentityFiles) -> None:
     files.keep(plan("web"), authority(root), now, lambda: True)
 
 
-def _renew_for_ever(root: Path, number: int, say_ready: int) -> None:
+def _renew_until_orphaned(root: Path, number: int, say_ready: int, parent: int) -> None:
     files = IdentityFiles(root / "run")
     issuer = authority(root)
     is_ready = False
-    while True:
+    while os.getppid() == parent:
         # Half a life later each time, so that every look renews.
         files.keep(plan("web"), issuer, later(number * 1900.0 % 1e7), lambda: True)
         number += 1

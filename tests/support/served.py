@@ -9,6 +9,7 @@ import json
 import os
 
 from meshware.asgi import MeshMiddleware as AsgiMesh
+from meshware.call import Call
 from meshware.runtime.mesh import Mesh
 from meshware.wsgi import MeshMiddleware as WsgiMesh
 
@@ -19,7 +20,7 @@ if os.environ.get("SERVED_START_AT_IMPORT"):
     Mesh.current().start()  # as an app may do that calls a service while it is imported
 
 
-def answer(path: str, host: str, request_id: str) -> bytes:
+def answer(path: str, host: str, call: Call, authorization: str | None) -> bytes:
     """What every handler says."""
     current = Mesh.current().cell.current
     return json.dumps(
@@ -28,14 +29,22 @@ def answer(path: str, host: str, request_id: str) -> bytes:
             "host": host,
             "pid": os.getpid(),
             "generation": current.generation if current else 0,
-            "request_id": request_id,
+            "request_id": call.request_id,
+            "user": call.principal,
+            "claims": dict(call.claims),
+            "authorization": authorization,
         }
     ).encode()
 
 
 def plain_wsgi(environ, start_response):
     """Answer whatever is asked."""
-    body = answer(environ["PATH_INFO"], environ["HTTP_HOST"], environ["meshware"].request_id)
+    body = answer(
+        environ["PATH_INFO"],
+        environ["HTTP_HOST"],
+        environ["meshware"],
+        environ.get("HTTP_AUTHORIZATION"),
+    )
     start_response("200 OK", [("content-type", "text/plain"), ("content-length", str(len(body)))])
     return [body]
 
@@ -53,7 +62,8 @@ async def plain_asgi(scope, receive, send):
         await send({"type": "websocket.close"})
         return
     [host] = [value.decode() for name, value in scope["headers"] if name == b"host"]
-    body = answer(scope["path"], host, scope["meshware"].request_id)
+    shown = dict(scope["headers"]).get(b"authorization")
+    body = answer(scope["path"], host, scope["meshware"], None if shown is None else shown.decode())
     headers = [(b"content-type", b"text/plain"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})

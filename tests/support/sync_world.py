@@ -17,7 +17,7 @@ from meshware.policy.problems import Problem
 from meshware.syncd.places import Places, make_run_dir, make_state_dir, settle_places
 from meshware.syncd.status import Status, read_status
 
-PATIENCE_S = 20.0  # of a busy machine; what has a bound of its own measures it
+PATIENCE_S = 60.0  # of a busy machine; what has a bound of its own measures it
 
 
 def service(name: str, address: str = "10.0.0.1") -> str:
@@ -82,7 +82,7 @@ class Recorded:
     def kept(self, generation, why, *, is_republished):
         self.events.append(("republished" if is_republished else "kept", generation))
 
-    def refreshed(self, generation):
+    def refreshed(self, generation, what):
         self.events.append(("refreshed", generation))
 
     def rekeyed(self, generation):
@@ -108,6 +108,11 @@ for line in sys.stdin:  # one command a line, answered when it is done
     command, _, rest = line.strip().partition(" ")
     if command == "refuse":
         reporter.refused(rest)
+    elif command == "miss":
+        reporter.key_unknown(rest)
+    elif command == "flood":
+        for _ in range(1000):
+            reporter.key_unknown(rest)
     elif command == "apply":
         reporter.applied(int(rest))
     elif command == "leave":

@@ -7,7 +7,7 @@ from ca_world import mesh_policy, svid_in
 from sync_world import Recorded, made_places
 
 from meshware.clock import SystemClock
-from meshware.runtime.addresses import AddressBook
+from meshware.runtime.lookups import Lookups
 from meshware.syncd import publish
 from meshware.syncd.directory import DirectorySource
 from meshware.syncd.keeper import Keeper
@@ -37,7 +37,7 @@ class World:
             DirectorySource([self.root / "mesh"]),
             announced,
             SystemClock(),
-            AddressBook(lambda: pytest.fail, announced.note),
+            Lookups(lambda: pytest.fail, announced.note),
         )
         if not keeper.read(0.0).ok:
             keeper.restore()

@@ -9,8 +9,8 @@ from dns_world import entry
 from sync_world import PATIENCE_S, Recorded, made_places
 
 from meshware.clock import SystemClock
-from meshware.runtime.addresses import AddressBook
 from meshware.runtime.dns_schedule import Bad, Good
+from meshware.runtime.lookups import Lookups
 from meshware.syncd import publish
 from meshware.syncd.directory import DirectorySource
 from meshware.syncd.keeper import Keeper
@@ -25,9 +25,9 @@ class World:
         self.source.write_text(entry(8080), encoding="utf-8")
         self.addresses = {"api.test": "10.0.0.1"}
         self.announced = Recorded()
-        self.book = AddressBook(lambda: self.look_up, self.announced.note)
+        self.lookups = Lookups(lambda: self.look_up, self.announced.note)
         source = DirectorySource([root / "mesh"])
-        self.keeper = Keeper(self.places, source, self.announced, SystemClock(), self.book)
+        self.keeper = Keeper(self.places, source, self.announced, SystemClock(), self.lookups)
         assert self.keeper.read(PATIENCE_S).ok
 
     def look_up(self, name):
@@ -38,7 +38,7 @@ class World:
         """Have the name at another address, and wait until that is found."""
         self.addresses["api.test"] = address
         until = time.monotonic() + PATIENCE_S
-        while not self.keeper.has_new_addresses:
+        while not self.keeper.has_news:
             assert time.monotonic() < until
             time.sleep(0.01)
 
@@ -51,7 +51,7 @@ class World:
 def world(tmp_path):
     made = World(tmp_path)
     yield made
-    made.book.stop()
+    made.lookups.stop()
     made.keeper.close()
 
 

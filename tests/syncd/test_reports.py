@@ -129,6 +129,12 @@ class TestLies:
             pytest.param(lie(pid=10**400), id="a process without end"),
             pytest.param(lie(port=65536), id="no port"),
             pytest.param(lie(meshware=2), id="a format of the future"),
+            pytest.param(lie(unknown_keys={"x": 1}), id="a key that is no digest"),
+            pytest.param(lie(unknown_keys={"0" * 64: -1}), id="a count below none"),
+            pytest.param(lie(unknown_keys={"0" * 64: 10**300}), id="a count without end"),
+            pytest.param(
+                lie(unknown_keys={f"{n:064x}": 1 for n in range(33)}), id="keys without end"
+            ),
             pytest.param(lie(address="x" * MAX_REPORT_BYTES), id="too long"),
         ],
     )

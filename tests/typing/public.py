@@ -58,6 +58,7 @@ def call() -> None:
     if found is not None:
         assert_type(found.peer, Peer | None)
         assert_type(found.principal, str | None)
+        assert_type(found.claims_as(Path), Path)
         assert_type(found.claims, Mapping[str, Any])
         assert_type(found.route, str | None)
         assert_type(found.deadline_at, float | None)

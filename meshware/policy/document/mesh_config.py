@@ -21,6 +21,7 @@ __all__ = [
     "Identity",
     "InProcessAuthorizer",
     "IncludeRequestBody",
+    "Jwks",
     "MeshConfigSpec",
     "MeshOutboundTrafficPolicy",
     "NodeIdentity",
@@ -135,6 +136,14 @@ class NodeIdentity(Document, frozen=True):
     user: str
 
 
+class Jwks(Document, frozen=True):
+    """From where the keys of token issuers may be fetched. Ours."""
+
+    allowed_internal_hosts: tuple[str, ...] | None = None
+    allowed_http_hosts: tuple[str, ...] | None = None
+    ca_file: str | None = None
+
+
 class MeshConfigSpec(Document, frozen=True):
     """Mesh-wide settings."""
 
@@ -162,3 +171,4 @@ class MeshConfigSpec(Document, frozen=True):
     xfcc_trusted_proxies: tuple[str, ...] | None = None
     identity: Identity | None = None
     node_identities: tuple[NodeIdentity, ...] | None = None
+    jwks: Jwks | None = None

@@ -22,10 +22,12 @@ from meshware.policy.validate.peer_authentication import (
     check_workload_policy,
 )
 from meshware.policy.validate.providers import check_providers
+from meshware.policy.validate.request_authentication import check_request_authentication
 from meshware.policy.validate.retries import check_default_retries
 from meshware.policy.validate.service_entry import check_service_entry
 from meshware.policy.validate.service_policy import check_service_policies, check_service_policy
 from meshware.policy.validate.sidecar import check_sidecar
+from meshware.policy.validate.token_keys import check_jwks, check_key_sources
 from meshware.policy.validate.virtual_service import check_virtual_service
 from meshware.policy.validate.workload_entry import check_workload_entry, check_workload_group
 
@@ -37,7 +39,9 @@ _ALONE: tuple[Callable[[Resource, Report], None], ...] = (
     check_mesh_config,
     check_providers,
     check_mesh_identity,
+    check_jwks,
     check_peer_authentication,
+    check_request_authentication,
     check_workload_policy,
     check_service_policy,
     check_virtual_service,
@@ -56,6 +60,7 @@ _TOGETHER: tuple[Callable[[Sequence[Resource], Report], None], ...] = (
     check_service_policies,
     check_delegates,
     check_networking,
+    check_key_sources,
 )
 
 

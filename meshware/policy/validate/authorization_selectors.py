@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from meshware.policy.document.authorization_policy import AuthorizationPolicySpec
 from meshware.policy.document.common import WorkloadSelector
 from meshware.policy.document.peer_authentication import PeerAuthenticationSpec
+from meshware.policy.document.request_authentication import RequestAuthenticationSpec
 from meshware.policy.document.service_entry import WorkloadEntrySpec, WorkloadGroupSpec
 from meshware.policy.document.workload_policy import WorkloadPolicySpec
 from meshware.policy.labels import selects
@@ -24,7 +25,12 @@ __all__ = ["NO_WORKLOAD", "check_authorization_selectors"]
 NO_WORKLOAD = "IST0127"  # Istio's NoMatchingWorkloadsFound
 
 _SELECTOR = "spec.selector"
-_SELECTING = (AuthorizationPolicySpec, PeerAuthenticationSpec, WorkloadPolicySpec)
+_SELECTING = (
+    AuthorizationPolicySpec,
+    PeerAuthenticationSpec,
+    RequestAuthenticationSpec,
+    WorkloadPolicySpec,
+)
 
 
 def check_authorization_selectors(resources: Sequence[Resource], report: Report) -> None:
