@@ -131,7 +131,6 @@ class InboundRules:
     binds_handlers: bool = False  # what runs must be what was decided on: a rule asks for that
     marks_read: frozenset[str] = frozenset()  # by all of them
     shadow: ShadowRules | None = None  # None: nothing is on trial
-    binds_handlers: bool = False  # what runs must be what was decided on: a rule asks for that
 
     @property
     def marks(self) -> bool:

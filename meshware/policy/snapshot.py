@@ -59,7 +59,7 @@ class InboundView:
     address: str | None = None  # of a WorkloadEntry
     ports: tuple[int, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
-    reads_headers: frozenset[str] = frozenset()  # lower case; that any of these rules looks at
+    reads_headers: frozenset[str] = frozenset()  # lower case; that these go by or change
     users: UserRules | None = None  # whose tokens are good; None: nothing is said about tokens
     cors: CorsTable | None = None  # None: nothing is said about origins
     peer: PeerModes = PeerModes()  # what callers must show
