@@ -103,7 +103,17 @@ def test_a_regular_expression_has_a_template_where_all_but_its_groups_is_text(ro
         (made_by(Views), ("Views", f"{HERE}.Views")),
         (print, ("print", "builtins.print")),
     ],
-    ids=repr,
+    ids=[
+        "a function",
+        "a partial of a partial",
+        "a class",
+        "a method",
+        "an object",
+        "a bound method",
+        "a view of Flask's",
+        "a view that names its class",
+        "a builtin",
+    ],
 )
 def test_a_function_has_a_bare_name_and_one_with_its_module(endpoint, names):
     """Views of classes are called by their class."""
