@@ -43,7 +43,7 @@ def last_open_path(count: int) -> str:
 
 
 def mixed_rules(count: int) -> list[dict[str, Any]]:
-    """Return one workload with `count` rules of ten shapes, a tenth DENY; the last matches."""
+    """Return one workload with `count` rules of ten shapes, a tenth DENY; the last one matches."""
     shapes = (
         lambda i: {"to": [{"operation": {"paths": [f"/exact/{i}"], "methods": ["GET"]}}]},
         lambda i: {"to": [{"operation": {"paths": [f"/prefix-{i}/*"]}}]},
