@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from inbound_world import mesh_config, policy, request, to, when
+from user_world import ISSUER, bearer, rule, token, user_mesh
 
 from meshware.authz import Allow, Deny, Request
 from meshware.call import Flag
@@ -424,3 +425,37 @@ def test_other_providers_may_change_without_a_policy():
     opa = {"name": "opa", "envoyExtAuthzHttp": {**AUTHZ, "statusOnError": "429"}}
     it.apply([SERVICE, mesh_config(extensionProviders=[opa]), asks()])
     assert asked(it).answered(NoAnswer("x")).status == 429
+
+
+# --- end users' tokens ------------------------------------------------------------------------
+
+
+def of_users() -> TestMesh:
+    """A mesh that asks, and then wants good tokens; the claim `sub` goes on in a header."""
+    brings = {**AUTHZ, "headersToUpstreamOnAllow": ["authorization", "x-sub"]}
+    opa = {"name": "opa", "envoyExtAuthzHttp": brings}
+    told = [{"header": "x-sub", "claim": "sub"}]
+    return user_mesh(
+        rule(outputClaimToHeaders=told),
+        also=(SERVICE, mesh_config(extensionProviders=[opa]), asks()),
+    )
+
+
+def test_tokens_are_looked_at_behind_the_authorizer_which_may_bring_them():
+    """A session's authorizer hands on a token; it is verified, and gone before the app."""
+    brought = HttpAnswer(200, (("authorization", f"Bearer {token()}"), ("x-sub", "evil")), b"")
+    done = asked(of_users(), request("/", headers=[("cookie", "session=1")])).answered(brought)
+    assert isinstance(done, Admission)
+    assert done.call.principal == f"{ISSUER}/alice"
+    assert dict(done.add)["x-sub"] == "alice"
+    assert [value for name, value in done.add if name == "authorization"] == []
+    assert "authorization" in done.remove
+    bad = HttpAnswer(200, (("authorization", "Bearer a.b.c"),), b"")
+    assert asked(of_users()).answered(bad).status == 401
+
+
+def test_an_authorizer_is_asked_before_a_bad_token_is_refused():
+    passage = asked(of_users(), request("/", headers=[bearer("a.b.c")]))
+    assert ("authorization", "Bearer a.b.c") in passage.request.headers
+    assert passage.answered(HttpAnswer(403, (), b"no")).status == 403
+    assert asked(of_users(), request("/", headers=[bearer("a.b.c")])).answered(OK).status == 401
