@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from benchmarks.measure import Timing, Work, against_bare, cpu, in_turns
-from benchmarks.policies import app_rules, last_open_path
+from benchmarks.policies import app_rules, last_open_path, mixed_rules
 from meshware.asgi import MeshMiddleware as AsgiMiddleware
 from meshware.testing import TestMesh
 from meshware.wsgi import MeshMiddleware as WsgiMiddleware
@@ -115,6 +115,10 @@ def _measure(
     for count in RULES:
         mesh = TestMesh(app_rules(count), port=8000)
         variants[_row(count)] = work(wrap(bare, mesh=mesh), last_open_path(count), mesh.events)
+    for count in RULES:
+        mesh = TestMesh(mixed_rules(count), port=8000)
+        name = f"with the mesh, {count:,} rules of ten shapes"
+        variants[name] = work(wrap(bare, mesh=mesh), f"/open-{count}/item", mesh.events)
     return in_turns(variants)
 
 

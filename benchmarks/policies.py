@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["app_rules", "services"]
+__all__ = ["app_rules", "last_open_path", "mixed_rules", "services"]
 
 
 def app_rules(count: int) -> list[dict[str, Any]]:
@@ -40,6 +40,41 @@ def app_rules(count: int) -> list[dict[str, Any]]:
 def last_open_path(count: int) -> str:
     """Return a path that only the last rule of `app_rules(count)` allows."""
     return f"/open-{count - max(1, count // 10) - 1}/item"
+
+
+def mixed_rules(count: int) -> list[dict[str, Any]]:
+    """Return one workload with `count` rules of ten shapes, a tenth DENY; the last one matches."""
+    shapes = (
+        lambda i: {"to": [{"operation": {"paths": [f"/exact/{i}"], "methods": ["GET"]}}]},
+        lambda i: {"to": [{"operation": {"paths": [f"/prefix-{i}/*"]}}]},
+        lambda i: {"to": [{"operation": {"paths": [f"/of/{{*}}/items-{i}/{{*}}"]}}]},
+        lambda i: {"to": [{"operation": {"hosts": [f"host-{i}.example.com"]}}]},
+        lambda i: {"from": [{"source": {"principals": [f"cluster.local/ns/n/sa/s{i}"]}}],
+                   "to": [{"operation": {"paths": ["/shared"]}}]},
+        lambda i: {"from": [{"source": {"namespaces": [f"n{i}"]}}]},
+        lambda i: {"from": [{"source": {"requestPrincipals": [f"https://issuer/u{i}"]}}]},
+        lambda i: {"from": [{"source": {"ipBlocks": [f"10.{i >> 8 & 255}.{i & 255}.0/24"]}}]},
+        lambda i: {"when": [{"key": "request.auth.claims[groups]", "values": [f"g{i}"]}]},
+        lambda i: {"when": [{"key": "request.headers[x-tenant]", "values": [f"t{i}"]}]},
+    )  # fmt: skip
+    denied = max(1, count // 10)
+
+    def policy(action: str, rules: list[dict[str, Any]]) -> dict[str, Any]:
+        return {
+            "apiVersion": "security.istio.io/v1",
+            "kind": "AuthorizationPolicy",
+            "metadata": {"name": action.lower()},
+            "spec": {"action": action, "rules": rules},
+        }
+
+    def rules(first: int, last: int) -> list[dict[str, Any]]:
+        return [shapes[i % len(shapes)](i) for i in range(first, last)]
+
+    open_rule = {"to": [{"operation": {"methods": ["GET"], "paths": [f"/open-{count}/*"]}}]}
+    return [
+        policy("DENY", rules(0, denied)),
+        policy("ALLOW", [*rules(denied, count - 1), open_rule]),
+    ]
 
 
 def services(count: int, endpoints: int, *, changed: int | None = None) -> list[dict[str, Any]]:

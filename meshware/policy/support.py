@@ -379,10 +379,6 @@ SUPPORT: Mapping[str, Support] = MappingProxyType(
         "MeshConfig.spec.xfccTrustedProxies": _done(),
         "MeshConfig.spec.identity": _done("`leafLife` 1 h where nothing is said, 2 s at the least"),
         "MeshConfig.spec.nodeIdentities": _done(),
-        "MeshConfig.spec.defaultConfig.gatewayTopology.numTrustedProxies": _differs(
-            "for remote.ip of every workload, not of gateways: how many proxies of yours each call "
-            "comes through; 0, the default, takes no header"
-        ),
         "MeshConfig.spec.jwks": _done("about `jwksUri` and issuers whose configuration is asked"),
         "MeshConfig.spec.jwks.allowedInternalHosts": _done(
             "may be at loopback, private and unique-local addresses; link-local ones and those of "
@@ -391,6 +387,10 @@ SUPPORT: Mapping[str, Support] = MappingProxyType(
         "MeshConfig.spec.jwks.allowedHttpHosts": _done("others need `https://`"),
         "MeshConfig.spec.jwks.caFile": _done(
             "of the machine that fetches keys; without it the system's authorities"
+        ),
+        "MeshConfig.spec.defaultConfig.gatewayTopology.numTrustedProxies": _differs(
+            "for remote.ip of every workload, not of gateways: how many proxies of yours each call "
+            "comes through; 0, the default, takes no header"
         ),
         "MeshConfig.spec.defaultConfig.proxyHeaders": _differs(
             "`SANITIZE` where nothing is said; Istio: `APPEND_FORWARD`"

@@ -68,7 +68,7 @@ class RefusalLog:
         self._lock = threading.Lock()
 
     def __call__(self, event: Event) -> None:
-        """Log a refusal, and what policies mark that decide nothing; other events are none of its business."""
+        """Log refusals and marked calls; other events are none of its business."""
         if not isinstance(event, InboundEvent):
             return
         # A refusal is no reason to leave out the mark of it, for whoever looks at those alone.

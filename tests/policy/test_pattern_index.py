@@ -5,45 +5,68 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshware.policy.match import PathTemplate, Patterns, is_path_template
-from meshware.policy.pattern_index import PatternIndex, literal_patterns
+from meshware.policy.match import Patterns
+from meshware.policy.pattern_index import PatternIndex, Prefixes, chain_weights
 
-VALUES = st.lists(st.text("ab*", max_size=4), max_size=3)
-
-
-@given(st.lists(VALUES, max_size=6), st.text("ab*", max_size=5))
-def test_no_entry_that_matches_is_missed(entries, text):
-    """Whatever its values look like."""
-    patterns = [Patterns(values) for values in entries]
-    found = PatternIndex(enumerate(patterns)).find(text)
-    for number, one in enumerate(patterns):
-        assert not one(text) or number in found
+VALUES = st.lists(st.text("ab*", min_size=1, max_size=5).filter(lambda value: value != "*"))
 
 
-PATHS = st.lists(
-    st.sampled_from(["/a", "/a*", "*b", "*", "/a/{*}", "/a/{**}/b", "/{*}", "/{**}", "/ab/{*}/a"]),
-    min_size=1,
-    max_size=3,
-)
+def by_value(values):
+    """Entries by value, one for each."""
+    entries: dict[str, list[int]] = {}
+    for number, value in enumerate(values):
+        entries.setdefault(value, []).append(number)
+    return entries
 
 
-@given(st.lists(PATHS, max_size=6), st.text("/ab", max_size=7).map("/".__add__))
-def test_no_entry_with_a_template_is_missed(entries, path):
-    """A template is found by what stands before its first operator."""
-    found = PatternIndex(
-        (number, literal_patterns(paths)) for number, paths in enumerate(entries)
-    ).find(path)
-    for number, paths in enumerate(entries):
-        matches = any(
-            PathTemplate(one)(path) if is_path_template(one) else Patterns([one])(path)
-            for one in paths
-        )
-        assert not matches or number in found
+@given(VALUES, st.text("ab*", max_size=6))
+def test_exactly_the_entries_that_match_are_found(values, text):
+    """Whatever the values look like, and however they are nested."""
+    found = PatternIndex(by_value(values)).find(text)
+    expected = [number for number, value in enumerate(values) if Patterns([value])(text)]
+    assert sorted(found) == expected
+
+
+@given(st.lists(st.text("ab", min_size=1, max_size=60), max_size=60), st.text("ab", max_size=60))
+def test_all_prefixes_of_a_text_are_found(prefixes, text):
+    """Among many that it does not begin with."""
+    entries = by_value(prefixes + [text[:at] for at in range(1, len(text), 3)])
+    found = set(Prefixes(entries).find(text))
+    for value, numbers in entries.items():
+        assert text.startswith(value) is found.issuperset(numbers)
+
+
+def test_more_nested_prefixes_than_are_kept_together_are_all_found():
+    """Beyond that number they are followed one by one."""
+    index = Prefixes({"a" * number: [number] for number in range(1, 200)})
+    assert sorted(index.find("a" * 150 + "b")) == list(range(1, 151))
+    assert index.find("b") == ()
+
+
+def test_of_nested_prefixes_only_those_that_can_decide_are_found():
+    """The first of those that ask the same."""
+    entries = {"a" * number: [10_000 - number] for number in range(1, 10_000)}
+    index = Prefixes(entries, kept=lambda numbers: (min(numbers),))
+    assert index.find("a" * 20_000) == (1,)
+    assert index.find("a" * 50 + "b") == (9950,)
 
 
 def test_of_many_entries_only_those_in_question_are_found():
     """The cost of a look-up does not grow with their number."""
-    index = PatternIndex((number, Patterns([f"/p{number}/*"])) for number in range(10_000))
-    assert index.find("/p77/x") == [77]
-    assert index.find("/q") == []
-    assert index.find("") == []
+    index = PatternIndex({f"/p{number}/*": [number] for number in range(10_000)})
+    assert list(index.find("/p77/x")) == [77]
+    assert list(index.find("/q")) == []
+    assert list(index.find("")) == []
+
+
+@given(st.dictionaries(st.text("ab", min_size=1, max_size=4), st.integers(1, 5), max_size=8))
+def test_a_prefix_weighs_what_a_text_that_begins_with_it_finds_at_the_most(counts):
+    """Longer ones that it is part of are met together with it."""
+    weights = chain_weights(counts)
+    for prefix in counts:
+        texts = [text for text in counts if text.startswith(prefix)]
+        expected = max(
+            sum(count for other, count in counts.items() if text.startswith(other))
+            for text in texts
+        )
+        assert weights[prefix] == expected
