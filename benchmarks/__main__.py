@@ -6,10 +6,11 @@ import os
 import platform
 import sys
 
-from benchmarks import identity, inbound, outbound, scale, sidecar, start
+from benchmarks import identity, inbound, outbound, scale, sidecar, start, tokens
 
 TABLES = {
     "inbound": inbound.run,
+    "tokens": tokens.run,
     "outbound": outbound.run,
     "scale": scale.run,
     "identity": identity.run,

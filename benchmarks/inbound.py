@@ -14,7 +14,7 @@ from meshware.asgi import MeshMiddleware as AsgiMiddleware
 from meshware.testing import TestMesh
 from meshware.wsgi import MeshMiddleware as WsgiMiddleware
 
-__all__ = ["run"]
+__all__ = ["BARE", "RULES", "raw_app", "request_scope", "run"]
 
 RULES = (20, 1000, 10_000)
 BUDGET_US = 25
@@ -29,14 +29,37 @@ _HEADERS = [
 ]
 
 
-async def _app(scope: Any, receive: Any, send: Any) -> None:
+async def raw_app(scope: Any, receive: Any, send: Any) -> None:
+    """Answer, and nothing else."""
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b"{}"})
 
 
-def _asgi_work(app: Any, path: str, events: list[Any]) -> Work:
-    headers = [(name.encode(), value.encode()) for name, value in _HEADERS]
+_RAW_HEADERS = [(name.encode(), value.encode()) for name, value in _HEADERS]
 
+
+def request_scope(path: str, authorization: bytes | None = None) -> dict[str, Any]:
+    """Return the scope of a usual request, as a server makes it for each."""
+    headers = _RAW_HEADERS
+    if authorization is not None:
+        headers = [*headers, (b"authorization", authorization)]
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "headers": headers,
+        "client": ("127.0.0.1", 40000),
+        "server": ("127.0.0.1", 8000),
+    }
+
+
+def _asgi_work(app: Any, path: str, events: list[Any]) -> Work:
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": b"", "more_body": False}
 
@@ -46,21 +69,7 @@ def _asgi_work(app: Any, path: str, events: list[Any]) -> Work:
     async def repeat(count: int) -> float:
         began = time.process_time()
         for _ in range(count):
-            scope = {
-                "type": "http",
-                "asgi": {"version": "3.0"},
-                "http_version": "1.1",
-                "method": "GET",
-                "scheme": "http",
-                "path": path,
-                "raw_path": path.encode(),
-                "query_string": b"",
-                "root_path": "",
-                "headers": headers,
-                "client": ("127.0.0.1", 40000),
-                "server": ("127.0.0.1", 8000),
-            }
-            await app(scope, receive, send)
+            await app(request_scope(path), receive, send)
             events.clear()
         return time.process_time() - began
 
@@ -124,7 +133,7 @@ def _measure(
 
 def run() -> None:
     """Print the inbound rows."""
-    asgi = _measure(_app, AsgiMiddleware, _asgi_work)
+    asgi = _measure(raw_app, AsgiMiddleware, _asgi_work)
     against_bare("Inbound, ASGI: one request, CPU", asgi, BARE, BUDGET_US)
     wsgi = _measure(_wsgi_app, WsgiMiddleware, _wsgi_work)
     against_bare("Inbound, WSGI: one request, CPU", wsgi, BARE, BUDGET_US)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
+from cheaply import cheaply, raised
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from hostile_tokens import hostile
 from hypothesis import example, given
@@ -105,11 +104,8 @@ CASES["signed by a workload"] = signed(WORLD.workload_key, HEADER, CLAIMS)
 @pytest.mark.parametrize("token", CASES.values(), ids=CASES)
 def test_a_hostile_token_is_refused_and_soon(token):
     """With the declared exception, within 50 ms of CPU, and nothing of it in the text."""
-    begin = time.thread_time()
-    with pytest.raises(TokenError) as caught:
-        verify(token)
-    assert time.thread_time() - begin < 0.05
-    assert not token[:40].strip() or token[:40] not in str(caught.value)
+    caught = cheaply(lambda: raised(TokenError, lambda: verify(token)))
+    assert not token[:40].strip() or token[:40] not in str(caught)
 
 
 def test_there_are_more_than_120_hostile_tokens():

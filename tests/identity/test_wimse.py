@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import time
 
 import pytest
+from cheaply import cheaply, raised
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from hostile_tokens import hostile
 from hypothesis import given
@@ -198,11 +198,8 @@ BOUND["identity: with an audience"] = {"wit": _token, "proof": WORLD.proof(_toke
 @pytest.mark.parametrize("given_", BOUND.values(), ids=BOUND)
 def test_a_call_that_is_not_the_one_signed_for_has_no_caller(given_):
     """With the declared exception, within 50 ms of CPU, and nothing of the tokens in the text."""
-    begin = time.thread_time()
-    with pytest.raises(TokenError) as caught:
-        verify(**given_)
-    assert time.thread_time() - begin < 0.05
-    assert not any(part and part in str(caught.value) for part in WIT.split("."))
+    caught = cheaply(lambda: raised(TokenError, lambda: verify(**given_)))
+    assert not any(part and part in str(caught) for part in WIT.split("."))
 
 
 def test_there_are_more_than_240_of_them():
