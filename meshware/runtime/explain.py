@@ -231,7 +231,7 @@ class Explainer:
             body=None if isinstance(admitted, Admission) else admitted.body,
             policy=admitted.policy,
             rule=admitted.rule,
-            place=self._place(admitted) or admitted.place,
+            place=admitted.place or self._place(admitted),
             principal=question.source.principal,
             request_principal=admitted.request_principal,
             candidates=admitted.candidates,
@@ -247,7 +247,11 @@ class Explainer:
         found = self._places.find(
             Name("AuthorizationPolicy", namespace, name), f"spec.rules[{decided.rule}]"
         )
-        return None if found is None else f"{found.file}:{found.line}"
+        if found is not None:
+            return f"{found.file}:{found.line}"
+        keys = (f"{kind}/{decided.policy}" for kind in ("authz", "mesh-authz"))
+        places = (self.snapshot.place_of(key, decided.rule) for key in keys)
+        return next((place for place in places if place is not None), None)
 
     # --- outbound -----------------------------------------------------------------------------
 

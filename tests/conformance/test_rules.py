@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from conformance.rules.judge import Judged
 from conformance.rules.play import COMPARISONS, play
+from conformance.rules.tokens import make_anew
 
 from meshware.envoy.differences import RULE_DIFFERENCES
 
@@ -28,6 +29,7 @@ SEEDS = [secrets.randbits(32) for _ in range(6)] if LOOKS_FURTHER else [1]
 def judged(request, engine, tmp_path_factory) -> Judged:
     """What came of all comparisons of a seed."""
     directory = tmp_path_factory.mktemp("rules")
+    make_anew()
     return asyncio.run(play(Path(engine("envoy")), directory, seed=request.param))
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import django_urls  # noqa: F401 - the one configuration of Django that a process of tests has
 from inbound_drive import environ_of, http_scope
 from inbound_world import mesh_config, policy, to
 from starlette.applications import Starlette

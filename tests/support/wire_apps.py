@@ -177,7 +177,20 @@ def django(make: str) -> Any:
         return get_asgi_application()
     from django.core.wsgi import get_wsgi_application
 
-    return get_wsgi_application()
+    if settings.ROOT_URLCONF == "wire_django":
+        return get_wsgi_application()
+    # A process has one configuration of Django, and here it is that of other tests.
+    from django.test import override_settings
+
+    own = {"ROOT_URLCONF": "wire_django", "MIDDLEWARE": []}
+    with override_settings(**own):
+        application = get_wsgi_application()
+
+    def app(environ: Any, start_response: Any) -> Any:
+        with override_settings(**own):
+            return application(environ, start_response)
+
+    return app
 
 
 # --- WSGI -----------------------------------------------------------------------------------------

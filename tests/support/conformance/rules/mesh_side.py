@@ -11,7 +11,7 @@ from identities import MeshAuthority
 
 from conformance.rules.cases import NAMESPACE, WORKLOAD, Answer, Ask
 from conformance.rules.envoy_side import issued
-from conformance.rules.tokens import NOW
+from conformance.rules.tokens import made_at
 from meshware.asgi import MeshMiddleware
 from meshware.policy.file import Records
 from meshware.policy.snapshot import build_snapshot
@@ -37,7 +37,7 @@ class MeshSide:
     def mesh_of(self, records: Records) -> TestMesh:
         """A mesh of a case's policies, compiled anew by whatever reading is in force."""
         bundles = {name: authority.root_pem for name, authority in self._authorities.items()}
-        clock = FakeClock(datetime.fromtimestamp(NOW + LATER_S, UTC))
+        clock = FakeClock(datetime.fromtimestamp(made_at() + LATER_S, UTC))
         mesh = TestMesh(WORKLOAD, workload=f"{NAMESPACE}/app", bundles=bundles, clock=clock)
         mesh.cell.current = build_snapshot(
             records, mesh.client, generation=2, on_refusal=lambda _, error: _raise(error)

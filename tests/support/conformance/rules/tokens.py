@@ -17,8 +17,18 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 ISSUERS = {"a": "https://a.example", "b": "https://b.example/realm"}
 LONG_S = 3600
 
-NOW = int(time.time())
-"""When the tokens are made: our side asks as of a little later, however long it all takes."""
+
+@cache
+def made_at() -> int:
+    """When the tokens are made: our side asks as of a little later, however long it all takes."""
+    return int(time.time())
+
+
+def make_anew() -> None:
+    """Have tokens made as of now: Envoy goes by the clock, and a run of tests takes its time."""
+    made_at.cache_clear()
+    token.cache_clear()
+
 
 _KEYS = {
     "a": ("RS256", rsa.generate_private_key(public_exponent=65537, key_size=2048)),
@@ -37,7 +47,7 @@ def jwks(issuer: str) -> str:
 
 def _signed(by: str = "a", kid: str | None = None, /, **claims: Any) -> str:
     """A token of issuer `a` with some claims changed; None takes one out."""
-    now = NOW
+    now = made_at()
     issuer = by if by in ISSUERS else "a"
     full = {"iss": ISSUERS[issuer], "sub": "ann", "aud": "shop", "iat": now, "exp": now + LONG_S}
     full |= {"scope": "read write", "groups": ["staff", "dev"], "azp": "web", "org": {"id": "o1"}}
@@ -58,7 +68,7 @@ def _encoded(part: Any) -> str:
 @cache
 def token(kind: str) -> str:
     """A token of a kind."""
-    now = NOW
+    now = made_at()
     full = {"iss": ISSUERS["a"], "sub": "ann", "exp": now + LONG_S}
     match kind:
         case "a" | "b":
