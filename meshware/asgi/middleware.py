@@ -58,6 +58,8 @@ class MeshMiddleware:
             raise RuntimeError(
                 f"meshware refuses ASGI calls of type {kind!r}: it knows no rules for it"
             )
+        # Of uvicorn's list: it puts the trailers of a chunked body behind, once all is decided.
+        scope = {**scope, "headers": list(scope["headers"])}
         inner = dict(scope)
         handlers = HandlersOfCall(find_by_scope, self.app, inner)
         head = inbound_head(scope, receive, mesh.port, RouteOf(lambda: route_of(inner)), handlers)

@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from meshware.call import NO_CLAIMS, Call, Flag, MessageEdit
 from meshware.inbound.authz import Verdict
-from meshware.inbound.forward import forwarded_cert
 from meshware.inbound.passage import Admission, Answered, Ask, Denial, Teller
-from meshware.inbound.peer import Refused, takes_tokens
+from meshware.inbound.peer import Refused
 from meshware.inbound.question import Question
-from meshware.inbound.tokens import TOKEN_HEADERS
 from meshware.inbound.trace import read_trace
 
 if TYPE_CHECKING:
@@ -20,9 +18,6 @@ if TYPE_CHECKING:
     from meshware.inbound.asking import Check, Outcome, Refusal, Step
 
 __all__ = ["Answers", "Changes"]
-
-OURS = ("x-envoy-", "x-meshware-", "x-forwarded-client-cert")
-"""Headers with which only the mesh speaks; from anyone else they are removed."""
 
 OVERFLOWED = "upstream connect error or disconnect/reset before headers. reset reason: overflow"
 """Envoy's body for a call that is over a limit."""
@@ -61,18 +56,8 @@ class Answers:
     def admit(self, asked: Question, verdict: Verdict, changes: Changes) -> Admission:
         """Let a call in."""
         head, request_id = asked.head, asked.request_id
-        remove = changes.remove
-        for name in head.names:
-            # Underscores too, for CGI-style code takes them for dashes.
-            if name[0:1] == "x" and name.replace("_", "-").startswith(OURS):
-                remove += (name,)
-        add = changes.add
-        snapshot = asked.snapshot
-        if snapshot is not None:
-            if snapshot.mesh.forward_cert != "SANITIZE":
-                add += forwarded_cert(head, asked.caller, snapshot)
-            if takes_tokens(snapshot, head.port):
-                remove += tuple(name for name in TOKEN_HEADERS if name in head.names)
+        remove = changes.remove + asked.cleaned
+        add = changes.add + asked.said
         if request_id is None:
             request_id = self._new_request_id()
             add = (*add, ("x-request-id", request_id))
@@ -108,9 +93,9 @@ class Answers:
             is_last=asked.caller.is_ending,
             counted=self._under_way if asked.is_counted else None,
             binds_handlers=(
-                snapshot is not None
-                and snapshot.inbound is not None
-                and snapshot.inbound.rules.binds_handlers
+                asked.snapshot is not None
+                and asked.snapshot.inbound is not None
+                and asked.snapshot.inbound.rules.binds_handlers
             ),
         )
 

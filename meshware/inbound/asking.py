@@ -20,8 +20,8 @@ from typing import NamedTuple
 
 from meshware.authz import Allow, Deny, Headers, Request
 from meshware.call import HeaderLookup
-from meshware.inbound.answers import OURS
 from meshware.inbound.authz import Verdict
+from meshware.inbound.cleaning import OURS
 from meshware.inbound.forward import forwarded_cert
 from meshware.inbound.head import InboundHead
 from meshware.inbound.peer import XFCC

@@ -86,7 +86,9 @@ class EndUsers:
         if rules.outputs:
             sanitised = tuple([name for name in rules.outputs if name in head.names])
         if is_preflight(head.method, head.headers):
-            return Identified(None, sanitised)
+            # What nobody verifies is nothing for the app.
+            borne = [place.name for place in rules.places if place.kind == "header"]
+            return Identified(None, (*sanitised, *(name for name in borne if name in head.names)))
         found = find_tokens(head, rules)
         if not found:
             return Identified(None, sanitised) if sanitised else NO_USER

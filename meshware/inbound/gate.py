@@ -8,11 +8,13 @@ steps *is* the security property:
 1. There is policy, and it knows this workload; else 503.
 2. The request can mean one thing only; else 400.
 3. Its path is normalised into every path that it may mean; 400 when it cannot be.
-4. The caller is who it proves to be, and proves it where it has to; else 403.
+4. The caller is who it proves to be, and proves it where it has to; else 403. What only the mesh
+   may say is gone from the headers before anything below looks at them.
 5. Where a CUSTOM rule matches, its authorizer is asked; else as that says. What is declared to be
    probed is open to the probes of the workload's own and the daemon's identity, whatever this step
    and the rules would say, and nothing else is to the daemon's.
-6. Each end user's token that it bears is good; else 401, or 403 where it is for others.
+6. Each end user's token that it bears is good; else 401, or 403 where it is for others. What the
+   app gets of it, the rules below see.
 7. DENY rules, then ALLOW rules; else 403. AUDIT rules and those on trial mark the call before.
 8. Browsers that ask what pages of another origin may do are answered.
 9. There is room for one more call; else 503.
@@ -39,6 +41,7 @@ from meshware.inbound.answers import Answers, Changes
 from meshware.inbound.asking import Outcome, Refusal, Step, apply, check_request, ruling, steps
 from meshware.inbound.authn import EndUsers
 from meshware.inbound.authz import Verdict, decide
+from meshware.inbound.cleaning import cleaned, overlaid
 from meshware.inbound.cors import is_preflight, preflight, response_edit
 from meshware.inbound.head import InboundHead
 from meshware.inbound.meaning import meaning_of
@@ -138,6 +141,7 @@ class Gate:
         if isinstance(caller, Refused):
             return self._answers.refuse(asked, caller)
         asked.caller = caller
+        asked.cleaned, asked.said = cleaned(head, caller, snapshot)
 
         probed = _probed(asked, snapshot, own)
         if probed is None and own.rules.custom:
@@ -184,7 +188,7 @@ class Gate:
         edit = MessageEdit(frozenset(), asked.response) if asked.response else None
         changes = Changes(*_changed(asked), edit)
         if own.cors is not None and head.headers("origin"):
-            rule = own.cors.pick(as_routed(asked, facts.authority), head.port)
+            rule = own.cors.pick(as_routed(asked, facts.authority, facts.headers), head.port)
             if rule is not None and is_preflight(head.method, head.headers):
                 answer = preflight(rule, head.headers)
                 if answer is not None:
@@ -253,19 +257,23 @@ def _changed(asked: Question) -> tuple[tuple[str, ...], tuple[tuple[str, str], .
 
 def _facts(asked: Question) -> Facts:
     """Return what rules may ask about a call."""
-    head, rewritten = asked.head, asked.meaning.rewritten
+    head, rewritten, user = asked.head, asked.meaning.rewritten, asked.user
+    headers, names = head.headers, head.names
+    remove, add = asked.cleaned + user.remove, asked.said + user.add
+    if remove or add:  # the request that they are asked about is the one that the app gets
+        headers, names = overlaid(headers, names, remove, add)
     hops = 0 if asked.snapshot is None else asked.snapshot.mesh.trusted_hops
     hosts = head.headers("host")
     return Facts(
         method=head.method,
         authority=hosts[0].strip(" \t") if hosts else "",
-        headers=head.headers,
-        names=head.names,
+        headers=headers,
+        names=names,
         source_ip=head.source_ip,
         destination_ip=head.destination_ip,
         port=head.port,
         peer=asked.caller.id,
-        user=asked.user.believed.user if asked.user.believed is not None else None,
+        user=None if user.believed is None else user.believed.user,
         # Over TLS a server may keep it to itself.
         sni="" if head.sni is None and not _is_tls(head) else head.sni,
         remote_ip=remote_ip(head, hops),

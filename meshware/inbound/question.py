@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from meshware.call import RequestHead
+from meshware.call import HeaderLookup, RequestHead
 from meshware.inbound.authn import NO_USER, Identified
 from meshware.inbound.head import InboundHead
 from meshware.inbound.meaning import Meaning
@@ -30,6 +30,9 @@ class Question:
     marks: Marks = NO_MARKS
     user: Identified = NO_USER
     is_counted: bool = False  # among the calls under way
+    # What only the mesh may say: headers that callers sent of it, and its own.
+    cleaned: tuple[str, ...] = ()
+    said: tuple[tuple[str, str], ...] = ()
     # What authorizers change: headers that the app gets no more (lower case) and gets in their
     # place, and headers of the response.
     remove: tuple[str, ...] = ()
@@ -48,8 +51,8 @@ class Question:
         return 0 if self.snapshot is None else self.snapshot.generation
 
 
-def as_routed(asked: Question, authority: str) -> RequestHead:
-    """Return a request as the routes of its service look at one."""
+def as_routed(asked: Question, authority: str, headers: HeaderLookup | None = None) -> RequestHead:
+    """Return a request as the routes of its service look at one; None: with its headers."""
     head = asked.head
     mark, query = ("", "") if head.target is None else head.target.partition("?")[1:]
     host, colon, port = authority.rpartition(":")
@@ -60,6 +63,6 @@ def as_routed(asked: Question, authority: str) -> RequestHead:
         port=head.port or 0,
         authority=authority,
         target=f"{asked.meaning.candidates[0]}{mark}{query}",
-        headers=head.headers,
+        headers=headers or head.headers,
         replayable=False,
     )

@@ -518,3 +518,31 @@ def test_a_caller_that_leaves_before_a_refusal_is_told():
 
     asyncio.run(call())
     assert told(mesh) == [(403, "DC")]
+
+
+# --- what servers do behind the mesh's back -------------------------------------------------------
+
+
+@pytest.mark.parametrize("has_id", [True, False])
+def test_headers_that_a_server_adds_later_never_reach_the_app(has_id):
+    """uvicorn puts the trailers of a chunked body behind the headers, in the very same list."""
+    seen = []
+
+    async def app(scope, receive, send):
+        await receive()
+        seen.extend(name for name, _ in scope["headers"])
+        await ok(scope, receive, send)
+
+    known = [("x-request-id", "6f1c0000-0000-4000-8000-000000000000")] if has_id else []
+    scope = http_scope("/", headers=[("host", "app"), *known])
+
+    async def receive():
+        scope["headers"].append((b"x-role", b"admin"))
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(_message):
+        pass
+
+    asyncio.run(MeshMiddleware(app, mesh=TestMesh(NOTHING))(scope, receive, send))
+    assert b"host" in seen
+    assert b"x-role" not in seen

@@ -67,6 +67,24 @@ def test_what_a_caller_wrote_makes_no_line_of_its_own(caplog):
     assert record.message.startswith("400 'G\\nET' 'app/a b' reason=")
 
 
+@pytest.mark.parametrize(
+    ("host", "path"),
+    [
+        ("user:hunter2@shop", "/a"),
+        ("app", "/a;access_token=eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9.c2lnbmF0dXJl"),
+        ("app", "/eyJhbGciOiJFUzI1NiJ9.hunter2"),
+    ],
+)
+def test_what_may_be_a_secret_is_not_told(host, path, caplog):
+    """A password in a host, a token in a path."""
+    event = refused([policy("DENY", {})], request(path, host=host))
+    with caplog.at_level(logging.WARNING, LOGGER):
+        RefusalLog(FakeClock().monotonic)(event)
+    [record] = caplog.records
+    told = f"{record.message} {record.meshware}"
+    assert "hunter2" not in told and "c2lnbmF0dXJl" not in told and "eyJ" not in told
+
+
 def test_a_flood_is_counted(caplog):
     """Callers pay nothing for a refused call; a log has an end."""
     clock = FakeClock()

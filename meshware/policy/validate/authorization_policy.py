@@ -9,6 +9,7 @@ Source: Istio's validation of AuthorizationPolicy.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -107,6 +108,10 @@ class _Checker:
             self._error("spec", f"this policy cannot be carried out: {error}; remove it")
 
     def _dry_run(self, spec: _Spec) -> None:
+        for name in self._resource.annotations:
+            if name != DRY_RUN and re.sub(r"[-_]", "", name.lower()) == "istio.io/dryrun":
+                # Misspelt it would be enforced, which its author does not expect.
+                self._error(f"metadata.annotations[{name}]", f"did you mean {DRY_RUN}? write it so")
         value = self._resource.annotations.get(DRY_RUN)
         if value in TRUE_WORDS and spec.action not in (None, "ALLOW", "DENY"):
             self._error(

@@ -54,6 +54,14 @@ _PREFIX = re.compile(r"[!-~][ -~]*")  # visible, and one comma less: see below
 _COOKIE = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
+# What servers and the mesh read, and callers send with every request.
+_NO_PLACE = _NO_OUTPUT - {"authorization", "proxy-authorization"}
+
+
+def _is_ours(name: str) -> bool:
+    return name.lower().startswith(("x-envoy-", "x-meshware-"))
+
+
 def check_request_authentication(resource: Resource, report: Report) -> None:
     """Report what is wrong with one RequestAuthentication by itself."""
     spec = resource.spec
@@ -146,6 +154,11 @@ class _Checker:
                     f"{brief(header.name)} has an underscore, which servers drop or take for a "
                     "dash; write a name without",
                 )
+            elif header.name.lower() in _NO_PLACE or _is_ours(header.name):
+                self._error(
+                    f"{here}.name",
+                    f"{header.name} has a meaning of its own, and bears no token; write another",
+                )
             prefix = header.prefix or ""
             if prefix and (not _PREFIX.fullmatch(prefix) or "," in prefix):
                 # Servers of WSGI join two lines with a comma, which could not be told from its own.
@@ -184,7 +197,7 @@ class _Checker:
                 field,
                 f"{brief(name)!r} cannot be a header for the app; write letters, digits and dashes",
             )
-        elif folded in _NO_OUTPUT or folded.startswith(("x-envoy-", "x-meshware-")):
+        elif folded in _NO_OUTPUT or _is_ours(name):
             self._error(field, f"{name} has a meaning of its own; write another name")
         elif folded in places:
             self._error(field, f"{name} is where tokens stand; write another name")

@@ -262,6 +262,13 @@ def test_a_dry_run_is_written_as_istio_reads_it(action, value):
     assert found({"action": action, "rules": [{}]}, {"istio.io/dry-run": value}) == []
 
 
+@pytest.mark.parametrize("name", ["istio.io/dryrun", "istio.io/dry_run", "istio.io/Dry-Run"])
+def test_a_misspelt_dry_run_is_an_error(name):
+    """The policy would be enforced."""
+    problem = only({"rules": [{}]}, {name: "true"})
+    assert "istio.io/dry-run" in problem.message
+
+
 def test_what_decides_nothing_has_no_dry_run():
     """AUDIT is never enforced."""
     problem = only({"action": "AUDIT", "rules": [{}]}, {"istio.io/dry-run": "true"})

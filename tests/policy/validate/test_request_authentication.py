@@ -92,6 +92,11 @@ BAD = {
         "fromHeaders[0].name",
         "no name of a header",
     ),
+    "a place that has a meaning": (
+        rule(fromHeaders=[{"name": "Host"}]),
+        "fromHeaders[0].name",
+        "a meaning of its own",
+    ),
     "an underscore": (rule(fromHeaders=[{"name": "x_a"}]), "fromHeaders[0].name", "underscore"),
     "a prefix with a comma": (
         rule(fromHeaders=[{"name": "x", "prefix": "a,"}]),
