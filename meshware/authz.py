@@ -28,6 +28,7 @@ from meshware.call import HeaderLookup, Peer
 
 __all__ = [
     "Allow",
+    "AnswerError",
     "Answer",
     "Authorizer",
     "Deny",
@@ -106,6 +107,10 @@ class Request:
     is_body_whole: bool = True
 
 
+class AnswerError(ValueError):
+    """An answer that can be none: what it was to say is not known, so it allows nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Allow:
     """Let a request in.
@@ -145,9 +150,9 @@ class Deny:
     def __post_init__(self) -> None:
         """Check status and headers."""
         if type(self.status) is not int or not 300 <= self.status <= 599:
-            raise ValueError(f"{self.status!r} is no status of a refusal; write 300 to 599")
+            raise AnswerError(f"{self.status!r} is no status of a refusal; write 300 to 599")
         if not isinstance(self.body, str | bytes):
-            raise ValueError("the body of a refusal is text or bytes")
+            raise AnswerError("the body of a refusal is text or bytes")
         object.__setattr__(self, "headers", _checked(self.headers))
 
 
@@ -203,8 +208,8 @@ def _checked(headers: Mapping[str, str] | Iterable[tuple[str, str]]) -> Pairs:
     checked: list[tuple[str, str]] = []
     for name, value in pairs:
         if not isinstance(name, str) or not _NAME.fullmatch(name):
-            raise ValueError("a header's name can be none")
+            raise AnswerError("a header's name can be none")
         if not isinstance(value, str) or not _VALUE.fullmatch(value):
-            raise ValueError(f"the value of header {name} can be none: write visible characters")
+            raise AnswerError(f"the value of header {name} can be none: write visible characters")
         checked.append((name.lower(), value.strip(" \t")))
     return tuple(checked)

@@ -9,7 +9,9 @@ async          on a loop of its own, which     in that task
                runs in one thread
 =============  ==============================  ================================================
 
-What raises, is late, or returns what is no answer is an error, told in the log once for each place.
+What raises or is late is an error, told in the log once for each place; policy may say that it lets
+a request in. What answers with what is no answer has not allowed it, whatever policy says; nor
+has a function for which no thread was free: callers could use all of them up.
 """
 
 from __future__ import annotations
@@ -26,29 +28,29 @@ from concurrent.futures import Future
 from contextvars import copy_context
 from typing import Any
 
-from meshware.authz import Allow, Authorizer, Deny, Request
+from meshware.authz import Allow, AnswerError, Authorizer, Deny, Request
 from meshware.clients.tasks import trio_of_this_task, within
-from meshware.inbound.asking import NoAnswer
+from meshware.inbound.asking import NoAnswer, Unfit
 
 __all__ = ["MOST_THREADS", "ask_function", "ask_function_async"]
 
 MOST_THREADS = 32
-"""In which plain functions are asked at once, in one process; the others wait for their turn, and
-their time runs."""
+"""In which one plain function is asked at once, in one process; the others wait for their turn, and
+their time runs. Each has threads of its own: one that hangs holds up no other."""
+
+Answer = Allow | Deny | NoAnswer | Unfit
 
 _log = logging.getLogger("meshware.authorizers")
 
 
-def ask_function(
-    name: str, function: Authorizer, request: Request, timeout_s: float
-) -> Allow | Deny | NoAnswer:
+def ask_function(name: str, function: Authorizer, request: Request, timeout_s: float) -> Answer:
     """Ask in this thread."""
     started = time.monotonic()
     try:
         answer: Any = function(request)
         if inspect.isawaitable(answer):
             answer = _await(_coroutine(answer), timeout_s)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return _failed(name, error)
     if time.monotonic() - started > timeout_s:
         return _failed(name, TimeoutError())
@@ -57,20 +59,47 @@ def ask_function(
 
 async def ask_function_async(
     name: str, function: Authorizer, request: Request, timeout_s: float
-) -> Allow | Deny | NoAnswer:
+) -> Answer:
     """Ask in this task."""
     started = time.monotonic()
+    turn = _Turn(function, request)
     try:
         if _is_async(function):
             answer: Any = await within(timeout_s, _coroutine(function(request)))
         else:
-            answer = await within(timeout_s, _in_thread(function, request))
+            answer = await within(timeout_s, _in_thread(name, turn))
             if inspect.isawaitable(answer):
                 left_s = timeout_s - (time.monotonic() - started)
                 answer = await within(max(0.0, left_s), _coroutine(answer))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        if isinstance(error, TimeoutError) and not turn.has_begun and not _is_async(function):
+            return _failed(name, _NoThreadError("no thread is free: all are held up by it"))
         return _failed(name, error)
+    if time.monotonic() - started > timeout_s:  # it has held the loop up, and the clock with it
+        return _failed(name, TimeoutError())
     return _checked(name, answer)
+
+
+class _NoThreadError(Exception):
+    """A plain function was not asked in time."""
+
+
+class _Turn:
+    """One question to a plain function; notes that its turn has come."""
+
+    __slots__ = ("_function", "_request", "has_begun")
+
+    def __init__(self, function: Authorizer, request: Request) -> None:
+        self._function = function
+        self._request = request
+        self.has_begun = False
+
+    def __call__(self) -> Any:
+        self.has_begun = True
+        try:
+            return self._function(self._request)
+        except SystemExit as error:
+            raise RuntimeError("it wanted to end the process") from error
 
 
 def _is_async(function: Authorizer) -> bool:
@@ -79,10 +108,13 @@ def _is_async(function: Authorizer) -> bool:
 
 
 async def _coroutine(awaited: Any) -> Any:
-    return await awaited
+    try:
+        return await awaited
+    except SystemExit as error:  # it would end the loop that it runs on
+        raise RuntimeError("it wanted to end the process") from error
 
 
-def _checked(name: str, answer: Any) -> Allow | Deny | NoAnswer:
+def _checked(name: str, answer: Any) -> Answer:
     if isinstance(answer, Allow | Deny):
         return answer
     if answer is True:
@@ -90,7 +122,7 @@ def _checked(name: str, answer: Any) -> Allow | Deny | NoAnswer:
     if answer is False or answer is None:  # one that forgot to answer has not allowed it
         return Deny(403, "RBAC: access denied", {"content-type": "text/plain"})
     return _failed(
-        name, TypeError(f"it returned {type(answer).__name__}; return Allow, Deny, True or False")
+        name, AnswerError(f"it returned {type(answer).__name__}; return Allow, Deny, True or False")
     )
 
 
@@ -142,9 +174,9 @@ class _Places:
     def __init__(self) -> None:
         self.of_process = os.getpid()
         self.lock = threading.Lock()
-        self.threads = _Threads()
+        self.threads: dict[str, _Threads] = {}  # by the authorizer's name
         self.loop: asyncio.AbstractEventLoop | None = None
-        self.limiter: Any = None  # of trio
+        self.limiters: dict[str, Any] = {}  # of trio, likewise
 
 
 _places = _Places()
@@ -159,18 +191,17 @@ def _forget() -> None:
 os.register_at_fork(after_in_child=_forget)
 
 
-async def _in_thread(function: Authorizer, request: Request) -> Any:
+async def _in_thread(name: str, turn: _Turn) -> Any:
     trio = trio_of_this_task()
     if trio is None:
         context = copy_context()
-        return await asyncio.wrap_future(
-            _places.threads.submit(lambda: context.run(function, request))
-        )
-    if _places.limiter is None:
-        _places.limiter = trio.CapacityLimiter(MOST_THREADS)
-    return await trio.to_thread.run_sync(
-        function, request, abandon_on_cancel=True, limiter=_places.limiter
-    )
+        with _places.lock:
+            threads = _places.threads.setdefault(name, _Threads())
+        return await asyncio.wrap_future(threads.submit(lambda: context.run(turn)))
+    limiter = _places.limiters.get(name)
+    if limiter is None:
+        limiter = _places.limiters[name] = trio.CapacityLimiter(MOST_THREADS)
+    return await trio.to_thread.run_sync(turn, abandon_on_cancel=True, limiter=limiter)
 
 
 def _await(coroutine: Coroutine[Any, Any, Any], timeout_s: float) -> Any:
@@ -200,7 +231,7 @@ _told: set[tuple[str, str]] = set()
 _MOST_TOLD = 100
 
 
-def _failed(name: str, error: Exception) -> NoAnswer:
+def _failed(name: str, error: BaseException) -> NoAnswer | Unfit:
     """Tell of an authorizer that failed, the first time that it does so in its place."""
     traceback = error.__traceback__
     while traceback is not None and traceback.tb_next is not None:
@@ -213,4 +244,5 @@ def _failed(name: str, error: Exception) -> NoAnswer:
             _log.error("authorizer %r took too long; told once", name)
         else:
             _log.error("authorizer %r failed, told once: %s", name, error, exc_info=error)
-    return NoAnswer(type(error).__name__)
+    why = type(error).__name__
+    return Unfit(why) if isinstance(error, AnswerError | _NoThreadError) else NoAnswer(why)

@@ -83,7 +83,7 @@ def import_app(written: str) -> Any:
     with contextlib.redirect_stdout(sys.stderr):
         try:
             found: Any = importlib.import_module(module_name)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise SettingsError(
                 f"--app {written}: importing {module_name} failed: {_words(error)}"
             ) from error
@@ -95,11 +95,11 @@ def import_app(written: str) -> Any:
             return found
         try:
             return found()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise SettingsError(f"--app {written}: {path} failed: {_words(error)}") from error
 
 
-def _words(error: Exception) -> str:
+def _words(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:300]
 
 

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from meshware.policy.handler_matchers import plain
+
 __all__ = ["documented_id", "function_names", "joined", "plain", "plain_regex", "template_names"]
 
-# `{id}` and `{id:int}` of Starlette; `<id>`, `<int:id>` and `<any(a, b):id>` of the others.
-_PARAMETER = re.compile(r"\{(\w+)(?::[^{}]*)?\}|<(?:[^<>]*:)?(\w+)>")
 # Where an endpoint's docstring holds its part of OpenAPI, as in Starlette's SchemaGenerator.
 _DOCUMENTED = re.compile(r"^---[ \t]*$.*?^[ \t]*operationId:[ \t]*[\"']?([^\s\"'#]+)", re.M | re.S)
 _NAMED = re.compile(r"\(\?P<(\w+)>|<(?:[^<>]*:)?(\w+)>")
@@ -22,11 +22,6 @@ _LONGEST = 64 * 1024  # of a docstring that is looked into
 def template_names(*templates: str) -> tuple[str, ...]:
     """Return how policy may write a route: as the framework does, and with plain braces."""
     return tuple(dict.fromkeys((*templates, *(plain(template) for template in templates))))
-
-
-def plain(template: str) -> str:
-    """Return a template with `{name}` for each of its parameters."""
-    return _PARAMETER.sub(lambda found: "{" + (found[1] or found[2]) + "}", template)
 
 
 def plain_regex(pattern: str) -> str | None:

@@ -183,14 +183,29 @@ def included_handler(context: Any, _method: str = "GET", *, prefix: str) -> Hand
     return Handler(
         routes=template_names(joined(prefix, context.path)),
         functions=function_names(context.endpoint),
-        operation_ids=(context.operation_id or context.unique_id,),
+        operation_ids=_made_ids(context),
     )
+
+
+def _made_ids(route: Any) -> tuple[str, ...]:
+    """Return the ID of a route of FastAPI; of one with several methods all that it may have.
+
+    FastAPI ends the ID that it makes in one of the methods, which differs from process to process.
+    """
+    if route.operation_id:
+        return (route.operation_id,)
+    made: str = route.unique_id
+    methods = sorted(getattr(route, "methods", None) or ())
+    last = made.rpartition("_")[2]
+    if len(methods) < 2 or last.upper() not in methods:
+        return (made,)
+    return tuple(made[: -len(last)] + method.lower() for method in methods)
 
 
 def _operation_ids(route: Any, method: str) -> tuple[str, ...]:
     """Return the ID that FastAPI gives a route, or that Starlette reads from a docstring."""
     if hasattr(route, "unique_id"):
-        return (route.operation_id or route.unique_id,)
+        return _made_ids(route)
     found = documented_id(route.endpoint, method)
     return () if found is None else (found,)
 

@@ -43,6 +43,7 @@ __all__ = [
     "Refusal",
     "Step",
     "TooLarge",
+    "Unfit",
     "Unknown",
     "Unreadable",
     "apply",
@@ -105,6 +106,12 @@ class NoAnswer(NamedTuple):
     why: str
 
 
+class Unfit(NamedTuple):
+    """A function was not asked, or answered with what is no answer: it has not allowed anything."""
+
+    why: str
+
+
 class Unknown(NamedTuple):
     """No function is registered under the authorizer's name."""
 
@@ -117,7 +124,7 @@ class Unreadable(NamedTuple):
     """The body could not be read to its end."""
 
 
-Outcome = HttpAnswer | Allow | Deny | NoAnswer | Unknown | TooLarge | Unreadable
+Outcome = HttpAnswer | Allow | Deny | NoAnswer | Unfit | Unknown | TooLarge | Unreadable
 
 
 class Permit(NamedTuple):
@@ -191,7 +198,8 @@ def _check_headers(asked: Question, authorizer: HttpAuthorizer, host: str, path:
         names += (name for name in _names(head) if authorizer.shows(name))
     found = {
         # One line, so that who reads the first alone reads all of it.
-        name: ",".join(line.strip(" \t") for line in lines)
+        # RFC 9113, 8.2.3: a cookie may come in several lines, and is joined in its own way.
+        name: ("; " if name == "cookie" else ",").join(line.strip(" \t") for line in lines)
         for name in names
         if _may_show(name) and (lines := shown(name))
     }
@@ -267,7 +275,7 @@ def ruling(authorizer: Authorizer, outcome: Outcome) -> Permit | Refusal:
             return Refusal(413, b"Payload Too Large", _TEXT, "request_payload_too_large", False)
         case Unreadable():
             return Refusal(400, b"Bad Request", _TEXT, "bad_request{the body ends early}", False)
-        case Unknown():
+        case Unknown() | Unfit():
             return Refusal(403, b"RBAC: access denied", _TEXT, None, False)
         case _:
             return _error(authorizer)
@@ -317,7 +325,11 @@ def _settable(
 def _may_change(name: str) -> bool:
     plain = name.replace("_", "-")
     return (
-        plain not in _KEPT and plain not in TOKEN_HEADERS and not plain.startswith(_KEPT_PREFIXES)
+        # With an underscore it is another name to rules, and the same to CGI-style code.
+        "_" not in name
+        and plain not in _KEPT
+        and plain not in TOKEN_HEADERS
+        and not plain.startswith(_KEPT_PREFIXES)
     )
 
 

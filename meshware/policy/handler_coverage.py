@@ -25,7 +25,7 @@ from meshware.policy.document.authorization_policy import (
     Operation,
     Rule,
 )
-from meshware.policy.handler_matchers import HANDLER_FIELDS, asks_handlers, meets
+from meshware.policy.handler_matchers import HANDLER_FIELDS, asks_handlers, handler_values, meets
 from meshware.policy.inbound_facts import Handler
 from meshware.policy.inbound_policies import is_dry_run
 from meshware.policy.labels import selects
@@ -317,7 +317,7 @@ def _is_somewhere(field_name: str, value: str, seen: Sequence[_Seen]) -> bool:
     if field_name in ("paths", "notPaths"):
         return any(one.may_have(value) for one in seen)
     name = field_name.removeprefix("not").lower()
-    patterns = Patterns((value,))
+    patterns = Patterns(handler_values(name, (value,)))
     for one in seen:
         handler = one.endpoint.handler
         if handler is None:

@@ -15,13 +15,22 @@ one of them meets the handler.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 
 from meshware.policy.document.authorization_policy import MeshOperation
 from meshware.policy.inbound_facts import Facts, Handler
 from meshware.policy.match import Patterns
 
-__all__ = ["HANDLER_FIELDS", "asks_handlers", "handler_names", "handler_test", "meets"]
+__all__ = [
+    "HANDLER_FIELDS",
+    "asks_handlers",
+    "handler_names",
+    "handler_test",
+    "handler_values",
+    "meets",
+    "plain",
+]
 
 HANDLER_FIELDS = (
     "routes",
@@ -39,6 +48,30 @@ _NAMES: tuple[tuple[str, _Names], ...] = (
     ("functions", lambda handler: handler.functions),
     ("operation_ids", lambda handler: handler.operation_ids),
 )
+
+
+# `{id}` and `{id:int}` of Starlette; `<id>`, `<int:id>` and `<any(a, b):id>` of the others.
+_PARAMETER = re.compile(r"\{(\w+)(?::[^{}]*)?\}|<(?:[^<>]*:)?(\w+)>")
+
+
+def plain(template: str) -> str:
+    """Return a template with `{name}` for each of its parameters."""
+    return _PARAMETER.sub(lambda found: "{" + (found[1] or found[2]) + "}", template)
+
+
+def handler_values(field: str, values: Sequence[str]) -> tuple[str, ...]:
+    """Return the values of a field with all that they are short for.
+
+    A route may be written as any framework does: every route has a name with plain braces and a
+    leading slash, and so has every value.
+    """
+    if field.removeprefix("not_") != "routes":
+        return tuple(values)
+    found = dict.fromkeys(values)
+    for value in values:
+        short = plain(value)
+        found[short if short.startswith(("/", "*", "^")) else f"/{short}"] = None
+    return tuple(found)
 
 
 def asks_handlers(operation: object) -> bool:
@@ -93,7 +126,11 @@ def handler_test(operation: MeshOperation, *, is_deny: bool) -> Callable[[Facts]
 def meets(operation: MeshOperation) -> Callable[[Handler], bool | None]:
     """Return what says whether one handler is what an operation says; None: it is not known."""
     fields = tuple(
-        (names, Patterns(wanted) if wanted else None, Patterns(unwanted or ()))
+        (
+            names,
+            Patterns(handler_values(name, wanted)) if wanted else None,
+            Patterns(handler_values(name, unwanted or ())),
+        )
         for name, names in _NAMES
         for wanted, unwanted in [(getattr(operation, name), getattr(operation, f"not_{name}"))]
         if wanted or unwanted

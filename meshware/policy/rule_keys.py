@@ -17,6 +17,7 @@ from meshware.policy.document.authorization_policy import (
     Rule,
     Source,
 )
+from meshware.policy.handler_matchers import handler_values
 from meshware.policy.inbound_matchers import folded_hosts, header_of, path_values
 from meshware.policy.peer_matchers import Home, spread_principals, spread_trust_domains
 from meshware.policy.user_matchers import claim_path
@@ -72,7 +73,7 @@ def operation_options(operation: Operation | None) -> list[Option]:
     for field, dimension in _HANDLER:
         values = getattr(operation, field, None)
         if values and "*" not in values:
-            found.append((((dimension, values),),))
+            found.append((((dimension, handler_values(field, values)),),))
     if operation.ports:
         found.append((((("port",), _ports(operation.ports)),),))
     if operation.methods and "*" not in operation.methods:

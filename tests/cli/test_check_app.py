@@ -308,3 +308,16 @@ def test_the_workload_must_be_known(check):
     code, _, error = check(FASTAPI, "", "--workload", "wob")
     assert code == 2
     assert "policy has no such WorkloadEntry or WorkloadGroup" in error
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_a_module_that_ends_the_process_is_told(code, tmp_path, monkeypatch, capsys):
+    """Silence with exit code 0 would pass in continuous integration."""
+    (tmp_path / f"leaving{code}.py").write_text(f"import sys\nsys.exit({code})\n")
+    (tmp_path / "p.yaml").write_text(
+        "apiVersion: networking.istio.io/v1\nkind: WorkloadGroup\nmetadata: {name: web}\n"
+        "spec: {template: {}}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    assert run(["check", "p.yaml", "--app", f"leaving{code}:app", "--workload", "default/web"]) == 2
+    assert "SystemExit" in capsys.readouterr().err

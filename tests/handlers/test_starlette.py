@@ -291,3 +291,24 @@ def test_a_function_in_front_hides_nothing_from_a_mesh_within_the_app():
     assert names(find_by_scope(behind, scope, None).handlers) == [("/x", "shop.api.x")]
     elsewhere = Starlette(routes=[Route("/x", RUNS.starlette("x"))])
     assert find_by_scope(behind, http_scope("/x", app=elsewhere), None).handlers is None
+
+
+def test_a_made_operation_id_is_every_one_that_it_may_be():
+    """FastAPI takes one of several methods for its end, another in another process."""
+    from fastapi import FastAPI
+
+    from meshware.handlers.starlette import _made_ids
+
+    app = FastAPI()
+
+    @app.api_route("/x", methods=["GET", "POST", "PUT"])
+    def danger():
+        """Run."""
+
+    @app.api_route("/y", methods=["GET", "POST"], operation_id="mine")
+    def named():
+        """Run."""
+
+    several, own = (route for route in app.routes if getattr(route, "path", "") in ("/x", "/y"))
+    assert set(_made_ids(several)) == {"danger_x_get", "danger_x_post", "danger_x_put"}
+    assert _made_ids(own) == ("mine",)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from meshware.policy.document.authorization_policy import MeshOperation, Operation
-from meshware.policy.handler_matchers import asks_handlers, handler_test
+from meshware.policy.handler_matchers import asks_handlers, handler_test, meets
 from meshware.policy.inbound_facts import Facts, Handler
 
 SHOW = Handler(
@@ -104,7 +104,7 @@ def test_where_nothing_handles_the_request_only_the_twins_hold(is_deny):
         ({"routes": ("/users/{id}",)}, True, True),
         ({"not_routes": ("/users/{id}",)}, False, False),
         ({"functions": ("show", "edit")}, True, True),
-        ({"routes": ("/users/<int:id>",), "functions": ("edit",)}, False, False),
+        ({"routes": ("/users/<int:id>",), "functions": ("edit",)}, True, False),
     ],
     ids=str,
 )
@@ -141,3 +141,15 @@ def test_only_fields_of_handlers_ask():
     assert not asks_handlers(Operation(paths=("/a",)))
     assert not asks_handlers(MeshOperation(paths=("/a",), not_paths=("/b",)))
     assert asks_handlers(MeshOperation(not_operation_ids=("a",)))
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["/secret/{pk}/", "secret/{pk}/", "/secret/<int:pk>/", "secret/<int:pk>/", "/secret/{pk:int}/"],
+)
+@pytest.mark.parametrize("routes", [("secret/<int:pk>/", "/secret/{pk}/"), ("/secret/{pk}/",)])
+def test_a_route_may_be_written_as_any_framework_does(value, routes):
+    """A DENY rule that means nothing by its spelling would leave a door open."""
+    of_one = meets(MeshOperation(routes=(value,)))
+    assert of_one(Handler(routes=routes)) is True
+    assert of_one(Handler(routes=("/other/{pk}/",))) is False
