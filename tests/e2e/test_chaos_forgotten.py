@@ -68,7 +68,7 @@ def locks_of(driver) -> list[threading.Lock]:
         kind = type(thing)
         if kind.__name__ == "ConnectionPool" and kind.__module__.startswith("httpcore"):
             found.append(thing._optional_thread_lock._lock)
-        elif isinstance(thing, queue.LifoQueue) and driver.name in ("requests", "urllib3"):
+        elif issubclass(kind, queue.LifoQueue) and driver.name in ("requests", "urllib3"):
             found.append(thing.mutex)
     assert found, "the library has no pools, or other ones than it had"
     return found

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import django_urls
 import pytest
+from django.core.asgi import get_asgi_application
+from django.core.wsgi import get_wsgi_application
 from handler_world import by_handler, ours
 from inbound_drive import asgi_call, environ_of, http_scope, wsgi_call
 from inbound_world import policy
@@ -11,12 +14,6 @@ from meshware.asgi import MeshMiddleware as AsgiMesh
 from meshware.handlers.forecast import find_by_environ, find_by_scope
 from meshware.testing import TestMesh
 from meshware.wsgi import MeshMiddleware as WsgiMesh
-
-pytest.importorskip("django")
-
-import django_urls  # noqa: E402
-from django.core.asgi import get_asgi_application  # noqa: E402
-from django.core.wsgi import get_wsgi_application  # noqa: E402
 
 RUNS = django_urls.RUNS
 WSGI = get_wsgi_application()

@@ -20,7 +20,7 @@ def oct_key() -> dict[str, str]:
 
 REFUSED = {
     "nothing": "",
-    "no JSON": "placeholder",
+    "no JSON": "keys",
     "a list": "[]",
     "no keys": "{}",
     "keys an object": '{"keys": {}}',

@@ -103,7 +103,7 @@ class Held:
             kind = type(found)
             if str(kind.__module__).startswith("meshware.") and "Event" not in kind.__name__:
                 objects[kind.__qualname__] += 1
-            elif isinstance(found, GeneratorType) and found.gi_code.co_name == "exchange":
+            elif kind is GeneratorType and found.gi_code.co_name == "exchange":
                 objects["exchange"] += 1
         descriptors = len(os.listdir("/proc/self/fd" if sys.platform == "linux" else "/dev/fd"))
         # A loop's own pool of threads is bounded, and grows to that as libraries use it.

@@ -125,7 +125,7 @@ def test_good_keys_stay_through_failures_and_other_edits_are_published(world):
     status = world.places.status_file.read_text(encoding="utf-8")
     assert "the answer is 500" in status
     world.pass_s(61.0)
-    world.wait_until(lambda: world.server.times_asked() == 3)
+    world.wait_until(lambda: sum(world.lookups.jwks_figures().fetches.values()) == 3)
     world.server.say(says(key_set(new_key("c"))))
     world.pass_s(121.0)
     world.refresh()
