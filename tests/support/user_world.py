@@ -10,11 +10,13 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from inbound_world import request
 from jwt.algorithms import get_default_algorithms
 from tokens import NOW, encoded
 
 from meshware.identity.jose import base64url
 from meshware.identity.jwk import _required
+from meshware.inbound.passage import Admission, Denial
 from meshware.testing import FakeClock, TestMesh
 
 ISSUER, OTHER = "https://issuer.example", "https://other.example"
@@ -97,3 +99,61 @@ def user_mesh(*rules: Mapping[str, Any], also: tuple[Mapping[str, Any], ...] = (
     return TestMesh(
         [authentication(*rules), *also], clock=FakeClock(datetime.fromtimestamp(NOW, UTC))
     )
+
+
+def answer(
+    mesh: TestMesh, *headers: tuple[str, str], target: str = "/", **more: Any
+) -> Admission | Denial:
+    """What the gate makes of a request with these headers."""
+    passage = mesh.gate.admit(request(target, headers=headers, **more))
+    assert isinstance(passage, Admission | Denial)
+    return passage
+
+
+def admitted(mesh: TestMesh, *headers: tuple[str, str], **more: Any) -> Admission:
+    """The call, which must be let in."""
+    passage = answer(mesh, *headers, **more)
+    assert isinstance(passage, Admission), passage
+    return passage
+
+
+def refused(mesh: TestMesh, *headers: tuple[str, str], **more: Any) -> tuple[int, str]:
+    """The answer to a call, which must be refused."""
+    passage = answer(mesh, *headers, **more)
+    assert isinstance(passage, Denial), passage
+    return passage.status, passage.body
+
+
+URI = "https://issuer.example/keys"
+HEADER = {"alg": "ES256", "kid": "ec"}
+GOOD, BOB = token(), token(sub="bob")
+PLACES = rule(
+    fromHeaders=[{"name": "X-Token", "prefix": "Value "}, {"name": "x-plain"}],
+    fromParams=["token", "second"],
+    fromCookies=["session"],
+)
+PLAIN = rule()
+OTHERS = rule(issuer=OTHER, jwks=jwks("other"))
+THEIRS = token("other", iss=OTHER, sub="carol")
+AT_X = {"fromHeaders": [{"name": "x-a"}]}
+AT_Y = {"fromHeaders": [{"name": "x-b"}]}
+OUTPUTS = rule(
+    outputPayloadToHeader="X-Payload",
+    outputClaimToHeaders=[
+        {"header": f"x-{claim.replace('.', '-')}", "claim": claim}
+        for claim in (
+            "sub",
+            "n",
+            "f",
+            "b",
+            "neg",
+            "deep.er",
+            "list",
+            "deep",
+            "gone",
+            "e",
+            "u",
+            "nl",
+        )
+    ],
+)
