@@ -78,8 +78,6 @@ def _status(field: FieldStatus) -> str:
     support = field.support
     word = "in part" if field.is_partly_done else str(support.status)
     text = f"{word}: {support.note}" if support.note else word
-    if field.later_words:
-        text += f" (not supported yet: {', '.join(f'`{word}`' for word in field.later_words)})"
     return text.replace("|", "\\|")
 
 

@@ -21,7 +21,7 @@ import msgspec
 
 from meshware.policy.codes import INVALID, NOT_APPLICABLE, NOT_SUPPORTED_YET, UNKNOWN_FIELD
 from meshware.policy.document.common import Document
-from meshware.policy.support import LATER_WORDS, Status, is_partly_done, support_of
+from meshware.policy.support import Status, is_partly_done, support_of
 from meshware.policy.yaml12 import MappingNode, Node, ScalarNode, SequenceNode, brief
 
 __all__ = ["BAD", "Decoder", "nearest", "parse_duration"]
@@ -175,7 +175,7 @@ class Decoder:
         if origin is dict:
             return self._mapping(node, typing.get_args(kind)[1], path, generic)
         if origin is Literal:
-            return self._word(node, typing.get_args(kind), path, generic)
+            return self._word(node, typing.get_args(kind), path)
         if isinstance(kind, type) and issubclass(kind, Document):
             return self.document(node, kind, path, generic)
         return self._scalar(node, kind, path)
@@ -222,13 +222,9 @@ class Decoder:
                 pass
         return self._wrong(node, path, "a duration such as 5s, 0.5s, 10ms or 1m30s")
 
-    def _word(self, node: Node, words: tuple[str, ...], path: str, generic: str) -> Any:
+    def _word(self, node: Node, words: tuple[str, ...], path: str) -> Any:
         value = node.value if isinstance(node, ScalarNode) else None
         if value in words:
-            if value in LATER_WORDS.get(generic, ()):
-                message = f"{path.rpartition('.')[2]} {value} is not supported yet"
-                self.report(NOT_SUPPORTED_YET, path, node.line, f"{message}; write another")
-                return BAD
             return value
         near = nearest(value, words) if isinstance(value, str) else None
         hint = f" (did you mean {near}?)" if near else ""

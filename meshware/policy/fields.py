@@ -15,7 +15,7 @@ import msgspec
 
 from meshware.policy.document.common import Document
 from meshware.policy.kinds import KINDS, Kind
-from meshware.policy.support import LATER_WORDS, Status, Support, is_partly_done, support_of
+from meshware.policy.support import Status, Support, is_partly_done, support_of
 
 __all__ = ["FieldStatus", "fields_of", "kinds"]
 
@@ -30,7 +30,6 @@ class FieldStatus:
     type: str  # in words
     support: Support
     is_partly_done: bool  # not supported yet as a whole, but some of the fields within it are
-    later_words: tuple[str, ...]  # values that are not supported yet, of a field that is
 
 
 def kinds() -> tuple[Kind, ...]:
@@ -55,7 +54,6 @@ def _below(label: str, path: str, document: type[Document]) -> Iterator[FieldSta
             type=words,
             support=support,
             is_partly_done=support.status is Status.LATER and is_partly_done(generic),
-            later_words=LATER_WORDS.get(generic, ()),
         )
         if inner is not None and support.status is not Status.NOT_APPLICABLE:
             yield from _below(label, f"{here}{suffix}", inner)

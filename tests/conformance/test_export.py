@@ -172,7 +172,6 @@ def test_envoy_takes_every_field_that_is_exported(engine, tmp_path, monkeypatch,
     done = Support(Status.DONE)
     for module in (decode, parse):
         monkeypatch.setattr(module, "support_of", lambda _path: done)
-    monkeypatch.setattr(decode, "LATER_WORDS", {})
     records = records_of(LOCAL, FIELDS[subject])
     ca_file = tmp_path / "ca.crt"
     ca_file.write_bytes(certificate("ca.example"))
