@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from meshware.call import NO_CLAIMS, Call, Flag, MessageEdit
 from meshware.inbound.authz import Verdict
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from meshware.inbound.asking import Check, Outcome, Refusal, Step
 
 __all__ = ["Answers", "Changes"]
+
+D = TypeVar("D", bound=Denial)
 
 OVERFLOWED = "upstream connect error or disconnect/reset before headers. reset reason: overflow"
 """Envoy's body for a call that is over a limit."""
@@ -103,21 +105,8 @@ class Answers:
         self, asked: Question, headers: tuple[tuple[str, str], ...], verdict: Verdict
     ) -> Answered:
         """Answer a preflight in the app's place."""
-        return Answered(
-            teller=self._teller,
-            head=asked.head,
-            started_at=asked.started_at,
-            generation=asked.generation,
-            request_id=asked.request_id or self._new_request_id(),
-            reason="cors_preflight",
-            policy=verdict.policy,
-            rule=verdict.rule,
-            candidates=asked.meaning.candidates,
-            marks=asked.marks,
-            request_principal=asked.request_principal,
-            status=200,
-            body="",
-            headers=headers,
+        return self._in_its_place(
+            Answered, asked, verdict, reason="cors_preflight", status=200, body="", headers=headers
         )
 
     def overflow(self, asked: Question) -> Denial:
@@ -171,7 +160,35 @@ class Answers:
         self, asked: Question, status: int, reason: str, verdict: Verdict = _NO_POLICY
     ) -> Denial:
         """Refuse a call, with Envoy's words for the status."""
-        return Denial(
+        headers = (*_TEXT, ("retry-after", "1")) if status == 503 else _TEXT
+        denial = self._in_its_place(
+            Denial,
+            asked,
+            verdict,
+            reason=reason,
+            status=status,
+            body=_BODIES[status],
+            headers=headers,
+        )
+        if asked.snapshot is not None:
+            denial.place = asked.snapshot.place_of(verdict.key, verdict.rule)
+        if asked.caller.id is not None:
+            denial.principal = asked.caller.id.principal
+        return denial
+
+    def _in_its_place(
+        self,
+        kind: type[D],
+        asked: Question,
+        verdict: Verdict,
+        *,
+        reason: str,
+        status: int,
+        body: str,
+        headers: tuple[tuple[str, str], ...],
+    ) -> D:
+        """Return an answer in the app's place."""
+        return kind(
             teller=self._teller,
             head=asked.head,
             started_at=asked.started_at,
@@ -180,14 +197,10 @@ class Answers:
             reason=reason,
             policy=verdict.policy,
             rule=verdict.rule,
-            place=None
-            if asked.snapshot is None
-            else asked.snapshot.place_of(verdict.key, verdict.rule),
-            principal=None if asked.caller.id is None else asked.caller.id.principal,
             candidates=asked.meaning.candidates,
             marks=asked.marks,
             request_principal=asked.request_principal,
             status=status,
-            body=_BODIES[status],
-            headers=(*_TEXT, ("retry-after", "1")) if status == 503 else _TEXT,
+            body=body,
+            headers=headers,
         )

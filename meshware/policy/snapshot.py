@@ -138,6 +138,7 @@ class Snapshot:
         self._lock = threading.Lock()
         self._tables: _Memo[tuple[str, int], RouteTable | None] = _Memo()
         self._clusters: _Memo[ClusterKey, Cluster | None] = _Memo()
+        self._places: dict[str, PlaceRecord | None] = {}
         self.generation = generation
         workload = _workload(records, client)
         if workload is not None:
@@ -205,11 +206,10 @@ class Snapshot:
         """Return `file:line` of a rule of a policy, by its record's key; None: nobody knows."""
         if key is None:
             return None
-        try:
-            data = self._records.get(f"place/{key}")
-            return None if data is None else msgspec.json.decode(data, type=PlaceRecord).of(rule)
-        except (PolicyError, msgspec.MsgspecError):
-            return None  # it is for people, and no reason to fail a call
+        if key not in self._places:  # read once: a flood of refused calls asks each time
+            self._places[key] = self._place_record(key)
+        place = self._places[key]
+        return None if place is None else place.of(rule)
 
     def cluster_names(self) -> list[str]:
         """Return the names of the clusters in use, for `Ledger.retain`."""
@@ -282,6 +282,13 @@ class Snapshot:
         for seen in views.values():
             rests_on.update(seen.rests_on)
         return table, rests_on
+
+    def _place_record(self, key: str) -> PlaceRecord | None:
+        try:
+            data = self._records.get(f"place/{key}")
+            return None if data is None else msgspec.json.decode(data, type=PlaceRecord)
+        except (PolicyError, msgspec.MsgspecError):
+            return None  # it is for people, and no reason to fail a call
 
     def _compiled(
         self,

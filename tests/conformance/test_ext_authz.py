@@ -6,11 +6,8 @@ the caller got, and what the app saw.
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import json
-import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -18,6 +15,7 @@ from typing import Any
 
 import pytest
 from authorizer_server import Asked, AuthorizerServer, ok
+from conformance.static_envoy import PATIENCE_S, StaticEnvoy
 from inbound_drive import asgi_call
 from inbound_world import mesh_config, policy
 
@@ -26,7 +24,6 @@ from meshware.testing import TestMesh
 
 pytestmark = pytest.mark.conformance
 
-PATIENCE_S = 60.0
 GOOGLE = "type.googleapis.com/envoy.extensions"
 
 # Settings of a provider as Istio writes them.
@@ -155,49 +152,15 @@ class Both:
     def __init__(self, program: str, directory: Path) -> None:
         self.authorizer = AuthorizerServer(lambda asked: ok())
         self.app = AuthorizerServer(tell)
-        config = {
-            "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}},
-            "static_resources": {
-                "listeners": [listener(name) for name in PROVIDERS],
-                "clusters": [
-                    cluster("authz", self.authorizer.port),
-                    cluster("app", self.app.port),
-                ],
-            },
-        }
-        (directory / "envoy.json").write_text(json.dumps(config))
-        self._directory = directory
-        self._log = (directory / "envoy.log").open("wb")
-        self._process = subprocess.Popen(
-            [
-                program,
-                *("--config-path", str(directory / "envoy.json")),
-                *("--admin-address-path", str(directory / "admin")),
-                *("--concurrency", "1", "--use-dynamic-base-id", "--log-level", "warning"),
+        resources = {
+            "listeners": [listener(name) for name in PROVIDERS],
+            "clusters": [
+                cluster("authz", self.authorizer.port),
+                cluster("app", self.app.port),
             ],
-            stdout=self._log,
-            stderr=self._log,
-        )
-        self.ports = self._listening()
+        }
+        self._envoy = StaticEnvoy(program, directory, resources)
         self._meshes = {name: self._mesh(name) for name in PROVIDERS}
-
-    def _listening(self) -> dict[str, int]:
-        until = time.monotonic() + PATIENCE_S
-        admin = self._directory / "admin"
-        while True:
-            said = (self._directory / "envoy.log").read_text(errors="replace")
-            assert self._process.poll() is None, f"Envoy ended: {said[-3000:]}"
-            assert time.monotonic() < until, f"Envoy is not ready: {said[-3000:]}"
-            with contextlib.suppress(OSError, ValueError, http.client.HTTPException):
-                host, port = admin.read_text().rsplit(":", 1)
-                connection = http.client.HTTPConnection(host, int(port))
-                connection.request("GET", "/listeners")
-                text = connection.getresponse().read().decode()
-                connection.close()
-                lines = [line.split("::") for line in text.splitlines() if "::127" in line]
-                if len(lines) == len(PROVIDERS):
-                    return {name: int(where.rsplit(":", 1)[1]) for name, where in lines}
-            time.sleep(0.05)
 
     def _mesh(self, name: str) -> MeshMiddleware:
         provider = {"service": "authz.example.com", "port": 9000, "timeout": "1s"}
@@ -237,7 +200,9 @@ class Both:
     def by_envoy(self, name: str, method: str, target: str, headers: Any, body: bytes) -> Seen:
         """What becomes of a request through Envoy."""
         self.app.asked.clear()
-        connection = http.client.HTTPConnection("127.0.0.1", self.ports[name], timeout=PATIENCE_S)
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", self._envoy.ports[name], timeout=PATIENCE_S
+        )
         with closing(connection):
             connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
             for key, value in headers:
@@ -265,9 +230,7 @@ class Both:
 
     def close(self) -> None:
         """End it all."""
-        self._process.terminate()
-        self._process.wait(30)
-        self._log.close()
+        self._envoy.close()
         self.authorizer.close()
         self.app.close()
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import socket
-import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conformance.static_envoy import PATIENCE_S, StaticEnvoy
 from inbound_world import request
 from user_world import OTHER, authentication, jwks, rule, token
 
@@ -19,7 +18,6 @@ from meshware.testing import TestMesh
 
 pytestmark = pytest.mark.conformance
 
-PATIENCE_S = 60.0
 GOOGLE = "type.googleapis.com/envoy.extensions"
 SOON, PAST = int(time.time()) + 3600, int(time.time()) - 3600
 
@@ -283,52 +281,17 @@ def listener(name: str, rules: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-class JwtEnvoy:
+class JwtEnvoy(StaticEnvoy):
     """An Envoy with a port for each set of rules."""
 
     def __init__(self, program: str, directory: Path) -> None:
-        config = {
-            "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}},
-            "static_resources": {"listeners": [listener(*one) for one in RULES.items()]},
-        }
-        (directory / "envoy.json").write_text(json.dumps(config))
-        self._directory = directory
-        self._log = (directory / "envoy.log").open("wb")
-        self._process = subprocess.Popen(
-            [
-                program,
-                *("--config-path", str(directory / "envoy.json")),
-                *("--admin-address-path", str(directory / "admin")),
-                *("--concurrency", "1", "--use-dynamic-base-id", "--log-level", "warning"),
-            ],
-            stdout=self._log,
-            stderr=self._log,
+        super().__init__(
+            program, directory, {"listeners": [listener(*one) for one in RULES.items()]}
         )
-        self._ports = self._listening()
-
-    def _listening(self) -> dict[str, int]:
-        until = time.monotonic() + PATIENCE_S
-        admin = self._directory / "admin"
-        while True:
-            said = (self._directory / "envoy.log").read_text(errors="replace")
-            assert self._process.poll() is None, f"Envoy ended: {said[-3000:]}"
-            assert time.monotonic() < until, f"Envoy is not ready: {said[-3000:]}"
-            if admin.exists() and admin.read_text():
-                port = int(admin.read_text().rpartition(":")[2])
-                _, _, text = ask(port, (), "/listeners")
-                lines = [line.split("::") for line in text.splitlines() if "::127" in line]
-                if len(lines) == len(RULES):
-                    return {name: int(where.rpartition(":")[2]) for name, where in lines}
-            time.sleep(0.05)
 
     def answer(self, rules: str, headers: Sequence[tuple[str, str]], target: str) -> Any:
         """(status, headers, body) for a request."""
-        return ask(self._ports[rules], headers, target)
-
-    def close(self) -> None:
-        self._process.terminate()
-        self._process.wait(30)
-        self._log.close()
+        return ask(self.ports[rules], headers, target)
 
 
 def ask(

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import ssl
-import subprocess
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from conformance.static_envoy import PATIENCE_S, StaticEnvoy
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import (
@@ -28,7 +26,6 @@ pytestmark = pytest.mark.conformance
 
 PROXY = SpiffeID.parse("spiffe://example.org/ns/edge/sa/proxy")
 WEB = SpiffeID.parse("spiffe://example.org/ns/shop/sa/web")
-PATIENCE_S = 60.0
 
 SUBJECTS = {
     "none, as an SVID has": [],
@@ -82,7 +79,7 @@ def leaf_of(root: Issuer, names: list[tuple[x509.ObjectIdentifier, str]]) -> tup
     return leaf.public_bytes(Encoding.DER), pem.decode()
 
 
-class MutualEnvoy:
+class MutualEnvoy(StaticEnvoy):
     """An Envoy with mutual TLS on two ports that answers with the XFCC header it would forward."""
 
     MODES = ("SANITIZE_SET", "APPEND_FORWARD")
@@ -96,23 +93,9 @@ class MutualEnvoy:
             ("ca.pem", root.cert_pem),
         ):
             (directory / name).write_text(text)
-        config = {
-            "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}},
-            "static_resources": {"listeners": [self._listener(mode) for mode in self.MODES]},
-        }
-        (directory / "envoy.json").write_text(json.dumps(config))
-        self._log = (directory / "envoy.log").open("wb")
-        self._process = subprocess.Popen(
-            [
-                program,
-                *("--config-path", str(directory / "envoy.json")),
-                *("--admin-address-path", str(directory / "admin")),
-                *("--concurrency", "1", "--use-dynamic-base-id", "--log-level", "warning"),
-            ],
-            stdout=self._log,
-            stderr=self._log,
+        super().__init__(
+            program, directory, {"listeners": [self._listener(mode) for mode in self.MODES]}
         )
-        self.ports = self._listening()
 
     def _listener(self, mode: str) -> dict:
         google = "type.googleapis.com/envoy.extensions"
@@ -169,21 +152,6 @@ class MutualEnvoy:
             ],
         }
 
-    def _listening(self) -> dict[str, int]:
-        until = time.monotonic() + PATIENCE_S
-        admin = self.directory / "admin"
-        while True:
-            said = (self.directory / "envoy.log").read_text(errors="replace")
-            assert self._process.poll() is None, f"Envoy ended: {said[-3000:]}"
-            assert time.monotonic() < until, f"Envoy is not ready: {said[-3000:]}"
-            if admin.exists() and admin.read_text():
-                host, port = admin.read_text().rsplit(":", 1)
-                text = _get(socket.create_connection((host, int(port))), "/listeners")
-                lines = [line.split("::") for line in text.splitlines() if "::127" in line]
-                if len(lines) == len(self.MODES):
-                    return {name: int(where.rsplit(":", 1)[1]) for name, where in lines}
-            time.sleep(0.05)
-
     def forwards(self, mode: str, pem: str, sent: str | None) -> str:
         """What it would forward of a client with this certificate that sends this header."""
         path = self.directory / "client.pem"
@@ -196,11 +164,6 @@ class MutualEnvoy:
         answer = _get(context.wrap_socket(raw), "/", sent, until=b"\r\n\r\n")
         [line] = [line for line in answer.splitlines() if line.startswith("seen: ")]
         return line.removeprefix("seen: ")
-
-    def close(self) -> None:
-        self._process.terminate()
-        self._process.wait(30)
-        self._log.close()
 
 
 def _get(
