@@ -14,14 +14,10 @@ from typing import Any
 
 from meshware.errors import TokenError
 from meshware.identity.jose import strict_json
-from meshware.identity.jwk import JWT_SVID, has_secret, read_jwk
+from meshware.identity.jwks import verifying_keys
 
 __all__ = ["keys_address", "usable_keys"]
 
-MOST_KEYS = 100
-"""More than any issuer has at a time; each is read whenever policy changes."""
-
-_USES = frozenset({None, "sig", JWT_SVID})
 _LONGEST_ID = 256  # no token names a longer one
 _LONGEST_KEY = 2500  # characters; an RSA key of 8,192 bits has 1,700
 _KEPT = ("kty", "kid", "use", "alg", "crv", "x", "y", "n", "e")
@@ -37,32 +33,19 @@ def usable_keys(data: bytes) -> str:
         TokenError: it is no key set, has none that can be used, or has a key's secret parts.
     """
     document = strict_json(data, "key set")
-    keys = document.get("keys") if isinstance(document, dict) else None
-    if not isinstance(keys, list):
-        raise TokenError('the answer is no key set: it has no "keys"')
-    if len(keys) > MOST_KEYS:
-        raise TokenError(f"the key set has more than {MOST_KEYS} keys")
-    found: list[str] = []
-    for key in keys:
-        if not isinstance(key, dict):
-            raise TokenError("the key set has a key that is no object")
-        if has_secret(key):
-            raise TokenError(
-                "the key set has a secret or private key, which everybody could read; replace "
-                "that key at its issuer, and publish its public half alone"
-            )
-        try:
-            parsed = read_jwk(key)
-        except TokenError:
-            continue  # of another kind or use, or too weak: nobody is believed by it
+    try:
+        verifying, _ = verifying_keys(document)
+    except TokenError as error:
+        raise TokenError(f"the answer is no key set to believe: {error}") from error
+    found: set[str] = set()
+    for key, parsed in verifying:
         kept = {name: key[name] for name in _KEPT if name in key}
         written = json.dumps(kept, sort_keys=True, separators=(",", ":"))
-        is_short = len(written) <= _LONGEST_KEY and len(parsed.id or "") <= _LONGEST_ID
-        if parsed.use in _USES and is_short:
-            found.append(written)
+        if len(written) <= _LONGEST_KEY and len(parsed.id or "") <= _LONGEST_ID:
+            found.add(written)
     if not found:
         raise TokenError("the key set has no key that can verify a token")
-    return f'{{"keys":[{",".join(sorted(set(found)))}]}}'
+    return f'{{"keys":[{",".join(sorted(found))}]}}'
 
 
 def keys_address(data: bytes, issuer: str) -> str:

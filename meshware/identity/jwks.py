@@ -15,13 +15,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from meshware.errors import TokenError
 from meshware.identity.jose import ALGORITHMS, Token, strict_json
 from meshware.identity.jwk import JWT_SVID, PublicKey, has_secret, read_jwk
 
-__all__ = ["MAX_JWKS_CHARS", "USER_ALGORITHMS", "Jwks", "Skipped", "Signature", "read_jwks"]
+__all__ = [
+    "MAX_JWKS_CHARS",
+    "USER_ALGORITHMS",
+    "Jwks",
+    "Skipped",
+    "Signature",
+    "read_jwks",
+    "verifying_keys",
+]
 
 USER_ALGORITHMS = ALGORITHMS | {"EdDSA"}
 """What a token of an end user may be signed with. Envoy takes HMAC too; here nobody does."""
@@ -82,14 +90,29 @@ def read_jwks(text: str) -> Jwks:
         found = strict_json(text.encode("utf-8"), "text")
     except UnicodeEncodeError as error:
         raise TokenError("it is not Unicode") from error
-    if not isinstance(found, dict) or "keys" not in found:
+    verifying, skipped = verifying_keys(found)
+    return Jwks(tuple(key for _, key in verifying), tuple(skipped))
+
+
+def verifying_keys(
+    document: object,
+) -> tuple[list[tuple[Mapping[str, Any], PublicKey]], list[Skipped]]:
+    """Return the keys of a set that can verify, as written and as read, and what is passed over.
+
+    Args:
+        document: JSON, parsed.
+
+    Raises:
+        TokenError: none of it may be believed.
+    """
+    if not isinstance(document, dict) or "keys" not in document:
         raise TokenError("it is no JSON object with the member keys")
-    written = found["keys"]
+    written = document["keys"]
     if not isinstance(written, list):
         raise TokenError("its keys are no list")
     if not 0 < len(written) <= _MOST_KEYS:
         raise TokenError(f"it has not 1 to {_MOST_KEYS} keys")
-    keys: list[PublicKey] = []
+    verifying: list[tuple[Mapping[str, Any], PublicKey]] = []
     skipped: list[Skipped] = []
     for index, jwk in enumerate(written):
         if not isinstance(jwk, Mapping):
@@ -98,7 +121,8 @@ def read_jwks(text: str) -> Jwks:
         if has_secret(jwk):
             raise TokenError(
                 f"keys[{index}] holds a secret (a symmetric key, or a part of a private one), "
-                "which whoever can read it could sign with"
+                "which whoever can read it could sign with; replace that key at its issuer, and "
+                "publish its public half alone"
             )
         try:
             key = read_jwk(jwk)
@@ -106,7 +130,7 @@ def read_jwks(text: str) -> Jwks:
             skipped.append(Skipped(index, str(error)))
             continue
         if key.use in (None, "sig", JWT_SVID):
-            keys.append(key)
+            verifying.append((jwk, key))
         else:
             skipped.append(Skipped(index, "a key is for another use"))
-    return Jwks(tuple(keys), tuple(skipped))
+    return verifying, skipped
