@@ -1,40 +1,186 @@
-"""What happened, once it is over: one event for each call, made by the core, fed to telemetry."""
+"""What happened, once it is over: one event for each call, made by the core, fed to telemetry.
+
+An event is told on the thread of its call, synchronously, and refers to what the call was decided
+on. Whoever keeps it longer than that takes what it needs out of it: a head holds on to a request.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
 
-__all__ = ["Event", "EventSink", "InboundEvent", "OutboundEvent", "ignore"]
+from meshware.call import Flag, HeaderLookup, Peer, RequestHead
+
+if TYPE_CHECKING:
+    from meshware.inbound.head import InboundHead
+    from meshware.inbound.passage import Passage
+
+__all__ = ["Event", "EventSink", "InboundEvent", "OutboundEvent", "Try", "ignore"]
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, eq=False)
 class InboundEvent:
-    """One call that reached the gate."""
+    """One call that reached the gate. Whatever costs something is worked out when it is asked for.
 
-    method: str
-    host: str
-    path: str  # as received, without its query
-    status: int  # 0: the caller went away before there was one
-    flags: str
-    policy: str | None  # "ns/name" of the policy that decided a refusal
-    rule: int | None
-    place: str | None = None  # "file:line" of that rule
-    principal: str | None = None  # of a caller that was refused, where it is proved
-    request_principal: str | None = None  # "iss/sub" of the token that was verified
-    candidates: tuple[str, ...] = ()  # the paths that a refusal was decided on
-    source_ip: str | None = None
-    audited: tuple[str, ...] = ()  # "ns/name" of AUDIT policies that matched, some at the most
-    # What would be decided were the policies on trial enforced; None: none is.
-    shadow: Literal["allow", "deny"] | None = None
-    shadow_policy: str | None = None  # "ns/name" of the policy on trial that says so
-    shadow_rule: int | None = None
-    is_refused: bool = False  # the mesh answered in the app's place, and not with what was asked
-    reason: str  # Envoy's response code details: "via_upstream", "rbac_access_denied_..."
-    generation: int
-    request_id: str
+    Attributes:
+        passage: how the call went through the gate.
+        status: of the response; 0: the caller went away before there was one.
+        flag: why it ended as it did; None: as usual.
+        duration_s: from the gate to the end of the response.
+    """
+
+    passage: Passage
+    status: int
+    flag: Flag | None
     duration_s: float
+
+    @property
+    def head(self) -> InboundHead:
+        """The request, as its server handed it over."""
+        return self.passage.head
+
+    @property
+    def method(self) -> str:
+        """As received; of a WebSocket handshake "GET"."""
+        return self.passage.head.method
+
+    @property
+    def host(self) -> str:
+        """The Host header as received; "" for none."""
+        hosts = self.passage.head.headers("host")
+        return hosts[0] if hosts else ""
+
+    @property
+    def path(self) -> str:
+        """The path as received, encoded, without its query."""
+        return self.passage.path_received
+
+    @property
+    def flags(self) -> str:
+        """Envoy's response flags; "-" for none."""
+        return "-" if self.flag is None else self.flag.value
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the mesh answered in the app's place, and not with what was asked."""
+        return self.passage.is_refused
+
+    @property
+    def policy(self) -> str | None:
+        """ "ns/name" of the policy that decided a refusal.
+
+        What an app answers is not the doing of the policy that let the call pass.
+        """
+        return self.passage.policy if self.is_refused else None
+
+    @property
+    def rule(self) -> int | None:
+        """The rule of that policy."""
+        return self.passage.rule if self.is_refused else None
+
+    @property
+    def place(self) -> str | None:
+        """ "file:line" of that rule."""
+        return self.passage.place
+
+    @property
+    def principal(self) -> str | None:
+        """Who was refused, without scheme, where that is proved."""
+        return self.passage.principal
+
+    @property
+    def peer(self) -> Peer | None:
+        """Who called, where that is proved."""
+        return self.passage.peer
+
+    @property
+    def request_principal(self) -> str | None:
+        """ "iss/sub" of the token that was verified."""
+        return self.passage.request_principal
+
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        """The paths that a refusal was decided on."""
+        return self.passage.candidates if self.is_refused else ()
+
+    @property
+    def source_ip(self) -> str | None:
+        """The transport's peer."""
+        return self.passage.head.source_ip
+
+    @property
+    def audited(self) -> tuple[str, ...]:
+        """ "ns/name" of AUDIT policies that matched, some at the most."""
+        return self.passage.marks.audited
+
+    @property
+    def shadow(self) -> Literal["allow", "deny"] | None:
+        """What would be decided were the policies on trial enforced; None: none is."""
+        return self.passage.marks.shadow
+
+    @property
+    def shadow_policy(self) -> str | None:
+        """ "ns/name" of the policy on trial that says so."""
+        return self.passage.marks.shadow_policy
+
+    @property
+    def shadow_rule(self) -> int | None:
+        """The rule of that policy."""
+        return self.passage.marks.shadow_rule
+
+    @property
+    def reason(self) -> str:
+        """Envoy's response code details: "via_upstream", "rbac_access_denied_..."."""
+        return self.passage.reason
+
+    @property
+    def generation(self) -> int:
+        """Of the policy that decided; 0: there was none."""
+        return self.passage.generation
+
+    @property
+    def request_id(self) -> str:
+        """The x-request-id, made where the caller sent none."""
+        return self.passage.request_id
+
+    @property
+    def route(self) -> str | None:
+        """The framework's route template, where it has routed the call."""
+        return self.passage.head.route_of()
+
+    @property
+    def received_bytes(self) -> int:
+        """Of the request's body."""
+        return self.passage.received_bytes
+
+    @property
+    def sent_bytes(self) -> int:
+        """Of the response's body."""
+        return self.passage.sent_bytes
+
+    @property
+    def response(self) -> HeaderLookup | None:
+        """The response's headers; None: there was no response."""
+        return self.passage.response_headers
+
+    @property
+    def exception(self) -> str | None:
+        """The type of the exception that the app raised; None: it raised none."""
+        return self.passage.exception
+
+
+@dataclass(slots=True)
+class Try:
+    """One attempt of an outbound call."""
+
+    number: int  # from 1
+    endpoint: str  # "address:port"
+    began_s: float  # since the call began
+    duration_s: float = 0.0  # until response headers, or failure
+    status: int = 0  # 0: no response headers came
+    failure: str | None = None  # a `FailureKind`'s value
+    detail: str = ""  # what the library says of the failure
 
 
 @dataclass(slots=True, kw_only=True)
@@ -52,6 +198,11 @@ class OutboundEvent:
     generation: int
     complete: bool  # the body reached its end
     duration_s: float
+    head: RequestHead | None = field(default=None, repr=False)  # the request, as its caller wrote
+    response: HeaderLookup | None = field(default=None, repr=False)  # headers of the last answer
+    received_bytes: int = 0  # of the response's body
+    tries: list[Try] = field(default_factory=list)
+    is_mirror: bool = False  # a copy, whose answer nobody waits for
 
 
 Event = InboundEvent | OutboundEvent

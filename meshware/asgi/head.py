@@ -6,10 +6,11 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from meshware.asgi.peer import Shown, shown_in_extension, shown_on
-from meshware.inbound.head import InboundHead, RouteOf, is_below
+from meshware.call import HeaderLookup
+from meshware.inbound.head import InboundHead, RouteOf, is_below, look_up
 from meshware.policy.inbound_facts import HandlersOf, no_handlers_known
 
-__all__ = ["Message", "Receive", "Scope", "Send", "inbound_head"]
+__all__ = ["Message", "Receive", "Scope", "Send", "inbound_head", "response_headers"]
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -77,6 +78,14 @@ def inbound_head(
         sni=sni,
         route_of=route or RouteOf(),
         handlers_of=handlers_of,
+    )
+
+
+def response_headers(message: Message) -> HeaderLookup:
+    """Return what looks up headers of the start of a response; they are read when it is asked."""
+    return look_up(
+        (name.decode("latin-1"), value.decode("latin-1"))
+        for name, value in message.get("headers", ())
     )
 
 

@@ -8,7 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from meshware.asgi.head import Message, Receive, Scope, Send, inbound_head, route_of
+from meshware.asgi.head import (
+    Message,
+    Receive,
+    Scope,
+    Send,
+    inbound_head,
+    response_headers,
+    route_of,
+)
+from meshware.asgi.tally import counted
 from meshware.call import Call, Flag, MessageEdit, bind_call, unbind_call
 from meshware.handlers.forecast import find_by_scope
 from meshware.handlers.found import HandlersOfCall, hold_to_handler
@@ -81,13 +90,17 @@ class MeshMiddleware:
     ) -> None:
         hold_to_handler(admission)
         _edit(scope, admission)
+        receive = counted(receive, admission)
         status, has_trailers, is_gone = 0, False, False
 
         async def watch(message: Message) -> None:
             nonlocal status, has_trailers, is_gone
             kind = message["type"]
-            if kind in ("http.response.start", "websocket.http.response.start"):
+            if kind == "http.response.body":
+                admission.sent_bytes += len(message.get("body", b""))
+            elif kind in ("http.response.start", "websocket.http.response.start"):
                 status = message["status"]
+                admission.response_headers = response_headers(message)
                 has_trailers = message.get("trailers", False)
                 if admission.response is not None:
                     message = _edited(message, admission.response)
@@ -111,7 +124,8 @@ class MeshMiddleware:
         token = bind_call(admission.call)
         try:
             await self.app(scope, receive, watch)
-        except Exception:
+        except Exception as error:
+            admission.exception = type(error).__qualname__
             if not status:
                 admission.finish(500)  # so the server answers in the app's place
             elif not is_gone:

@@ -174,6 +174,7 @@ class Answers:
             denial.place = asked.snapshot.place_of(verdict.key, verdict.rule)
         if asked.caller.id is not None:
             denial.principal = asked.caller.id.principal
+            denial.caller = asked.caller.peer
         return denial
 
     def _in_its_place(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from meshware.call import HeaderLookup
 from meshware.policy.inbound_facts import HandlersOf, no_handlers_known
 
-__all__ = ["InboundHead", "RouteOf", "is_below"]
+__all__ = ["InboundHead", "RouteOf", "is_below", "look_up"]
 
 
 class RouteOf:
@@ -38,6 +38,26 @@ class RouteOf:
         """Look a last time, and let go of what was looked into."""
         self()
         self._find = self.bound = None
+
+
+def look_up(pairs: Iterable[tuple[str, str]]) -> HeaderLookup:
+    """Return what looks up headers by their names in lower case.
+
+    Args:
+        pairs: read when the first is looked up, and once.
+    """
+    table: dict[str, list[str]] = {}
+    is_read = False
+
+    def values_of(name: str) -> Sequence[str]:
+        nonlocal is_read
+        if not is_read:
+            is_read = True
+            for written, value in pairs:
+                table.setdefault(written.lower(), []).append(value)
+        return table.get(name, ())
+
+    return values_of
 
 
 def is_below(path: str, prefix: str) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from meshware import grpc
-from meshware.call import Call, Flag, MessageEdit, flags_text
+from meshware.call import Call, Flag, HeaderLookup, MessageEdit, Peer
 from meshware.events import EventSink, InboundEvent
 from meshware.inbound.head import InboundHead
 from meshware.inbound.shadow import NO_MARKS, Marks
@@ -56,6 +56,27 @@ class Passage:
     is_last: bool = False  # the caller should make another connection for its next call
     is_finished: bool = False
     is_stopped: bool = False  # let in, and refused before what then would have run
+    # What the driver has seen go by, for telemetry.
+    received_bytes: int = 0  # of the request's body
+    sent_bytes: int = 0  # of the response's body
+    response_headers: HeaderLookup | None = field(default=None, repr=False)
+    exception: str | None = None  # the type of what the app raised
+
+    @property
+    def peer(self) -> Peer | None:
+        """Who calls, where that is proved."""
+        return None
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the mesh answers in the app's place, and not with what was asked."""
+        return self.is_stopped
+
+    @property
+    def path_received(self) -> str:
+        """The path as received, encoded, without its query."""
+        target = self.head.target
+        return encoded(self.head.paths[0]) if target is None else split_target(target)
 
     def finish(self, status: int, flag: Flag | None = None) -> None:
         """Tell that the response has ended. A second time is ignored.
@@ -71,35 +92,8 @@ class Passage:
             self.counted.pop()
         if flag is None:
             flag = self.flag
-        head = self.head
-        head.route_of.settle()
-        hosts = head.headers("host")
-        is_refused = isinstance(self, Denial) and not isinstance(self, Answered)
-        is_refused = is_refused or self.is_stopped
-        event = InboundEvent(
-            method=head.method,
-            host=hosts[0] if hosts else "",
-            path=encoded(head.paths[0]) if head.target is None else split_target(head.target),
-            status=status,
-            flags=flags_text(() if flag is None else (flag,)),
-            # What an app answers is not the doing of the policy that let the call pass.
-            policy=self.policy if is_refused else None,
-            rule=self.rule if is_refused else None,
-            place=self.place,
-            principal=self.principal,
-            request_principal=self.request_principal,
-            candidates=self.candidates if is_refused else (),
-            source_ip=head.source_ip,
-            is_refused=is_refused,
-            audited=self.marks.audited,
-            shadow=self.marks.shadow,
-            shadow_policy=self.marks.shadow_policy,
-            shadow_rule=self.marks.shadow_rule,
-            reason=self.reason,
-            generation=self.generation,
-            request_id=self.request_id,
-            duration_s=self.teller.monotonic() - self.started_at,
-        )
+        self.head.route_of.settle()
+        event = InboundEvent(self, status, flag, self.teller.monotonic() - self.started_at)
         try:
             self.teller.sink(event)
         except Exception as error:
@@ -118,6 +112,11 @@ class Admission(Passage):
     path: str | None  # encoded; replaces the one received, where MeshConfig normalises
     response: MessageEdit | None = None  # of the response's headers
     binds_handlers: bool = False  # what then runs must be what rules were told would
+
+    @property
+    def peer(self) -> Peer | None:
+        """Who calls, where that is proved."""
+        return self.call.peer
 
     def stop(self, reason: str) -> None:
         """Note that what would run is not what was decided on: the call is refused after all."""
@@ -148,6 +147,17 @@ class Denial(Passage):
     body: str
     headers: tuple[tuple[str, str], ...]
     relayed: bytes | None = field(default=None, repr=False)  # in place of `body`: not ours
+    caller: Peer | None = None  # where that is proved
+
+    @property
+    def peer(self) -> Peer | None:
+        """Who calls, where that is proved."""
+        return self.caller
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the mesh answers in the app's place, and not with what was asked."""
+        return True
 
     @property
     def reply(self) -> Reply:
@@ -163,6 +173,11 @@ class Denial(Passage):
 @dataclass(slots=True, kw_only=True, eq=False)
 class Answered(Denial):
     """The call is not refused, and the app need not be called all the same; this is the answer."""
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the mesh answers in the app's place, and not with what was asked."""
+        return False
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

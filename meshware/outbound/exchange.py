@@ -59,7 +59,7 @@ from meshware.call import (
     Sleep,
     flags_text,
 )
-from meshware.events import EventSink, OutboundEvent
+from meshware.events import EventSink, OutboundEvent, Try
 from meshware.outbound.edits import edited, response_edit
 from meshware.outbound.fault import ABORTED, happens
 from meshware.outbound.ledger import OVERFLOW, Lease, Ledger, Taken
@@ -125,6 +125,7 @@ def exchange(
         generation=snapshot.generation if snapshot is not None else 0,
         complete=False,
         duration_s=0.0,
+        head=head,
     )
     flags: list[Flag] = []
     lease: Lease | None = None
@@ -168,10 +169,11 @@ def exchange(
                     flags.append(BODY_FLAG[outcome.kind])
                 yield Raise(timed_out=False)
                 return
-            event.status = outcome.status
+            event.status, event.response = outcome.status, outcome.headers
             ended = yield Deliver(info(), None)
             is_over = True
-            event.complete = isinstance(ended, Ended) and ended.failure is None
+            if isinstance(ended, Ended):
+                event.complete, event.received_bytes = ended.failure is None, ended.received_bytes
             return
         event.service = table.service
         if table.is_broken:
@@ -258,7 +260,7 @@ def exchange(
             other = snapshot.cluster(mirrored.key)
             if happens(mirrored.per_million, rng) and other is not None:
                 copy = shadow(
-                    replace(event, cluster=other.name),
+                    replace(event, cluster=other.name, is_mirror=True, tries=[]),
                     shadow_of(message),
                     placed(other, mirrored.key, table.service, head.host),
                     ledger.cluster(other.name),
@@ -327,6 +329,8 @@ def exchange(
                 event.attempts += 1
                 event.endpoint = endpoint.key
                 sent_at = monotonic()
+                tried_now = Try(event.attempts, endpoint.key, sent_at - started)
+                event.tries.append(tried_now)
                 pool = pool_of(cluster, endpoint.key)
                 send = Send(
                     endpoint.address,
@@ -357,13 +361,19 @@ def exchange(
                 if not isinstance(outcome, Answer | Failure):
                     raise TypeError(f"a Send is followed by an Answer or a Failure, not {outcome}")
                 answer = outcome
+                tried_now.duration_s = monotonic() - sent_at
                 while mirrors and head.is_kept:
                     yield mirrors.pop(0)
                 if isinstance(answer, Answer):
+                    tried_now.status = answer.status
                     if cluster.outlier is not None:
                         status = status_of(answer, to_grpc=is_grpc(head))
                         state.answered(cluster, endpoint.key, status, monotonic())
-                elif answer.kind is not FailureKind.TIMEOUT or limit in ("try", "total"):
+                else:
+                    tried_now.failure, tried_now.detail = answer.kind.value, answer.detail
+                if isinstance(answer, Failure) and (
+                    answer.kind is not FailureKind.TIMEOUT or limit in ("try", "total")
+                ):
                     # A time-out of the caller's own says nothing about the endpoint.
                     at = monotonic()
                     state.failed(
@@ -410,7 +420,7 @@ def exchange(
                 return
 
             # Deliver; the lease is held until the body has ended.
-            event.status = answer.status
+            event.status, event.response = answer.status, answer.headers
             body_s = None if deadline_at is None else max(0.0, deadline_at - monotonic())
             changed = None
             if goal.response is not None:
@@ -421,7 +431,7 @@ def exchange(
             ended = yield Deliver(info(), body_s, changed)
             is_over = True
             if isinstance(ended, Ended):
-                event.complete = ended.failure is None
+                event.complete, event.received_bytes = ended.failure is None, ended.received_bytes
                 if ended.failure is not None:
                     flags.append(BODY_FLAG[ended.failure])
                     state.failed(cluster, endpoint.key, monotonic())

@@ -122,7 +122,7 @@ def shadow(
             return
         if not isinstance(outcome, Answer):
             raise TypeError(f"a Send is followed by an Answer or a Failure, not {outcome}")
-        event.status = outcome.status
+        event.status, event.response = outcome.status, outcome.headers
         status = status_of(outcome, to_grpc=True)  # what the answer says of itself is enough
         state.answered(cluster, endpoint.key, status, monotonic())
         left_s = None if until is None else max(0.0, until - monotonic())
@@ -130,7 +130,7 @@ def shadow(
         ended = yield Deliver(info, left_s)
         is_over = True
         if isinstance(ended, Ended):
-            event.complete = ended.failure is None
+            event.complete, event.received_bytes = ended.failure is None, ended.received_bytes
             if ended.failure is not None:
                 flags.append(BODY_FLAG[ended.failure])
                 state.failed(cluster, endpoint.key, monotonic())

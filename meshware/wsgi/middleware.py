@@ -15,6 +15,7 @@ from typing import Any
 from meshware.call import Call, Flag, bind_call
 from meshware.handlers.forecast import find_by_environ, moved
 from meshware.handlers.found import HandlersOfCall, hold_to_handler
+from meshware.inbound.head import look_up
 from meshware.inbound.passage import Admission, Ask, Denial
 from meshware.runtime.mesh import Mesh
 from meshware.wsgi.head import Environ, header_key, inbound_head
@@ -71,9 +72,13 @@ class MeshMiddleware:
         hold_to_handler(admission)
         _edit(environ, admission)
         watched = _Watched(start_response, admission)
+        length = environ.get("CONTENT_LENGTH") or ""
+        if length.isdigit():
+            admission.received_bytes = int(length)
         try:
             result = self.app(environ, watched)
-        except Exception:
+        except Exception as error:
+            admission.exception = type(error).__qualname__
             admission.finish(500)  # so the server answers in the app's place
             raise
         except BaseException:
@@ -99,23 +104,24 @@ def _close_behind(start_response: StartResponse) -> None:
 class _Watched:
     """A `start_response` that notes the status, and the route while the framework knows it."""
 
-    __slots__ = ("_call", "_edit", "_start_response", "status")
+    __slots__ = ("_admission", "_edit", "_start_response", "status")
 
     def __init__(self, start_response: StartResponse, admission: Admission) -> None:
         self._start_response = start_response
-        self._call = admission.call
+        self._admission = admission
         self._edit = admission.response
         self.status = 0
 
     def __call__(
         self, status: str, headers: list[tuple[str, str]], *arguments: Any
     ) -> Callable[[bytes], object]:
-        self._call.route_of()
+        self._admission.call.route_of()
         if self._edit is not None:
             headers = [pair for pair in headers if pair[0].lower() not in self._edit.drop]
             headers += self._edit.append
         write = self._start_response(status, headers, *arguments)
         self.status = int(status[:3])
+        self._admission.response_headers = look_up(headers)
         return write
 
 
@@ -145,7 +151,8 @@ class _Body:
         except StopIteration:
             self._admission.finish(self._watched.status)
             raise
-        except Exception:
+        except Exception as error:
+            self._admission.exception = type(error).__qualname__
             if self._is_begun:
                 self._admission.finish(self._watched.status, Flag.UPSTREAM_TERMINATION)
             else:
@@ -154,7 +161,9 @@ class _Body:
         except BaseException:
             self._admission.finish(self._watched.status, Flag.DOWNSTREAM_CLOSED)
             raise
-        self._is_begun = self._is_begun or bool(chunk)
+        if chunk:
+            self._is_begun = True
+            self._admission.sent_bytes += len(chunk)
         return chunk
 
     def close(self) -> None:

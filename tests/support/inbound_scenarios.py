@@ -135,7 +135,7 @@ def play(make: Callable[[TestMesh], Any], drive: str, scenario: Scenario) -> Non
     }
     if scenario.name == "two hosts":
         told["host"] = event.host  # one line in WSGI, two in ASGI
-        event.reason = told["reason"]
+        told["reason"] = event.reason
     assert {name: getattr(event, name) for name in told} == told
     assert meshware.current_call() is None
 
