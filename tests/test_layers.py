@@ -26,7 +26,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "inbound": DECISIONS,
     "outbound": DECISIONS,
     "envoy": DECISIONS,
-    "telemetry": VALUES,
+    "telemetry": VALUES | {"policy"},
     "runtime": WIRING,
     "handlers": WIRING,
     "asking": WIRING | {"clients"},
