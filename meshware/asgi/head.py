@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
 from typing import Any
 
 from meshware.asgi.peer import Shown, shown_in_extension, shown_on
-from meshware.call import HeaderLookup
-from meshware.inbound.head import InboundHead, RouteOf, is_below, look_up
+from meshware.inbound.head import InboundHead, RouteOf, is_below
 from meshware.policy.inbound_facts import HandlersOf, no_handlers_known
 
-__all__ = ["Message", "Receive", "Scope", "Send", "inbound_head", "response_headers"]
+__all__ = ["Message", "Receive", "Scope", "Send", "header_values", "inbound_head"]
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -19,7 +19,9 @@ Send = Callable[[Message], Awaitable[None]]
 
 About = Callable[[str], Any]
 
-_NO_VALUES: tuple[str, ...] = ()
+_PAIR = (tuple, list)
+_MOST_NAMES = 1000
+_names: dict[bytes, str] = {}  # of headers as servers spell them; callers may make up any number
 
 
 def inbound_head(
@@ -38,14 +40,13 @@ def inbound_head(
         route: where the framework's route will be found.
         handlers_of: asks the framework what it would run.
     """
-    table: dict[str, list[str]] = {}
+    table: defaultdict[str, Sequence[str]] = defaultdict(tuple)
     for raw_name, raw_value in scope["headers"]:
-        name = raw_name.decode("latin-1").lower()
-        values = table.get(name)
-        if values is None:
-            table[name] = [raw_value.decode("latin-1")]
+        name = _names.get(raw_name) or _name(raw_name)
+        if name in table:
+            table[name] = (*table[name], raw_value.decode("latin-1"))
         else:
-            values.append(raw_value.decode("latin-1"))
+            table[name] = (raw_value.decode("latin-1"),)
     raw_path: bytes | None = scope.get("raw_path")
     path: str = scope["path"]
     root: str = scope.get("root_path", "").rstrip("/")
@@ -68,7 +69,7 @@ def inbound_head(
         paths=paths,
         partial_paths=partial,
         prefixes=prefixes,
-        headers=lambda name: table.get(name, _NO_VALUES),
+        headers=table.__getitem__,  # policy says which names are asked for, so they are few
         names=tuple(table),
         source_ip=source_ip,
         destination_ip=destination_ip,
@@ -81,12 +82,18 @@ def inbound_head(
     )
 
 
-def response_headers(message: Message) -> HeaderLookup:
-    """Return what looks up headers of the start of a response; they are read when it is asked."""
-    return look_up(
-        (name.decode("latin-1"), value.decode("latin-1"))
-        for name, value in message.get("headers", ())
-    )
+def _name(raw: bytes) -> str:
+    """Return the name of a header in lower case, and remember it."""
+    name = raw.decode("latin-1").lower()
+    if len(_names) < _MOST_NAMES and len(raw) < 64:
+        _names[raw] = name
+    return name
+
+
+def header_values(pairs: Iterable[tuple[bytes, bytes]], name: str) -> list[str]:
+    """Return the values of a header among raw ones, by its name in lower case."""
+    wanted = name.encode("latin-1")
+    return [value.decode("latin-1") for raw, value in pairs if raw.lower() == wanted]
 
 
 def route_of(scope: Scope) -> str | None:
@@ -130,7 +137,7 @@ def _addresses(scope: Scope, about: About | None) -> tuple[str | None, str | Non
     # A Unix socket has a path or nothing where others have a pair: then nothing is known.
     source = peer if about is not None else scope.get("client")
     here = local if about is not None else scope.get("server")
-    source_ip = source[0] if isinstance(source, tuple | list) and source else None
-    if not isinstance(here, tuple | list) or len(here) < 2 or not isinstance(here[1], int):
+    source_ip = source[0] if isinstance(source, _PAIR) and source else None
+    if not isinstance(here, _PAIR) or len(here) < 2 or not isinstance(here[1], int):
         return source_ip, None, None
     return source_ip, here[0], here[1]

@@ -7,14 +7,15 @@ ASGI asks for.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from meshware.asgi.head import (
     Message,
     Receive,
     Scope,
     Send,
+    header_values,
     inbound_head,
-    response_headers,
     route_of,
 )
 from meshware.asgi.tally import counted
@@ -30,6 +31,7 @@ __all__ = ["MeshMiddleware"]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _KEY = "meshware"
+_STARTS = ("http.response.start", "websocket.http.response.start", "websocket.accept")
 
 _CLOSE = MessageEdit(frozenset({"connection"}), (("connection", "close"),))
 """Asks a server of HTTP/1 to close the connection behind a response (RFC 9112, 9.6)."""
@@ -98,26 +100,28 @@ class MeshMiddleware:
             kind = message["type"]
             if kind == "http.response.body":
                 admission.sent_bytes += len(message.get("body", b""))
-            elif kind in ("http.response.start", "websocket.http.response.start"):
-                status = message["status"]
-                admission.response_headers = response_headers(message)
-                has_trailers = message.get("trailers", False)
-                if admission.response is not None:
+                is_last = not message.get("more_body", False) and not has_trailers
+            else:
+                if kind in ("http.response.start", "websocket.http.response.start"):
+                    status = message["status"]
+                    has_trailers = message.get("trailers", False)
+                    pairs = message.get("headers", ())
+                    admission.response_headers = partial(header_values, pairs)
+                    if admission.is_last and admission.head.version.startswith("1"):
+                        message = _edited(message, _CLOSE)
+                elif kind == "websocket.accept":
+                    status = 101
+                elif kind == "websocket.close" and not status:
+                    status = 403  # so the server answers a handshake that was not accepted
+                if admission.response is not None and kind in _STARTS:
                     message = _edited(message, admission.response)
-                if admission.is_last and admission.head.version.startswith("1"):
-                    message = _edited(message, _CLOSE)
-            elif kind == "websocket.accept":
-                status = 101
-                if admission.response is not None:
-                    message = _edited(message, admission.response)
-            elif kind == "websocket.close" and not status:
-                status = 403  # so the server answers a handshake that was not accepted
+                is_last = _is_last(message, has_trailers)
             try:
                 await send(message)
             except OSError:
                 is_gone = True  # so servers tell an app that nobody listens any more
                 raise
-            if _is_last(message, has_trailers):
+            if is_last:
                 # What the app does behind its response (background tasks) is not the caller's.
                 admission.finish(status)
 
@@ -154,7 +158,7 @@ def _edited(message: Message, edit: MessageEdit) -> Message:
 def _is_last(message: Message, has_trailers: bool) -> bool:
     """Say whether a message ends the response."""
     match message["type"]:
-        case "http.response.body" | "http.response.zerocopysend":
+        case "http.response.zerocopysend":
             return not message.get("more_body", False) and not has_trailers
         case "http.response.pathsend":
             return not has_trailers

@@ -25,13 +25,25 @@ Pairs = tuple[tuple[str, str], ...]
 _NOTHING: tuple[str, ...] = ()
 
 
+_MOST_OTHERS = 1000
+_others: set[str] = set()  # names that were looked at and are not ours
+
+
+def _is_ours(name: str) -> bool:
+    """Say whether only the mesh may use a header, by its name in lower case."""
+    # Underscores too, for CGI-style code takes them for dashes.
+    if name.replace("_", "-").startswith(OURS):
+        return True
+    if len(_others) < _MOST_OTHERS and len(name) < 64:
+        _others.add(name)
+    return False
+
+
 def cleaned(head: InboundHead, caller: Caller, snapshot: Snapshot) -> tuple[tuple[str, ...], Pairs]:
     """Return which headers of a call go, in lower case, and which come in their place."""
     remove = _NOTHING
-    for name in head.names:
-        # Underscores too, for CGI-style code takes them for dashes.
-        if name[0:1] == "x" and name.replace("_", "-").startswith(OURS):
-            remove += (name,)
+    if not _others.issuperset(head.names):
+        remove = tuple(name for name in head.names if _is_ours(name))
     add: Pairs = ()
     if snapshot.mesh.forward_cert != "SANITIZE":
         add = forwarded_cert(head, caller, snapshot)
