@@ -14,7 +14,7 @@ from msgspec import structs
 from meshware.authz import Authorizer
 from meshware.clock import Clock, SystemClock
 from meshware.errors import SettingsError
-from meshware.events import Event
+from meshware.events import Event, OutboundEvent
 from meshware.identity.bundle import Bundle
 from meshware.identity.spiffe import SpiffeID
 from meshware.identity.svid import X509SVID
@@ -72,7 +72,8 @@ class TestMesh(Mesh):
         IdentityError: a bundle is not PEM, or is of no trust domain.
 
     Attributes:
-        events: what happened, oldest first: one event for each call that is over.
+        events: what happened, oldest first: one event for each call that is over. Those of calls
+            that went out no longer refer to request and response, which hold on to connections.
     """
 
     __test__: ClassVar[bool] = False  # not a test class, for all its name
@@ -99,11 +100,16 @@ class TestMesh(Mesh):
             client=workload_client(workload),
             clock=clock,
             rng=rng or Random(0),
-            sink=self.events.append,
+            sink=self._keep,
             port=port,
             source_of=lambda snapshot: self,
         )
         self.apply(policies)
+
+    def _keep(self, event: Event) -> None:
+        if isinstance(event, OutboundEvent):
+            event.head = event.response = None
+        self.events.append(event)
 
     def apply(self, policies: Policies) -> None:
         """Put other policies in force, as a publish would.
