@@ -83,7 +83,9 @@ def import_app(written: str) -> Any:
     with contextlib.redirect_stdout(sys.stderr):
         try:
             found: Any = importlib.import_module(module_name)
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # whatever an app does as it is imported
             raise SettingsError(
                 f"--app {written}: importing {module_name} failed: {_words(error)}"
             ) from error
@@ -95,7 +97,9 @@ def import_app(written: str) -> Any:
             return found
         try:
             return found()
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # whatever an app does as it is imported
             raise SettingsError(f"--app {written}: {path} failed: {_words(error)}") from error
 
 
