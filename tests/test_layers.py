@@ -26,7 +26,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "inbound": DECISIONS,
     "outbound": DECISIONS,
     "envoy": DECISIONS,
-    "telemetry": VALUES | {"policy"},
+    "telemetry": DECISIONS | {"inbound"},
     "runtime": WIRING,
     "handlers": WIRING,
     "asking": WIRING | {"clients"},

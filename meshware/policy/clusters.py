@@ -38,6 +38,7 @@ __all__ = [
     "Endpoint",
     "cluster_name",
     "compile_cluster",
+    "endpoint_key",
     "placed",
     "subset_of",
     "why_outside",
@@ -190,6 +191,11 @@ def _endpoint(address: str, number: int, weight: int) -> Endpoint:
     if address.startswith(UNIX_PREFIX):
         return Endpoint(address, 0, weight, address)
     return Endpoint(address, number, weight, f"[{address}]:{number}")
+
+
+def endpoint_key(address: str, port: int) -> str:
+    """Return how an endpoint is told from others: "address:port", or its Unix socket."""
+    return _endpoint(address, port, 1).key
 
 
 def _is_original(service: ServiceView, policy: TrafficPolicy) -> bool:

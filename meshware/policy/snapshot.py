@@ -19,7 +19,13 @@ import msgspec
 from meshware.errors import IdentityError, PolicyError
 from meshware.identity.spiffe import SpiffeID, workload_id
 from meshware.policy.authorizers import Authorizer, HttpAuthorizer, compile_authorizer
-from meshware.policy.clusters import Cluster, ClusterKey, cluster_name, compile_cluster
+from meshware.policy.clusters import (
+    Cluster,
+    ClusterKey,
+    cluster_name,
+    compile_cluster,
+    endpoint_key,
+)
 from meshware.policy.cors_rule import CorsTable, compile_cors_table
 from meshware.policy.file import Records
 from meshware.policy.inbound_rules import InboundRules, NamedPolicy, compile_inbound
@@ -27,6 +33,7 @@ from meshware.policy.jwt_rules import UserRules
 from meshware.policy.record_types import (
     AuthorizationRecord,
     BundleRecord,
+    EndpointRecord,
     MeshRecord,
     PeerModes,
     PlaceRecord,
@@ -34,8 +41,10 @@ from meshware.policy.record_types import (
     WorkloadRecord,
 )
 from meshware.policy.routes import RouteTable, compile_routes
+from meshware.policy.telemetry_plan import DEFAULT_PLAN, TelemetryPlan
 from meshware.policy.user_records import NO_USERS, read_users
 from meshware.policy.view import Client, Common, View
+from meshware.policy.workload_index import WorkloadIndex
 
 if TYPE_CHECKING:
     from meshware.identity.bundle import Bundles
@@ -139,6 +148,10 @@ class Snapshot:
         self._tables: _Memo[tuple[str, int], RouteTable | None] = _Memo()
         self._clusters: _Memo[ClusterKey, Cluster | None] = _Memo()
         self._places: dict[str, PlaceRecord | None] = {}
+        self._endpoints: dict[str, Mapping[str, EndpointRecord]] = {}  # for telemetry
+        before = None if previous is None else previous.workloads
+        self.workloads: WorkloadIndex = WorkloadIndex(records, before)
+        self.telemetry: TelemetryPlan = DEFAULT_PLAN
         self.generation = generation
         workload = _workload(records, client)
         if workload is not None:
@@ -211,11 +224,51 @@ class Snapshot:
         place = self._places[key]
         return None if place is None else place.of(rule)
 
-    def cluster_names(self) -> list[str]:
-        """Return the names of the clusters in use, for `Ledger.retain`."""
+    def service_named(self, host: str) -> tuple[str, str] | None:
+        """Return full host and namespace of the service that a host means; None: it means none.
+
+        For telemetry: nothing is compiled for it.
+        """
+        with self._lock:
+            seen = View(self._records, self.client, self._common)
+            try:
+                for name in seen.names(host):
+                    service = seen.service(name)
+                    if service is not None:
+                        return service.host, service.claim.namespace
+            except (PolicyError, msgspec.MsgspecError, ValueError):
+                pass  # whoever calls it is told
+        return None
+
+    def endpoint_record(self, host: str, key: str) -> EndpointRecord | None:
+        """Return what policy says of an endpoint of a service, by its "address:port"."""
+        if host not in self._endpoints:
+            self._endpoints[host] = self._endpoint_records(host)
+        return self._endpoints[host].get(key)
+
+    def _endpoint_records(self, host: str) -> Mapping[str, EndpointRecord]:
+        with self._lock:
+            seen = View(self._records, self.client, self._common)
+            try:
+                service = seen.service(host)
+                found = () if service is None else seen.endpoints(service)
+            except (PolicyError, msgspec.MsgspecError, ValueError):
+                return {}
+        return {
+            endpoint_key(record.address, port): record
+            for record in found
+            for port in record.ports.values()
+        }
+
+    def clusters(self) -> list[Cluster]:
+        """Return the clusters in use."""
         with self._lock:
             parts = self._clusters.parts()
-        return [cluster.name for cluster in parts if cluster is not None]
+        return [cluster for cluster in parts if cluster is not None]
+
+    def cluster_names(self) -> list[str]:
+        """Return the names of the clusters in use, for `Ledger.retain`."""
+        return [cluster.name for cluster in self.clusters()]
 
     def renew_lock(self) -> None:
         """Replace the lock, in a child process: the thread that may have held it is not there."""

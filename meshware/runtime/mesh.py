@@ -32,6 +32,10 @@ from meshware.policy.view import Client
 from meshware.runtime.identity import Identity, SVIDSource
 from meshware.runtime.identity_sources import IdentitySources
 from meshware.runtime.refusals import RefusalLog
+from meshware.telemetry.counting import Counting
+from meshware.telemetry.fan import Fan
+from meshware.telemetry.series import Labels
+from meshware.telemetry.worker import Gauges, WorkerCounts
 
 if TYPE_CHECKING:
     from meshware.runtime.follower import Follower
@@ -96,9 +100,15 @@ class Mesh:
         self.identity = Identity(self._snapshot, source_of, self.clock)
         self._peers = Peers(self.identity.bundles_of, self.clock.now)
         self._token_of = token_of
-        self._sink = sink = sink or RefusalLog(self.clock.monotonic)
+        self._counting: Counting | None = None
+        if sink is None:
+            self._counting = Counting(self._snapshot, self._unix_time)
+            refusals = RefusalLog(self.clock.monotonic)
+            sink = Fan((refusals, self._counting), _tell_once)
+        self._sink = sink
         self._follower: Follower | None = None
         self._reporter: Reporter | None = None
+        self._applied_at = 0.0
         self._monotonic = self.clock.monotonic
         self.gate = Gate(
             self._snapshot,
@@ -220,6 +230,7 @@ class Mesh:
             settings.port,
             clock=self.clock,
             bundle_of=self._bundles_digest,
+            counted=None if self._counting is None else WorkerCounts(self._counting, self._gauges),
         )
 
         def not_compiled(name: str, error: Exception) -> None:
@@ -245,6 +256,7 @@ class Mesh:
             _tell_about_authorizers(self, snapshot, missing)
             self.ledger.retain(snapshot.cluster_names())
             reporter.applied(snapshot.generation)
+            self._applied_at = self._unix_time()
             if snapshot.mesh.identity_provider == "workload-api":
                 self.identity.svid()  # an agent takes its time: it is asked before the first call
             if snapshot.inbound is None and not is_told:
@@ -265,6 +277,30 @@ class Mesh:
 
     def _snapshot(self) -> Snapshot | None:
         return self.cell.current
+
+    def _unix_time(self) -> float:
+        return self.clock.now().timestamp()
+
+    def _gauges(self) -> Gauges:
+        """Return what holds now, for the report."""
+        client, snapshot = self.client, self.cell.current
+        own: Labels = (("namespace", client.namespace), ("workload", client.name or "unknown"))
+        gauges: Gauges = {}
+        if snapshot is None:
+            return gauges
+        gauges[("meshware_policy_generation", own)] = snapshot.generation
+        gauges[("meshware_policy_applied_timestamp_seconds", own)] = self._applied_at
+        svid = self.identity.svid()
+        if svid is not None:
+            gauges[("meshware_certificate_expiry_timestamp_seconds", own)] = svid.until_s
+        now = self._monotonic()
+        for cluster in snapshot.clusters():
+            if cluster.outlier is not None:
+                host = cluster.name.rpartition("|")[2]
+                key = ("meshware_ejected_endpoints", (("destination_service", host), *own))
+                out = self.ledger.cluster(cluster.name).ejected(cluster, now)
+                gauges[key] = gauges.get(key, 0) + len(out)
+        return gauges
 
     def _bundles_digest(self) -> str | None:
         return None if self.cell.current is None else self.identity.bundles().digest
@@ -287,6 +323,8 @@ class Mesh:
         self.rng.seed()
         self.ledger = Ledger()
         self._peers.renew()
+        if self._counting is not None:
+            self._counting.renew()
         if self.cell.current is not None:
             self.cell.current.renew_lock()
 

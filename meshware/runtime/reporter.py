@@ -99,6 +99,7 @@ class Reporter:
         port: likewise, from MESH_PORT or the server.
         clock: tells when the worker started.
         bundle_of: returns the digest of whom this process believes; None: it has no policy yet.
+        counted: returns the file of what this process has counted; None: nothing is.
     """
 
     def __init__(
@@ -110,6 +111,7 @@ class Reporter:
         *,
         clock: Clock | None = None,
         bundle_of: Callable[[], str | None] = _nobody,
+        counted: Callable[[], bytes] | None = None,
     ) -> None:
         self._reports = run_dir / "reports"
         self._client = client
@@ -117,6 +119,7 @@ class Reporter:
         self._port = port
         self._clock: Clock = clock or SystemClock()
         self._bundle_of = bundle_of
+        self._counted = counted
         self._generation: int | None = None
         self._refusals: tuple[Refusal, ...] = ()
         self._unknown_keys = UnknownKeys()
@@ -134,6 +137,7 @@ class Reporter:
         self._id = ""
         self._lock_identity: tuple[int, int] | None = None
         self._written = b""
+        self._written_counts = b""
         self._started_at = ""
         self._is_warned = False
         self._is_started = False
@@ -201,6 +205,7 @@ class Reporter:
             self._is_started = False
             with self._writing:
                 self._is_stopped = True
+                self._flush_last()
                 self._let_go()
             self._changed.set()
         if thread is not None and thread is not threading.current_thread():
@@ -241,12 +246,38 @@ class Reporter:
                 unknown_keys=self._unknown,
             )
         )
+        self._write_counts(directory)
         path = directory / f"{self._id}.json"
         if body == self._written and path.exists():
             return False
         replace_file(path, body, mode=0o600)
         self._written = body
         return True
+
+    def _write_counts(self, directory: Path) -> None:
+        """Write what was counted, if it has grown; the daemon keeps it when this process ends."""
+        if self._counted is None:
+            return
+        try:
+            counts = self._counted()
+        except Exception:
+            # A mistake in counting must not cost the report, by which the daemon knows us.
+            if not self._is_warned:
+                self._is_warned = True
+                _log.exception("what was counted cannot be reported; all else works")
+            return
+        if counts != self._written_counts:
+            replace_file(directory / f"{self._id}.metrics", counts, mode=0o600)
+            self._written_counts = counts
+
+    def _flush_last(self) -> None:
+        """Write what was counted since the last flush: this process ends."""
+        if self._lock_descriptor is None:
+            return
+        try:
+            self._write_counts(self._directory())
+        except OSError as error:
+            self._warn(f"{error.filename or self._reports}: {error.strerror or error}")
 
     def _count_unknown_keys(self) -> None:
         """Count what was noted: each time is another number, so that the daemon sees it anew."""
@@ -279,6 +310,7 @@ class Reporter:
                 if (about.st_dev, about.st_ino) == self._lock_identity:
                     return
             self._let_go()
+        self._written_counts = b""
         self._id = os.urandom(8).hex()
         self._started_at = self._started_at or self._clock.now().isoformat(timespec="seconds")
         # Locked before it bears its name: nobody can meet it unlocked and think this worker dead.

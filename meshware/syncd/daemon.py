@@ -129,7 +129,7 @@ def run_daemon(
         keeper = Keeper(places, source, announce, clock, lookups)
         stack.callback(keeper.close)
         if listen is not None:
-            listener = Listener(listen, keeper.current_figures)
+            listener = Listener(listen, keeper.current_figures, keeper.counts.merged)
             stack.callback(listener.stop)
             keeper.listening = str(listener.address)
         if workload_api is not None:

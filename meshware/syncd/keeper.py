@@ -30,6 +30,7 @@ from meshware.runtime.lookups import Lookups
 from meshware.runtime.resolver import WARM_S
 from meshware.runtime.sources import Sweep
 from meshware.syncd.announce import Announcer
+from meshware.syncd.counts import Counts
 from meshware.syncd.directory import DirectorySource
 from meshware.syncd.identities import Identities
 from meshware.syncd.listen import Figures
@@ -73,6 +74,7 @@ class Keeper:
         listening: the address that is served, for the status file.
         publishes: times policy was written.
         swept: what the sources were like when they were read last.
+        counts: what workers have counted.
 
     Raises:
         SyncError: another daemon has the directory, or a place cannot be made.
@@ -100,6 +102,7 @@ class Keeper:
         self.swept: Sweep | None = None
         self._survey = Survey()
         self._reports = ReportReader(places.reports)
+        self.counts = Counts(ReportReader(places.reports), places.counted)
         self._refused: RefusedPolicy | None = None
         self._told: object = None  # the refusal that was announced last
         self._resources: int | None = None
@@ -291,7 +294,12 @@ class Keeper:
     # --- looking after the run directory ------------------------------------------------------
 
     def read_reports(self) -> None:
-        """Read what workers say, and remove the files of those that ended."""
+        """Read what workers say, and remove the files of those that ended.
+
+        Raises:
+            OSError: what ended workers have counted cannot be kept.
+        """
+        self.counts.look()
         self._reports.clear_dead(self._clock.now().timestamp())
         self._survey = self._reports.read()
         self._pass_on_unknown_keys()

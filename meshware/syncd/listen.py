@@ -14,6 +14,9 @@ import msgspec
 from meshware.errors import SyncError
 from meshware.runtime.dns_schedule import DnsFigures
 from meshware.runtime.jwks_schedule import JwksFigures
+from meshware.syncd.counts import Merged
+from meshware.telemetry.exposition import exposition
+from meshware.telemetry.series import CounterKey
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -85,18 +88,25 @@ class Listener:
     Args:
         address: where.
         figures: tells what the daemon has done, from any thread.
+        merged: tells what workers have counted, likewise.
 
     Raises:
         SyncError: the address cannot be had.
     """
 
-    def __init__(self, address: Address, figures: Callable[[], Figures]) -> None:
+    def __init__(
+        self, address: Address, figures: Callable[[], Figures], merged: Callable[[], Merged]
+    ) -> None:
         from prometheus_client import CollectorRegistry
 
         registry = CollectorRegistry()
         registry.register(_Collector(figures))
         server_class = _IPv6Server if ":" in address.host else _Server
-        handler = type("Handler", (_Handler,), {"figures": staticmethod(figures)})
+        handler = type(
+            "Handler",
+            (_Handler,),
+            {"figures": staticmethod(figures), "merged": staticmethod(merged)},
+        )
         handler.registry = registry  # type: ignore[attr-defined]
         try:
             self._server = server_class((address.host, address.port), handler)
@@ -140,6 +150,7 @@ class _Handler(BaseHTTPRequestHandler):
     server_version = "meshware"
     sys_version = ""
     figures: Callable[[], Figures]
+    merged: Callable[[], Merged]
     registry: object
 
     def do_GET(self) -> None:
@@ -156,7 +167,8 @@ class _Handler(BaseHTTPRequestHandler):
             from prometheus_client.exposition import choose_encoder
 
             encode, content_type = choose_encoder(self.headers.get("Accept", ""))
-            self._answer(200, content_type, encode(self.registry))  # type: ignore[arg-type]
+            own = encode(self.registry)  # type: ignore[arg-type]
+            self._answer(200, content_type, with_counts(own, type(self).merged(), content_type))
         else:
             self._answer(404, "text/plain", b"there are /healthz and /metrics\n")
 
@@ -172,6 +184,21 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         """Keep no access log."""
+
+
+def with_counts(own: bytes, merged: Merged, content_type: str) -> bytes:
+    """Return metrics of the daemon's own with those of workers behind them."""
+    end = b"# EOF\n"
+    is_open = own.endswith(end)
+    name: CounterKey = ("meshware_telemetry_left_out_total", ())
+    left_out = {name: float(merged.store.left_out)}
+    text = exposition(
+        merged.store.series.values(),
+        {**merged.store.counters, **left_out},
+        merged.gauges,
+        is_open=is_open,
+    )
+    return own.removesuffix(end) + text.encode() + (end if is_open else b"")
 
 
 class _Collector:

@@ -53,6 +53,11 @@ class Places:
         return self.state_dir / "last.mesh"
 
     @property
+    def counted(self) -> Path:
+        """What workers that have ended had counted."""
+        return self.state_dir / "counted"
+
+    @property
     def reports(self) -> Path:
         """Where workers keep their reports."""
         return self.run_dir / "reports"

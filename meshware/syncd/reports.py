@@ -31,8 +31,9 @@ from meshware.runtime.reporter import (
     Report,
 )
 from meshware.syncd.generation import is_believable
+from meshware.telemetry.report import MAX_BYTES as MAX_METRICS_BYTES
 
-__all__ = ["MOST_REPORTS", "ReportReader", "Survey"]
+__all__ = ["MOST_REPORTS", "MetricsFile", "ReportReader", "Survey", "open_reported"]
 
 MOST_REPORTS = 4096
 """More workers than run on one node; what is beyond is not looked at."""
@@ -40,7 +41,10 @@ MOST_REPORTS = 4096
 _MOST_ENTRIES = 4 * MOST_REPORTS  # of one directory: each worker has two files, and temporary ones
 _NAME = re.compile(r"[a-z0-9][-a-z0-9.]{0,252}")
 _LOCK = re.compile(r"([0-9a-f]{16})\.lock")
-_LEFT = re.compile(r"\.([0-9a-f]{16})\.(json\.[0-9a-f]+|lock)\.tmp|([0-9a-f]{16})\.json")
+_METRICS = re.compile(r"([0-9a-f]{16})\.metrics")
+_LEFT = re.compile(
+    r"\.([0-9a-f]{16})\.((?:json|metrics)\.[0-9a-f]+|lock)\.tmp|([0-9a-f]{16})\.json"
+)
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _ORPHAN_S = 60.0  # a worker takes less than this from its first file to its lock
 
@@ -99,6 +103,48 @@ class Survey:
         )
 
 
+class MetricsFile:
+    """What a worker has counted, as it lies there.
+
+    Attributes:
+        namespace, workload: as the directories are called.
+        worker: its id.
+        is_alive: its worker lives.
+        signature: changes with the file.
+    """
+
+    def __init__(
+        self, place: Path, worker: str, signature: tuple[int, int, int], *, is_alive: bool
+    ) -> None:
+        self._place = place
+        self.namespace, self.workload = place.parent.name, place.name
+        self.worker = worker
+        self.signature = signature
+        self.is_alive = is_alive
+
+    def read(self) -> bytes | None:
+        """Return its content; None: it cannot be read, or is no file to be trusted that far."""
+        directory = None
+        try:
+            directory = os.open(self._place, _DIRECTORY)
+            descriptor = open_reported(directory, f"{self.worker}.metrics")
+            if descriptor is None:
+                return None
+            with os.fdopen(descriptor, "rb") as file:
+                data = file.read(MAX_METRICS_BYTES + 1)
+        except OSError:
+            return None
+        finally:
+            if directory is not None:
+                os.close(directory)
+        return data if len(data) <= MAX_METRICS_BYTES else None
+
+    def remove(self) -> None:
+        """Remove it: it has been counted for good."""
+        with contextlib.suppress(OSError):
+            (self._place / f"{self.worker}.metrics").unlink()
+
+
 class ReportReader:
     """Reads the reports below one directory. Never raises for anything that lies there."""
 
@@ -127,6 +173,30 @@ class ReportReader:
                     found.append(report)
         found.sort(key=lambda report: (report.namespace, report.workload or "", report.id))
         return Survey(tuple(found), self._unreadable)
+
+    def metrics_files(self) -> list[MetricsFile]:
+        """Return the files of what workers have counted, those of ended ones too."""
+        found: list[MetricsFile] = []
+        for namespace, workload, directory in self._directories():
+            for entry in self._names(directory):
+                name = _METRICS.fullmatch(entry)
+                if name is None or len(found) >= MOST_REPORTS:
+                    continue
+                # Asked first: what a worker that has ended by then has written is its last word.
+                is_alive = bool(self._is_alive(directory, f"{name[1]}.lock"))
+                try:
+                    about = os.stat(entry, dir_fd=directory, follow_symlinks=False)
+                except OSError:
+                    continue
+                found.append(
+                    MetricsFile(
+                        self._reports / namespace / workload,
+                        name[1],
+                        (about.st_ino, about.st_mtime_ns, about.st_size),
+                        is_alive=is_alive,
+                    )
+                )
+        return found
 
     def clear_dead(self, now_s: float) -> int:
         """Remove the files of workers that have ended. Returns how many files that were.
@@ -230,24 +300,30 @@ class ReportReader:
         return report
 
     def _open_file(self, directory: int, name: str) -> int | None:
-        """Open a regular file with one name, of the owner of its directory."""
         try:
-            descriptor = os.open(name, _FILE, dir_fd=directory)
-        except FileNotFoundError:
-            return None
+            return open_reported(directory, name)
         except OSError:
             self._unreadable += 1
             return None
-        about, place = os.fstat(descriptor), os.fstat(directory)
-        # Who may make a file in the directory could have another user's file linked there.
-        is_right = (
-            stat.S_ISREG(about.st_mode) and about.st_nlink == 1 and about.st_uid == place.st_uid
-        )
-        if not is_right:
-            os.close(descriptor)
-            self._unreadable += 1
-            return None
-        return descriptor
+
+
+def open_reported(directory: int, name: str) -> int | None:
+    """Open a regular file with one name, of the owner of its directory; None: it is not there.
+
+    Raises:
+        OSError: it cannot be opened, or is something else.
+    """
+    try:
+        descriptor = os.open(name, _FILE, dir_fd=directory)
+    except FileNotFoundError:
+        return None
+    about, place = os.fstat(descriptor), os.fstat(directory)
+    # Who may make a file in the directory could have another user's file linked there.
+    is_right = stat.S_ISREG(about.st_mode) and about.st_nlink == 1 and about.st_uid == place.st_uid
+    if not is_right:
+        os.close(descriptor)
+        raise OSError(f"{name} is no file of its directory's owner alone")
+    return descriptor
 
 
 def _makes_sense(report: Report) -> bool:

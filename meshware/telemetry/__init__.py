@@ -1,0 +1,1 @@
+"""What calls come to, told to people and machines: metrics, traces, access logs."""

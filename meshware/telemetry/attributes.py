@@ -1,0 +1,157 @@
+"""Envoy's attributes of one call, as expressions of policy look them up.
+
+Names are of the side that tells: `source` is who calls, `destination` who is called. What is not
+known in process is absent, and a `KeyError`. Source: Envoy, "Attributes".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from meshware.call import HeaderLookup
+from meshware.events import Event, InboundEvent, OutboundEvent
+from meshware.policy.telemetry_plan import LookUp
+
+__all__ = ["attributes_of"]
+
+
+class _Headers:
+    """Headers as a map of CEL: joined by commas where there are several of a name."""
+
+    def __init__(self, look_up: HeaderLookup) -> None:
+        self._look_up = look_up
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and bool(self._look_up(name.lower()))
+
+    def __getitem__(self, name: str) -> str:
+        values = self._look_up(name.lower())
+        if not values:
+            raise KeyError(name)
+        return ",".join(values)
+
+
+def attributes_of(event: Event) -> LookUp:
+    """Return what looks up the attributes of a call.
+
+    Paths are as in `request.headers['x-user']`: ("request", "headers", "x-user"). A path that ends
+    before a map's member gives the map.
+    """
+    table = _INBOUND if isinstance(event, InboundEvent) else _OUTBOUND
+
+    def look_up(path: tuple[str, ...]) -> object:
+        found = table.get(path[:2])
+        if found is None:
+            raise KeyError(".".join(path))
+        value = found(event)
+        for name in path[2:]:
+            value = value[name]
+        if value is None:
+            raise KeyError(".".join(path))
+        return value
+
+    return look_up
+
+
+def _header(name: str) -> Callable[[Any], str | None]:
+    def value(event: Any) -> str | None:
+        values = _request(event)(name)
+        return ",".join(values) if values else None
+
+    return value
+
+
+def _request(event: Any) -> HeaderLookup:
+    if isinstance(event, InboundEvent):
+        return event.passage.head.headers
+    return _no_headers if event.head is None else event.head.headers
+
+
+def _no_headers(_: str) -> tuple[str, ...]:
+    return ()
+
+
+def _response_headers(event: Any) -> _Headers:
+    return _Headers(event.response or _no_headers)
+
+
+def _grpc_status(event: Any) -> int | None:
+    values = () if event.response is None else event.response("grpc-status")
+    return int(values[0]) if values and values[0].isdecimal() else None
+
+
+def _query(target: str | None) -> str:
+    return "" if target is None else target.partition("?")[2]
+
+
+def _version(event: InboundEvent) -> str:
+    version = event.passage.head.version
+    return f"HTTP/{version}"
+
+
+def _uri_san(event: InboundEvent) -> str | None:
+    return None if event.peer is None else event.peer.id
+
+
+def _is_mutual(event: InboundEvent) -> bool:
+    return event.peer is not None and event.peer.proved_by == "mtls"
+
+
+def _inbound_path(event: InboundEvent) -> str:
+    return event.passage.head.target or event.path
+
+
+def _outbound_path(event: OutboundEvent) -> str | None:
+    return None if event.head is None else event.head.target
+
+
+_SAME: dict[tuple[str, ...], Callable[[Any], Any]] = {
+    ("request", "method"): lambda event: event.method,
+    ("request", "headers"): lambda event: _Headers(_request(event)),
+    ("request", "referer"): _header("referer"),
+    ("request", "useragent"): _header("user-agent"),
+    ("request", "id"): _header("x-request-id"),
+    ("request", "duration"): lambda event: event.duration_s,
+    ("response", "code"): lambda event: event.status,
+    ("response", "headers"): _response_headers,
+    ("response", "grpc_status"): _grpc_status,
+}
+
+_INBOUND: dict[tuple[str, ...], Callable[[Any], Any]] = {
+    **_SAME,
+    ("request", "path"): _inbound_path,
+    ("request", "url_path"): lambda event: event.path,
+    ("request", "query"): lambda event: _query(event.passage.head.target),
+    ("request", "host"): lambda event: event.host or None,
+    ("request", "scheme"): lambda event: event.passage.head.scheme,
+    ("request", "protocol"): _version,
+    ("request", "id"): lambda event: event.request_id,
+    ("request", "size"): lambda event: event.received_bytes,
+    ("response", "size"): lambda event: event.sent_bytes,
+    ("response", "code_details"): lambda event: event.reason,
+    ("response", "flags"): lambda event: event.flags,
+    ("source", "address"): lambda event: event.source_ip,
+    ("source", "principal"): _uri_san,
+    ("destination", "address"): lambda event: event.passage.head.destination_ip,
+    ("destination", "port"): lambda event: event.passage.head.port,
+    ("connection", "mtls"): _is_mutual,
+    ("connection", "requested_server_name"): lambda event: event.passage.head.sni,
+    ("connection", "uri_san_peer_certificate"): _uri_san,
+    ("xds", "route_name"): lambda event: event.route,
+}
+
+_OUTBOUND: dict[tuple[str, ...], Callable[[Any], Any]] = {
+    **_SAME,
+    ("request", "path"): _outbound_path,
+    ("request", "url_path"): lambda event: (_outbound_path(event) or "").partition("?")[0],
+    ("request", "query"): lambda event: _query(_outbound_path(event)),
+    ("request", "host"): lambda event: None if event.head is None else event.head.authority,
+    ("request", "scheme"): lambda event: None if event.head is None else event.head.scheme,
+    ("response", "size"): lambda event: event.received_bytes,
+    ("response", "flags"): lambda event: event.flags,
+    ("upstream", "address"): lambda event: event.endpoint,
+    ("upstream", "request_attempt_count"): lambda event: event.attempts,
+    ("xds", "cluster_name"): lambda event: event.cluster or None,
+    ("xds", "route_name"): lambda event: event.route,
+}

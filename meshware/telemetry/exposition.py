@@ -1,0 +1,119 @@
+"""Write metrics as Prometheus reads them: its text format and OpenMetrics.
+
+prometheus_client writes the daemon's own few metrics; a mesh has a hundred thousand samples, each
+with two dozen labels, so here the text of labels is kept from one scrape to the next.
+Sources: Prometheus, "Exposition formats"; OpenMetrics 1.0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+
+from meshware.policy.telemetry_plan import METRICS
+from meshware.telemetry.series import BUCKETS, COUNT, Exemplar, Histogram, Labels, Series
+
+__all__ = ["HELP", "exposition"]
+
+HELP = {
+    COUNT: "Calls. Source: Istio, requests_total.",
+    METRICS["REQUEST_DURATION"]: "How long calls took, in milliseconds.",
+    METRICS["REQUEST_SIZE"]: "Bytes of the bodies of requests.",
+    METRICS["RESPONSE_SIZE"]: "Bytes of the bodies of responses.",
+    "meshware_attempts_total": "Attempts of calls, the first ones too.",
+    "meshware_retries_total": "Attempts behind the first one of a call.",
+    "meshware_route_requests_total": "Calls by the framework's route template.",
+    "meshware_exceptions_total": "Exceptions that apps raised, by type.",
+    "meshware_telemetry_left_out_total": "Calls that were not counted, for want of room.",
+    "meshware_telemetry_failures_total": "Times telemetry failed; the calls went on.",
+    "meshware_policy_generation": "The policy in force in a workload's oldest worker.",
+    "meshware_policy_applied_timestamp_seconds": "When it was applied, unix time.",
+    "meshware_certificate_expiry_timestamp_seconds": "When a workload's certificate ends.",
+    "meshware_ejected_endpoints": "Endpoints that are ejected now, summed over workers.",
+}
+"""What metrics mean, by their names."""
+
+_HISTOGRAMS = (
+    (METRICS["REQUEST_DURATION"], "duration"),
+    (METRICS["REQUEST_SIZE"], "received"),
+    (METRICS["RESPONSE_SIZE"], "sent"),
+)
+_BOUNDS = tuple(f'le="{float(bound)}"' for bound in BUCKETS) + ('le="+Inf"',)
+
+Samples = Mapping[tuple[str, Labels], float]
+
+
+def exposition(
+    series: Iterable[Series], counters: Samples, gauges: Samples, *, is_open: bool
+) -> str:
+    """Return the text of all metrics, without the end that OpenMetrics asks for.
+
+    Args:
+        series: Istio's metrics.
+        counters: ours, by name and labels.
+        gauges: likewise.
+        is_open: as OpenMetrics, with exemplars.
+    """
+    all_series = list(series)
+    lines: list[str] = []
+    counted = [one for one in all_series if COUNT in one.metrics]
+    if counted:
+        _head(lines, COUNT, "counter", is_open=is_open)
+        lines += [f"{COUNT}{{{_text(one.labels)}}} {one.count}" for one in counted]
+    for name, attribute in _HISTOGRAMS:
+        kept = [one for one in all_series if name in one.metrics]
+        if kept:
+            _head(lines, name, "histogram", is_open=is_open)
+            for one in kept:
+                _histogram(lines, name, _text(one.labels), getattr(one, attribute), is_open=is_open)
+    for kind, samples in (("counter", counters), ("gauge", gauges)):
+        last = ""
+        for (name, labels), value in sorted(samples.items()):
+            if name != last:
+                last = name
+                _head(lines, name, kind, is_open=is_open)
+            written = _text(labels)
+            lines.append(f"{name}{{{written}}} {_number(value)}")
+    return "\n".join(lines) + "\n" if lines else ""
+
+
+def _head(lines: list[str], name: str, kind: str, *, is_open: bool) -> None:
+    # OpenMetrics: the family of a counter has no suffix.
+    family = name.removesuffix("_total") if is_open and kind == "counter" else name
+    text = HELP.get(name, "Counted by workers.")
+    lines.append(f"# HELP {family} {text}")
+    lines.append(f"# TYPE {family} {kind}")
+
+
+def _histogram(
+    lines: list[str], name: str, labels: str, histogram: Histogram, *, is_open: bool
+) -> None:
+    upto = 0
+    prefix = f"{name}_bucket{{{labels},"
+    exemplars = histogram.exemplars if is_open else {}
+    for at, count in enumerate(histogram.counts):
+        upto += count
+        line = f"{prefix}{_BOUNDS[at]}}} {upto}"
+        if at in exemplars:
+            line += _exemplar(exemplars[at])
+        lines.append(line)
+    lines.append(f"{name}_count{{{labels}}} {upto}")
+    lines.append(f"{name}_sum{{{labels}}} {_number(histogram.total)}")
+
+
+def _exemplar(exemplar: Exemplar) -> str:
+    trace = _escaped(exemplar.trace_id[:64])
+    return f' # {{trace_id="{trace}"}} {_number(exemplar.value)} {exemplar.at:.3f}'
+
+
+@lru_cache(maxsize=65536)
+def _text(labels: Labels) -> str:
+    return ",".join(f'{name}="{_escaped(value)}"' for name, value in labels)
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value == int(value) else repr(value)

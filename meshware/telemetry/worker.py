@@ -1,0 +1,35 @@
+"""What this worker reports of itself in numbers: what it has counted, and what holds now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from meshware.telemetry.counting import Counting
+from meshware.telemetry.report import encode
+from meshware.telemetry.series import Labels
+
+__all__ = ["Gauges", "WorkerCounts"]
+
+Gauges = dict[tuple[str, Labels], float]
+
+
+class WorkerCounts:
+    """Makes the file of what was counted, when it says something new.
+
+    Args:
+        counting: of this process.
+        gauges: returns what holds now.
+    """
+
+    def __init__(self, counting: Counting, gauges: Callable[[], Gauges]) -> None:
+        self._counting = counting
+        self._gauges = gauges
+        self._made: tuple[int, Gauges, bytes] | None = None
+
+    def __call__(self) -> bytes:
+        """Return the file; the very same object as before where nothing has changed."""
+        store = self._counting.fold()
+        gauges, folded = self._gauges(), self._counting.folded
+        if self._made is None or self._made[:2] != (folded, gauges):
+            self._made = (folded, gauges, encode(store, gauges))
+        return self._made[2]
