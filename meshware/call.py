@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ssl import SSLContext, SSLSocket
 
     from meshware.policy.pool_rule import PoolRule
+    from meshware.trace import LiveSpan
 
 __all__ = [
     "NO_CLAIMS",
@@ -106,6 +107,8 @@ class RequestHead:
     is_kept: bool = False  # of a body that can be read only once the driver has all by now
     wait_s: float | None = None  # the caller's own time-out on the wait for headers
     call: Call | None = None  # the inbound call on whose behalf this one is made
+    # The trace context that it bears where its caller wrote none; None: that of `call`.
+    trace_headers: tuple[tuple[str, str], ...] | None = None
 
 
 # --- outbound: actions ------------------------------------------------------------------------
@@ -360,13 +363,16 @@ class Call:
 
     request_id: str  # x-request-id, made when the caller sent none
     trace_id: str | None = None  # 32 hex digits of `traceparent`, or None
-    traceparent: str | None = None  # carried to outbound calls unchanged
+    traceparent: str | None = None  # of the caller, or of the server span where there is one
     tracestate: str | None = None
     peer: Peer | None = None
     principal: str | None = None  # "iss/sub" of the verified token
     claims: Mapping[str, Any] = field(default_factory=lambda: NO_CLAIMS, repr=False)
     deadline_at: float | None = None  # Clock.monotonic() seconds
     route_of: Callable[[], str | None] = field(default=_no_route, repr=False)
+    # The trace context as outbound calls bear it; (): what the two above say.
+    trace_headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    span: LiveSpan | None = field(default=None, repr=False)  # of a sampled call
 
     @property
     def route(self) -> str | None:

@@ -14,7 +14,9 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "meshware"
 
-VALUES = frozenset({"errors", "clock", "call", "events", "ids", "grpc", "authz", "typed_claims"})
+VALUES = frozenset(
+    {"errors", "clock", "call", "events", "ids", "grpc", "authz", "trace", "typed_claims"}
+)
 DECISIONS = VALUES | {"identity", "policy"}
 WIRING = DECISIONS | {"inbound", "outbound", "telemetry", "runtime"}
 
@@ -39,6 +41,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "testing": WIRING,
     "syncd": WIRING | {"ca", "dashboard"},
     "run": WIRING | {"asgi", "wsgi", "clients", "servers"},
+    "instrumentation": frozenset({"run"}),
 }
 # These put everything together.
 TOP = frozenset({"cli", "demo", "__init__", "__main__"})

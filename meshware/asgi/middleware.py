@@ -105,6 +105,8 @@ class MeshMiddleware:
                 if kind in ("http.response.start", "websocket.http.response.start"):
                     status = message["status"]
                     has_trailers = message.get("trailers", False)
+                if span is not None:
+                    span.answers(admission, status)
                     pairs = message.get("headers", ())
                     admission.response_headers = partial(header_values, pairs)
                     if admission.is_last and admission.head.version.startswith("1"):
@@ -126,6 +128,8 @@ class MeshMiddleware:
                 admission.finish(status)
 
         token = bind_call(admission.call)
+        span = admission.call.span
+        leave = None if span is None else span.enter()
         try:
             await self.app(scope, receive, watch)
         except Exception as error:
@@ -138,6 +142,8 @@ class MeshMiddleware:
         finally:
             # A WebSocket ends when either side has had enough.
             admission.finish(status, None if status == 101 else Flag.DOWNSTREAM_CLOSED)
+            if leave is not None:
+                leave()
             try:
                 unbind_call(token)
             except ValueError:

@@ -11,7 +11,7 @@ from meshware.inbound.authz import Verdict
 from meshware.inbound.passage import Admission, Answered, Ask, Denial, Teller
 from meshware.inbound.peer import Refused
 from meshware.inbound.question import Question
-from meshware.inbound.trace import read_trace
+from meshware.trace import BeginTrace
 
 if TYPE_CHECKING:
     from meshware.authz import Request
@@ -46,14 +46,20 @@ class Answers:
         teller: whom to tell about calls that are over.
         new_request_id: makes an `x-request-id` for a call that brings none.
         under_way: has an entry for each call that counts.
+        begin_trace: goes on with the trace of a call, or begins one.
     """
 
     def __init__(
-        self, teller: Teller, new_request_id: Callable[[], str], under_way: deque[None]
+        self,
+        teller: Teller,
+        new_request_id: Callable[[], str],
+        under_way: deque[None],
+        begin_trace: BeginTrace,
     ) -> None:
         self._teller = teller
         self._new_request_id = new_request_id
         self._under_way = under_way
+        self._begin_trace = begin_trace
 
     def admit(self, asked: Question, verdict: Verdict, changes: Changes) -> Admission:
         """Let a call in."""
@@ -64,7 +70,10 @@ class Answers:
             request_id = self._new_request_id()
             add = (*add, ("x-request-id", request_id))
             remove = (*remove, "x-request-id")
-        trace = read_trace(head.headers)
+        trace = self._begin_trace(head.headers, asked.snapshot, asked.started_at)
+        if trace.shown:
+            remove += tuple(name for name, _ in trace.shown)
+            add += trace.shown
         believed = asked.user.believed
         return Admission(
             teller=self._teller,
@@ -86,6 +95,8 @@ class Answers:
                 trace_id=trace.trace_id,
                 traceparent=trace.traceparent,
                 tracestate=trace.tracestate,
+                trace_headers=trace.headers,
+                span=trace.span,
                 route_of=head.route_of,
             ),
             remove=remove,

@@ -27,12 +27,12 @@ from meshware.inbound.head import InboundHead
 from meshware.inbound.peer import XFCC
 from meshware.inbound.question import Question, as_routed
 from meshware.inbound.tokens import TOKEN_HEADERS
-from meshware.inbound.trace import read_trace
 from meshware.policy.authorizers import FRAMING, Authorizer, HttpAuthorizer
 from meshware.policy.edits import edit_for
 from meshware.policy.inbound_facts import Facts
 from meshware.policy.match import Patterns
 from meshware.policy.snapshot import InboundView
+from meshware.trace import carried, read_context
 
 __all__ = [
     "Check",
@@ -59,7 +59,7 @@ _IS_PARTIAL = "x-envoy-auth-partial-body"
 # A server adds these to its every answer.
 _OF_SERVERS = frozenset({"date", "server"})
 # What an authorizer must not change: the mesh decides by it, before or after.
-_KEPT = FRAMING | {"host", "forwarded", "traceparent", "tracestate", "x-request-id"}
+_KEPT = FRAMING | {"host", "forwarded", "traceparent", "tracestate", "b3", "x-request-id"}
 _KEPT_PREFIXES = (*OURS, "x-forwarded-", ":")
 
 
@@ -205,10 +205,8 @@ def _check_headers(asked: Question, authorizer: HttpAuthorizer, host: str, path:
     }
     if asked.request_id is not None:
         found["x-request-id"] = asked.request_id
-    trace = read_trace(head.headers)
-    for name, value in (("traceparent", trace.traceparent), ("tracestate", trace.tracestate)):
-        if value is not None:
-            found[name] = value
+    formats = ("w3c",) if asked.snapshot is None else asked.snapshot.mesh.propagation
+    found.update(carried(read_context(head.headers, formats), formats).headers)
     if authorizer.adds is not None:
         routed = replace(as_routed(asked, host), target=path)
         drop, append = edit_for(authorizer.adds, routed, of_request=False)

@@ -35,7 +35,7 @@ from collections import deque
 from collections.abc import Callable
 from datetime import datetime
 
-from meshware.call import MessageEdit
+from meshware.call import HeaderLookup, MessageEdit
 from meshware.events import EventSink
 from meshware.inbound.answers import Answers, Changes
 from meshware.inbound.asking import Outcome, Refusal, Step, apply, check_request, ruling, steps
@@ -55,12 +55,18 @@ from meshware.inbound.wellformed import complaint
 from meshware.policy.inbound_facts import Facts
 from meshware.policy.paths import decoded
 from meshware.policy.snapshot import InboundView, Snapshot
+from meshware.trace import BeginTrace, Carried, carried, read_context
 
 __all__ = ["Gate"]
 
 
 def _nobody_fetches(_uri: str) -> None:
     """Leave an unknown key at that: it is not known until policy has it."""
+
+
+def _carry(headers: HeaderLookup, _snapshot: object, _started_at: float) -> Carried:
+    """Carry the caller's trace on as it is."""
+    return carried(read_context(headers))
 
 
 _PROBE = Verdict(True)
@@ -79,6 +85,7 @@ class Gate:
         on_unknown_key: is told the address of a key set that lacks a key which a token names.
         sink: is told of each call that is over.
         on_error: is told of exceptions that callers must not suffer from.
+        begin_trace: goes on with the trace of a call, or begins one.
     """
 
     def __init__(
@@ -92,6 +99,7 @@ class Gate:
         sink: EventSink,
         on_error: Callable[[Exception], None],
         on_unknown_key: Callable[[str], None] = _nobody_fetches,
+        begin_trace: BeginTrace = _carry,
     ) -> None:
         self._snapshot_of = snapshot_of
         self._monotonic = monotonic
@@ -101,7 +109,7 @@ class Gate:
         # An entry for each counted call: a call may end in garbage collection, which takes no lock.
         self._under_way: deque[None] = deque()
         teller = Teller(monotonic, sink, on_error)
-        self._answers = Answers(teller, new_request_id, self._under_way)
+        self._answers = Answers(teller, new_request_id, self._under_way, begin_trace)
 
     def admit(self, head: InboundHead) -> Admission | Denial | Ask:
         """Decide one call."""

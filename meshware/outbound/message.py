@@ -104,14 +104,20 @@ def shadow_of(message: Message) -> Message:
 def _carried(head: RequestHead, rng: Random) -> tuple[tuple[str, str], ...]:
     """Return the headers that tie this call to the inbound one, as far as the app set none itself.
 
-    Trace context goes on unchanged: this call makes no span of its own.
+    Trace context goes on as it is; a sampled call puts that of each attempt in its place.
     """
     call, present = head.call, head.headers
     carried: list[tuple[str, str]] = []
     if not present("x-request-id"):
         carried.append(("x-request-id", call.request_id if call else new_request_id(rng)))
-    if call is not None and call.traceparent is not None and not present("traceparent"):
-        carried.append(("traceparent", call.traceparent))
-        if call.tracestate is not None:
-            carried.append(("tracestate", call.tracestate))
+    trace = head.trace_headers
+    if trace is None and call is not None:
+        trace = call.trace_headers
+        if not trace and call.traceparent is not None:
+            trace = (("traceparent", call.traceparent),)
+            if call.tracestate is not None:
+                trace += (("tracestate", call.tracestate),)
+    # One that is the app's own counts whole: a stranger's tracestate would be wrong beside it.
+    if trace and not any(present(name) for name, _ in trace if name != "tracestate"):
+        carried += trace
     return tuple(carried)

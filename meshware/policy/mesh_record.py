@@ -56,6 +56,7 @@ def mesh_records(
         "trusted_hops": _trusted_hops(spec),
         "providers": spec.extension_providers,
         "jwks": spec.jwks and _key_fetching(spec.jwks),
+        "propagation": spec.tracing and spec.tracing.propagation,
     }
     record = MeshRecord(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
     return record, {f"bundle/{name}": bundle for name, bundle in bundles.items()}

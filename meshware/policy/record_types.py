@@ -38,6 +38,7 @@ from meshware.policy.document.destination_rule import LocalityLbSetting
 from meshware.policy.document.mesh_config import ExtensionProvider
 from meshware.policy.document.virtual_service import HTTPRetry
 from meshware.policy.paths import Normalization
+from meshware.trace import Propagation
 
 __all__ = [
     "ROOT_NAMESPACE",
@@ -118,6 +119,7 @@ class MeshRecord(Document, frozen=True):
     trusted_hops: int = 0  # proxies in front whose X-Forwarded-For is taken: numTrustedProxies
     providers: tuple[ExtensionProvider, ...] = ()  # Istio MeshConfig.extensionProviders
     jwks: KeyFetching = KeyFetching()
+    propagation: tuple[Propagation, ...] = ("w3c",)  # of trace context: read in this order
 
 
 class PortRecord(Document, frozen=True):

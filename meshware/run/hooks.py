@@ -114,7 +114,10 @@ def watch(hooks: Mapping[str, str]) -> None:
     """
     for finder in sys.meta_path:
         if getattr(finder, "_is_of_meshware_run", False):
-            return
+            known = finder._hooks  # type: ignore[attr-defined]
+            hooks = {name: place for name, place in hooks.items() if name not in known}
+    if not hooks:
+        return
     sys.meta_path.insert(0, Finder(hooks))
     for name in hooks:
         module = sys.modules.get(name)

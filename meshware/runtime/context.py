@@ -55,6 +55,22 @@ def _run_for(
         unbind_call(token)
 
 
+def _in_its_trace(call: Call, function: Callable[[], _T]) -> Callable[[], _T]:
+    """Return a function that runs in the span, of a sampled call, that is current now."""
+    if call.span is None:
+        return function
+    enter = call.span.here()
+
+    def run() -> _T:
+        leave = enter()
+        try:
+            return function()
+        finally:
+            leave()
+
+    return run
+
+
 def _carrying_start(
     start: Callable[[threading.Thread], None],
 ) -> Callable[[threading.Thread], None]:
@@ -65,6 +81,7 @@ def _carrying_start(
             start(self)
             return
         attributes = self.__dict__
+        traced = _in_its_trace(call, self.run)
         own_run = attributes.get("run")  # somebody may have given this one thread another `run`
 
         def restore() -> None:
@@ -76,7 +93,7 @@ def _carrying_start(
 
         def run() -> None:
             restore()
-            _run_for(call, self.run)
+            _run_for(call, traced)
 
         attributes["run"] = run
         try:
@@ -97,6 +114,8 @@ def _carrying_submit(submit: Callable[..., Future[Any]]) -> Callable[..., Future
         call = current_call()
         if call is None:
             return submit(self, fn, *args, **kwargs)
-        return _run_for(None, submit, self, functools.partial(_run_for, call, fn), *args, **kwargs)
+        work = functools.partial(fn, *args, **kwargs)
+        run = functools.partial(_run_for, call, _in_its_trace(call, work))
+        return _run_for(None, submit, self, run)
 
     return carrying_submit

@@ -35,6 +35,7 @@ from meshware.runtime.refusals import RefusalLog
 from meshware.telemetry.counting import Counting
 from meshware.telemetry.fan import Fan
 from meshware.telemetry.series import Labels
+from meshware.telemetry.tracing import Tracing
 from meshware.telemetry.worker import Gauges, WorkerCounts
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class Mesh:
         gate: decides inbound calls.
         ledger: what is in flight outbound.
         identity: what this process proves about itself, and whom it believes.
+        tracing: makes the spans of sampled calls, and keeps the last ones.
         clock, rng: time and chance, as every decision here is handed them.
         port: where this process is reached, from MESH_PORT or its server; None: not known.
     """
@@ -105,7 +107,8 @@ class Mesh:
             self._counting = Counting(self._snapshot, self._unix_time)
             refusals = RefusalLog(self.clock.monotonic)
             sink = Fan((refusals, self._counting), _tell_once)
-        self._sink = sink
+        self.tracing = Tracing(self._snapshot, clock=self.clock, rng=self.rng, environ=os.environ)
+        self._sink = sink = self.tracing.told(sink)
         self._follower: Follower | None = None
         self._reporter: Reporter | None = None
         self._applied_at = 0.0
@@ -119,6 +122,7 @@ class Mesh:
             sink=sink,
             on_error=_tell_once,
             on_unknown_key=self.key_unknown,
+            begin_trace=self.tracing.begin,
         )
         _meshes.add(self)
 
@@ -200,16 +204,21 @@ class Mesh:
 
     def exchange(self, head: RequestHead) -> Exchange:
         """Return the exchange for one outbound call, over the policy in force now."""
-        return exchange(
-            head,
-            self.cell.current,
-            self.ledger,
-            monotonic=self._monotonic,
-            rng=self.rng,
-            sink=self._sink,
-            identity=self.identity,
-            prove=self._prove,
-        )
+        snapshot = self.cell.current
+
+        def flow(sink: EventSink) -> Exchange:
+            return exchange(
+                head,
+                snapshot,
+                self.ledger,
+                monotonic=self._monotonic,
+                rng=self.rng,
+                sink=sink,
+                identity=self.identity,
+                prove=self._prove,
+            )
+
+        return self.tracing.outbound(head, snapshot, flow, self._sink)
 
     def authorizer(self, name: str) -> Authorizer | None:
         """Return the function that is the authorizer of a name; None: there is none."""
@@ -325,6 +334,7 @@ class Mesh:
         self._peers.renew()
         if self._counting is not None:
             self._counting.renew()
+        self.tracing.ring.clear()
         if self.cell.current is not None:
             self.cell.current.renew_lock()
 

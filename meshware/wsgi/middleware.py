@@ -69,6 +69,8 @@ class MeshMiddleware:
         context: Context,
     ) -> Iterable[bytes]:
         bind_call(admission.call)
+        if admission.call.span is not None:
+            admission.call.span.enter()  # left with the context
         hold_to_handler(admission)
         _edit(environ, admission)
         watched = _Watched(start_response, admission)

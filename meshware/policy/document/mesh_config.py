@@ -10,6 +10,7 @@ from typing import Literal
 from meshware.policy.document.common import Document, Duration
 from meshware.policy.document.destination_rule import LocalityLbSetting
 from meshware.policy.document.virtual_service import HTTPRetry
+from meshware.trace import Propagation
 
 __all__ = [
     "AuthzProviderHttp",
@@ -144,6 +145,12 @@ class Jwks(Document, frozen=True):
     ca_file: str | None = None
 
 
+class Tracing(Document, frozen=True):
+    """How trace context is written in headers. Ours."""
+
+    propagation: tuple[Propagation, ...] | None = None
+
+
 class MeshConfigSpec(Document, frozen=True):
     """Mesh-wide settings."""
 
@@ -172,3 +179,4 @@ class MeshConfigSpec(Document, frozen=True):
     identity: Identity | None = None
     node_identities: tuple[NodeIdentity, ...] | None = None
     jwks: Jwks | None = None
+    tracing: Tracing | None = None

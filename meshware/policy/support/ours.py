@@ -73,6 +73,10 @@ OURS: Mapping[str, Support] = MappingProxyType(
         "MeshConfig.spec.jwks.caFile": done(
             "of the machine that fetches keys; without it the system's authorities"
         ),
+        "MeshConfig.spec.tracing": done(
+            "`propagation`: any of `w3c`, `b3`, `b3multi`; the first that a request bears is read, "
+            "and calls bear all of them; `w3c` where nothing is said"
+        ),
         "MeshConfig.spec.defaultConfig.proxyHeaders": differs(
             "`SANITIZE` where nothing is said; Istio: `APPEND_FORWARD`"
         ),

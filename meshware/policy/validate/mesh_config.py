@@ -60,6 +60,7 @@ def check_mesh_config(resource: Resource, report: Report) -> None:
         if seconds is not None and seconds < _SHORTEST_S:
             report.error(resource, f"spec.{name}", f"{name} is too short; write at least 1ms")
     _check_hops(resource, spec, report)
+    _check_propagation(resource, spec, report)
     setting = spec.locality_lb_setting
     check_locality(resource, "spec.localityLbSetting", setting, report, ejects=True)
     for field, written in (
@@ -119,6 +120,18 @@ def _check_hops(resource: Resource, spec: MeshConfigSpec, report: Report) -> Non
             f"numTrustedProxies is {hops}; write how many proxies of yours every call comes "
             f"through, from 0 to {_MOST_HOPS}",
         )
+
+
+def _check_propagation(resource: Resource, spec: MeshConfigSpec, report: Report) -> None:
+    written = spec.tracing.propagation if spec.tracing else None
+    if written is None:
+        return
+    here = "spec.tracing.propagation"
+    if not written:
+        report.error(resource, here, "propagation is an empty list; write `w3c`, `b3` or `b3multi`")
+    for index, word in enumerate(written):
+        if word in written[:index]:
+            report.error(resource, f"{here}[{index}]", f"propagation has {word} twice; remove one")
 
 
 def _check_export(resource: Resource, field: str, written: Sequence[str], report: Report) -> None:
