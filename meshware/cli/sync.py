@@ -46,7 +46,14 @@ _STDOUT, _STDERR = 1, 2
     default="127.0.0.1:15090",
     show_default=True,
     metavar="HOST:PORT|off",
-    help="Where to serve /healthz and /metrics; not with --once.",
+    help="Where to serve /healthz, /metrics and the dashboard; not with --once.",
+)
+@click.option(
+    "--dashboard-token-file",
+    type=PLACE,
+    metavar="PATH",
+    help="A file with the token that the dashboard asks for. Without it the dashboard is served on "
+    "the loopback alone.",
 )
 @click.option(
     "--dns",
@@ -71,6 +78,7 @@ def command(
     state_dir: Path | None,
     ca_dir: Path | None,
     listen: str,
+    dashboard_token_file: Path | None,
     dns_servers: str,
     workload_api: Path | None,
     once: bool,
@@ -106,7 +114,15 @@ def command(
         tell(f"standard output cannot be written: {reason}; the daemon goes on without it")
 
     announce = announcer(line_writer(_STDOUT, go_on), tell)
-    run_daemon(places, announce, SystemClock(), address, servers, workload_api=workload_api)
+    run_daemon(
+        places,
+        announce,
+        SystemClock(),
+        address,
+        servers,
+        workload_api=workload_api,
+        token_file=dashboard_token_file,
+    )
     return 0
 
 

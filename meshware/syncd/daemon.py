@@ -27,15 +27,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from meshware.clock import Clock
+from meshware.dashboard.access import Access, is_loopback
+from meshware.dashboard.data import Sample
 from meshware.errors import MeshError, SyncError
 from meshware.runtime.dns_lookup import Server, lookup_for
 from meshware.runtime.lookups import Lookups
 from meshware.syncd.announce import Announcer
+from meshware.syncd.console import DaemonConsole, samples_of
 from meshware.syncd.directory import DirectorySource
 from meshware.syncd.keeper import Keeper, Outcome
-from meshware.syncd.listen import Address, Listener
+from meshware.syncd.listen import Address, Answers, Listener
 from meshware.syncd.lock import TakenError
 from meshware.syncd.places import Places
+from meshware.syncd.serve import DashboardServer, read_token
 from meshware.syncd.settle import Settle
 from meshware.syncd.wake import Wake, stopped_by_signals
 from meshware.syncd.watch import Watcher
@@ -96,6 +100,7 @@ def run_daemon(
     servers: Sequence[Server] = (),
     *,
     workload_api: Path | None = None,
+    token_file: Path | None = None,
 ) -> None:
     """Publish, watch and publish again, until SIGTERM or SIGINT. Main thread only.
 
@@ -103,9 +108,10 @@ def run_daemon(
         places: where everything lies.
         announce: told of what happens.
         clock: the machine's.
-        listen: where to serve metrics; None: nowhere.
+        listen: where to serve metrics and the dashboard; None: nowhere.
         servers: DNS servers to ask in place of the system's.
         workload_api: the socket on which to serve the SPIFFE Workload API; None: nowhere.
+        token_file: with the token that the dashboard asks for; None: it is for the loopback alone.
 
     Raises:
         SyncError: it cannot start, or another daemon took its place.
@@ -129,7 +135,7 @@ def run_daemon(
         keeper = Keeper(places, source, announce, clock, lookups)
         stack.callback(keeper.close)
         if listen is not None:
-            listener = Listener(listen, keeper.current_figures, keeper.counts.merged)
+            listener = _listen(listen, keeper, announce, clock, token_file)
             stack.callback(listener.stop)
             keeper.listening = str(listener.address)
         if workload_api is not None:
@@ -147,6 +153,25 @@ def run_daemon(
         _Loop(keeper, source, watcher, announce, clock).run(wake)
         with contextlib.suppress(OSError):  # told already, if it is of the directory
             keeper.write_status(is_end=True)
+
+
+def _listen(
+    address: Address, keeper: Keeper, announce: Announcer, clock: Clock, token_file: Path | None
+) -> Listener | DashboardServer:
+    """Serve /healthz and /metrics, and the dashboard to those who may see it."""
+    token = None if token_file is None else read_token(token_file)
+    if token is None and not is_loopback(address.host):
+        announce.note(
+            f"the dashboard is not served on {address}, which others may reach: name "
+            "--dashboard-token-file; /healthz and /metrics are"
+        )
+        return Listener(address, keeper.current_figures, keeper.counts.merged)
+
+    def samples() -> list[Sample]:
+        return samples_of(keeper.counts.merged())
+
+    answers = Answers(keeper.current_figures, keeper.counts.merged)
+    return DashboardServer(address, answers, DaemonConsole(keeper, samples), Access(token), clock)
 
 
 class _Loop:

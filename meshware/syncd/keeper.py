@@ -17,6 +17,7 @@ import os
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import msgspec
 
@@ -30,6 +31,7 @@ from meshware.runtime.lookups import Lookups
 from meshware.runtime.resolver import WARM_S
 from meshware.runtime.sources import Sweep
 from meshware.syncd.announce import Announcer
+from meshware.syncd.changes import Changes, shown
 from meshware.syncd.counts import Counts
 from meshware.syncd.directory import DirectorySource
 from meshware.syncd.identities import Identities
@@ -74,6 +76,9 @@ class Keeper:
         listening: the address that is served, for the status file.
         publishes: times policy was written.
         swept: what the sources were like when they were read last.
+        resources: of the sources that were published, as `changes.shown` returns them.
+        problems: what was found when the sources were read last.
+        changes: what each publish changed.
         counts: what workers have counted.
 
     Raises:
@@ -100,6 +105,9 @@ class Keeper:
         self.figures = Figures()
         self.listening: str | None = None
         self.swept: Sweep | None = None
+        self.resources: list[dict[str, Any]] = []
+        self.problems: tuple[Problem, ...] = ()
+        self.changes = Changes()
         self._survey = Survey()
         self._reports = ReportReader(places.reports)
         self.counts = Counts(ReportReader(places.reports), places.counted)
@@ -128,6 +136,16 @@ class Keeper:
         self._lock.release()
 
     @property
+    def survey(self) -> Survey:
+        """What live workers said last."""
+        return self._survey
+
+    @property
+    def refusal(self) -> RefusedPolicy | None:
+        """Why the sources cannot be used now; None: they can."""
+        return self._refused
+
+    @property
     def publishes(self) -> int:
         """How often policy was written."""
         return self.figures.publishes
@@ -150,6 +168,7 @@ class Keeper:
         before = self._lookups.records
         try:
             loaded = self._source.load()
+            self.problems = loaded.problems
             if not loaded.ok:
                 count = sum(problem.severity is Severity.ERROR for problem in loaded.problems)
                 return self._refuse("1 error" if count == 1 else f"{count} errors", loaded.problems)
@@ -173,6 +192,8 @@ class Keeper:
         self._refused, self._told = None, None
         self._resources, self._warnings = len(loaded.resources), len(loaded.problems)
         self.figures = replace(self.figures, resources=self._resources, is_refused=False)
+        self.resources = shown(loaded.resources)
+        self.changes.note(header.generation, header.made_at, self.resources)
         if is_new:
             self._announce.published(header.generation, self._resources, loaded.problems)
         elif is_news:

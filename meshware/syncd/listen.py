@@ -21,7 +21,7 @@ from meshware.telemetry.series import CounterKey
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
-__all__ = ["Address", "Figures", "Listener", "host_and_port", "parse_address"]
+__all__ = ["Address", "Answers", "Figures", "Listener", "host_and_port", "parse_address"]
 
 _IDLE_S = 5.0  # a client that says nothing holds a thread no longer
 _POLL_S = 0.1  # the server asks whether to stop
@@ -82,6 +82,40 @@ def host_and_port(written: str) -> Address | None:
     return Address(bare, int(port))
 
 
+class Answers:
+    """What is answered to /healthz and /metrics. From any thread.
+
+    Args:
+        figures: tells what the daemon has done, from any thread.
+        merged: tells what workers have counted, likewise.
+    """
+
+    def __init__(self, figures: Callable[[], Figures], merged: Callable[[], Merged]) -> None:
+        from prometheus_client import CollectorRegistry
+
+        self._figures = figures
+        self._merged = merged
+        self._registry = CollectorRegistry()
+        self._registry.register(_Collector(figures))
+
+    def to(self, path: str, accept: str) -> tuple[int, str, bytes]:
+        """Return status, content type and body for a path without its query."""
+        if path == "/healthz":
+            figures = self._figures()
+            # Policy that is refused is no illness: the last good one is served.
+            body = msgspec.json.encode(
+                {"generation": figures.generation or None, "refused": figures.is_refused}
+            )
+            return (200 if figures.generation else 503), "application/json", body
+        if path == "/metrics":
+            from prometheus_client.exposition import choose_encoder
+
+            encode, content_type = choose_encoder(accept)
+            own = encode(self._registry)
+            return 200, content_type, with_counts(own, self._merged(), content_type)
+        return 404, "text/plain", b"there are /healthz and /metrics\n"
+
+
 class Listener:
     """An HTTP server in threads of its own, from construction to `stop`.
 
@@ -97,17 +131,8 @@ class Listener:
     def __init__(
         self, address: Address, figures: Callable[[], Figures], merged: Callable[[], Merged]
     ) -> None:
-        from prometheus_client import CollectorRegistry
-
-        registry = CollectorRegistry()
-        registry.register(_Collector(figures))
         server_class = _IPv6Server if ":" in address.host else _Server
-        handler = type(
-            "Handler",
-            (_Handler,),
-            {"figures": staticmethod(figures), "merged": staticmethod(merged)},
-        )
-        handler.registry = registry  # type: ignore[attr-defined]
+        handler = type("Handler", (_Handler,), {"answers": Answers(figures, merged)})
         try:
             self._server = server_class((address.host, address.port), handler)
         except OSError as error:
@@ -149,28 +174,12 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = _IDLE_S
     server_version = "meshware"
     sys_version = ""
-    figures: Callable[[], Figures]
-    merged: Callable[[], Merged]
-    registry: object
+    answers: Answers
 
     def do_GET(self) -> None:
         """Answer."""
         path = self.path.partition("?")[0]
-        if path == "/healthz":
-            figures = type(self).figures()
-            # Policy that is refused is no illness: the last good one is served.
-            body = msgspec.json.encode(
-                {"generation": figures.generation or None, "refused": figures.is_refused}
-            )
-            self._answer(200 if figures.generation else 503, "application/json", body)
-        elif path == "/metrics":
-            from prometheus_client.exposition import choose_encoder
-
-            encode, content_type = choose_encoder(self.headers.get("Accept", ""))
-            own = encode(self.registry)  # type: ignore[arg-type]
-            self._answer(200, content_type, with_counts(own, type(self).merged(), content_type))
-        else:
-            self._answer(404, "text/plain", b"there are /healthz and /metrics\n")
+        self._answer(*self.answers.to(path, self.headers.get("Accept", "")))
 
     do_HEAD = do_GET
 

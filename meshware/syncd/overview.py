@@ -20,7 +20,7 @@ from meshware.syncd.lock import is_held
 from meshware.syncd.reports import ReportReader
 from meshware.syncd.status import KeySource, RefusedPolicy, Status, read_status
 
-__all__ = ["DaemonSeen", "Overview", "WorkerSeen", "look"]
+__all__ = ["DaemonSeen", "Overview", "WorkerSeen", "look", "worker_state"]
 
 
 class DaemonSeen(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,21 +145,24 @@ def _daemon(run_dir: Path, status: Status | None) -> DaemonSeen | None:
 
 
 def _worker(report: Report, generation: int | None) -> WorkerSeen:
-    if report.refusals:
-        state = "refuses"
-    elif report.generation is None:
-        state = "waits"
-    else:
-        state = "current" if report.generation == generation else "behind"
     return WorkerSeen(
         namespace=report.namespace,
         workload=report.workload,
         id=report.id,
         pid=report.pid,
         generation=report.generation,
-        state=state,
+        state=worker_state(report, generation),
         refusals=report.refusals,
         address=report.address,
         port=report.port,
         started_at=report.started_at,
     )
+
+
+def worker_state(report: Report, generation: int | None) -> str:
+    """Return what a worker makes of a published generation: a word of `WorkerSeen.state`."""
+    if report.refusals:
+        return "refuses"
+    if report.generation is None:
+        return "waits"
+    return "current" if report.generation == generation else "behind"

@@ -1,0 +1,44 @@
+"""`meshware dashboard`: tell and open the address at which the daemon serves its dashboard."""
+
+from __future__ import annotations
+
+import webbrowser
+from pathlib import Path
+
+import click
+
+from meshware.cli.options import PLACE
+
+__all__ = ["command"]
+
+
+@click.command("dashboard", short_help="Open the dashboard of a running daemon.")
+@click.option("--run-dir", required=True, type=PLACE, help="The run directory of `meshware sync`.")
+@click.option(
+    "--open/--no-open",
+    "is_opened",
+    default=True,
+    show_default=True,
+    help="Whether to open it in a browser.",
+)
+def command(*, run_dir: Path, is_opened: bool) -> int:
+    """Print the address of the dashboard, and open it in a browser.
+
+    Exit code 0: told; 2: no daemon is running there, or it serves nothing.
+    """
+    from meshware.errors import SyncError
+    from meshware.syncd.overview import look
+
+    daemon = look(run_dir).daemon
+    if daemon is None or daemon.is_running is False or daemon.ended_at is not None:
+        raise SyncError(f"no daemon is running for {run_dir}: start `meshware sync` first")
+    if daemon.listen is None:
+        raise SyncError(
+            "the daemon serves no dashboard: start it without --listen off, on a loopback address "
+            "as 127.0.0.1:15090"
+        )
+    address = f"http://{daemon.listen}/"
+    click.echo(address)
+    if is_opened:
+        webbrowser.open(address)
+    return 0

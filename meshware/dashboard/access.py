@@ -1,0 +1,87 @@
+"""Who may see the dashboard: the machine itself, or whoever knows the token.
+
+Without a token only requests whose Host names the loopback are answered: a page elsewhere can make
+a browser resolve its own name to 127.0.0.1 (DNS rebinding), but the Host it sends stays its own.
+With a token everything needs it: once as `/?token=...`, which is exchanged for a cookie that no
+script reads and no other site sends along.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import parse_qs
+
+__all__ = ["COOKIE", "HEADERS", "Access", "is_loopback"]
+
+COOKIE = "meshware_dashboard"
+
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+        "object-src 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+"""Of every answer. No script or style is inline, and the page loads nothing from elsewhere."""
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether a name or address, without its port, is this machine's loopback."""
+    if host.lower().rstrip(".") == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _without_port(host: str) -> str:
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.rpartition(":")[0] if host.count(":") == 1 else host
+
+
+class Access:
+    """Decides who is let in.
+
+    Args:
+        token: that everybody has to know; None: the loopback is let in, and nobody else is there.
+    """
+
+    def __init__(self, token: str | None = None) -> None:
+        self._token = None if token is None else token.encode()
+
+    def refusal(self, host: str, cookie: str) -> str | None:
+        """Return why a request is refused; None: it may be answered.
+
+        Args:
+            host: the Host header.
+            cookie: the Cookie header.
+        """
+        if self._token is not None:
+            try:
+                morsel = SimpleCookie(cookie).get(COOKIE)
+            except CookieError:
+                morsel = None
+            if morsel is not None and hmac.compare_digest(morsel.value.encode(), self._token):
+                return None
+            return "the dashboard needs its token: open /?token=TOKEN once"
+        if is_loopback(_without_port(host)):
+            return None
+        return "the dashboard is asked for by a loopback name, as http://127.0.0.1 or localhost"
+
+    def is_presented(self, query: str) -> bool:
+        """Say whether a query string presents the token."""
+        given = parse_qs(query, max_num_fields=20).get("token", [""])[0]
+        return self._token is not None and hmac.compare_digest(given.encode(), self._token)
+
+    @property
+    def cookie(self) -> str:
+        """The Set-Cookie that stands for the token."""
+        value = "" if self._token is None else self._token.decode()
+        return f"{COOKIE}={value}; Path=/; HttpOnly; SameSite=Strict"

@@ -1,0 +1,60 @@
+"""What the dashboard asks of the daemon, and in which shapes the answers come.
+
+Everything here is asked from the dashboard's own thread, so an implementation answers from what is
+replaced whole, and never waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+__all__ = ["BOUNDS_MS", "Console", "Sample"]
+
+BOUNDS_MS = (
+    0.5, 1.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0, 10000.0,
+    30000.0, 60000.0, 300000.0, 600000.0, 1800000.0, 3600000.0,
+)  # fmt: skip
+"""Upper bounds of the buckets of durations, in ms. Source: Envoy's default histogram buckets."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """Counters of one series at one moment; all of them only rise, until their worker restarts.
+
+    Attributes:
+        labels: as of `istio_requests_total`: `reporter`, `source_workload`, and so on.
+        requests: calls so far.
+        errors: those of them that failed: answered with 5xx, or not at all.
+        durations: calls so far in each bucket of `BOUNDS_MS`, not cumulative; last those beyond.
+        attempts: tries so far, of a source; 0 where nobody counts them.
+    """
+
+    labels: Mapping[str, str]
+    requests: float
+    errors: float = 0.0
+    durations: Sequence[float] = ()
+    attempts: float = 0.0
+
+
+class Console(Protocol):
+    """What the daemon knows. The answers are made of what JSON has."""
+
+    def generation(self) -> int | None:
+        """Return the generation of the published policy; None: there is none."""
+
+    def samples(self) -> Iterable[Sample]:
+        """Return all series as they are now."""
+
+    def workers(self) -> list[dict[str, Any]]:
+        """Return the live workers."""
+
+    def policy(self) -> dict[str, Any]:
+        """Return `resources`, `findings`, `refused` and `changes`."""
+
+    def calls(self) -> list[dict[str, Any]]:
+        """Return calls that were refused or failed, the newest first."""
+
+    def traces(self) -> list[dict[str, Any]]:
+        """Return traces, the newest first."""

@@ -1,0 +1,168 @@
+"""Who calls whom: edges and nodes out of the labels of series.
+
+A call between two workers of the mesh is told of twice, by its source and by its destination. For
+each edge what sources tell is taken, for they also saw the calls that never arrived; where no
+source tells anything (a caller without the mesh), what the destination tells.
+
+Source: Kiali's choice of reporters, and the labels of Istio's standard metrics.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from meshware.dashboard.data import Sample
+from meshware.dashboard.window import counts_of
+
+__all__ = ["Edge", "Graph", "Kind", "Node", "edge_id", "health_of", "read_graph"]
+
+Kind = Literal["service", "version", "outside", "unknown", "ingress"]
+Health = Literal["good", "warn", "bad", "idle"]
+
+UNKNOWN = "unknown"
+_NOWHERE = frozenset({"", UNKNOWN})
+_PASSING = frozenset({"BlackHoleCluster", "PassthroughCluster", "InboundPassthroughCluster"})
+
+# Source: Kiali's defaults for HTTP: degraded from 0.1 % of 5xx, failing from 10 %.
+_WARN, _BAD = 0.001, 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A service, one of its versions, or whoever else has a part in calls."""
+
+    id: str  # "ns/service", "ns/service@version", "outside/host", "unknown"
+    name: str
+    namespace: str
+    kind: Kind
+    version: str | None = None
+
+
+@dataclass(slots=True)
+class Edge:
+    """Calls from one node to another."""
+
+    source: Node
+    target: Node
+    counts: array[float]  # row of `window.counts_of`
+    mtls: bool | None = None  # None: nobody says; False: some calls are without
+    source_principal: str | None = None
+    target_principal: str | None = None
+
+    @property
+    def id(self) -> str:
+        """The edge's name."""
+        return edge_id(self.source, self.target)
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """What all series come to."""
+
+    nodes: dict[str, Node] = field(default_factory=dict)
+    edges: dict[str, Edge] = field(default_factory=dict)
+
+
+def edge_id(source: Node, target: Node) -> str:
+    """Return the name of an edge."""
+    return f"{source.id}->{target.id}"
+
+
+def health_of(rate: float, error_share: float) -> Health:
+    """Return the colour of so many calls of which a share fails."""
+    if rate <= 0:
+        return "idle"
+    if error_share >= _BAD:
+        return "bad"
+    return "warn" if error_share >= _WARN else "good"
+
+
+def read_graph(samples: Iterable[Sample]) -> Graph:
+    """Return nodes and edges of all series.
+
+    A service of which several versions are called is followed by a node for each of them.
+    """
+    by_reporter: dict[str, dict[str, Edge]] = {"source": {}, "destination": {}}
+    versions: dict[str, dict[str, dict[str, Edge]]] = {}
+    for sample in samples:
+        labels = sample.labels
+        reporter = "source" if labels.get("reporter") == "source" else "destination"
+        source, target = _source(labels), _target(labels)
+        _add(by_reporter[reporter], source, target, sample)
+        version = labels.get("destination_version", "")
+        if target.kind == "service" and version not in _NOWHERE:
+            part = Node(f"{target.id}@{version}", target.name, target.namespace, "version", version)
+            of_service = versions.setdefault(target.id, {"source": {}, "destination": {}})
+            _add(of_service[reporter], target, part, sample)
+    # A source wins per edge.
+    edges = {**by_reporter["destination"], **by_reporter["source"]}
+    for name, told in by_reporter["destination"].items():
+        _prove(edges[name], told)
+    for of_service in versions.values():
+        merged = {**of_service["destination"], **of_service["source"]}
+        if len(merged) > 1:
+            edges.update(merged)
+    nodes: dict[str, Node] = {}
+    for edge in edges.values():
+        nodes[edge.source.id] = edge.source
+        nodes[edge.target.id] = edge.target
+    return Graph(nodes, dict(sorted(edges.items())))
+
+
+def _add(edges: dict[str, Edge], source: Node, target: Node, sample: Sample) -> None:
+    counts = counts_of(sample.requests, sample.errors, sample.attempts, sample.durations)
+    name = edge_id(source, target)
+    edge = edges.get(name)
+    if edge is None:
+        edge = edges[name] = Edge(source, target, counts)
+    else:
+        for index, value in enumerate(counts):
+            edge.counts[index] += value
+    labels = sample.labels
+    security = labels.get("connection_security_policy", UNKNOWN)
+    if security == "mutual_tls":
+        edge.mtls = edge.mtls is not False
+    elif security == "none":
+        edge.mtls = False
+    edge.source_principal = edge.source_principal or _known(labels.get("source_principal"))
+    edge.target_principal = edge.target_principal or _known(labels.get("destination_principal"))
+
+
+def _prove(edge: Edge, told: Edge) -> None:
+    """Take from what a destination tells that which sources do not know: Istio's security label."""
+    if edge.mtls is None:
+        edge.mtls = told.mtls
+    edge.source_principal = edge.source_principal or told.source_principal
+    edge.target_principal = edge.target_principal or told.target_principal
+
+
+def _known(text: str | None) -> str | None:
+    return None if text is None or text in _NOWHERE else text
+
+
+def _source(labels: Mapping[str, str]) -> Node:
+    names = ("source_canonical_service", "source_app", "source_workload")
+    name = next((labels[key] for key in names if _known(labels.get(key))), None)
+    if name is None:
+        return Node(UNKNOWN, UNKNOWN, "", "unknown")
+    namespace = labels.get("source_workload_namespace", "")
+    kind: Kind = "ingress" if "ingress" in name else "service"
+    return Node(f"{namespace}/{name}", name, namespace, kind)
+
+
+def _target(labels: Mapping[str, str]) -> Node:
+    name = _known(labels.get("destination_service_name"))
+    namespace = _known(labels.get("destination_service_namespace"))
+    if name is not None and namespace is not None and name not in _PASSING:
+        return Node(f"{namespace}/{name}", name, namespace, "service")
+    host = _known(labels.get("destination_service")) or name
+    if host is None:
+        workload = _known(labels.get("destination_workload"))
+        where = _known(labels.get("destination_workload_namespace"))
+        if workload is None or where is None:
+            return Node(UNKNOWN, UNKNOWN, "", "unknown")
+        return Node(f"{where}/{workload}", workload, where, "service")
+    return Node(f"outside/{host}", host, "", "outside")

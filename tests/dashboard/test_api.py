@@ -1,0 +1,163 @@
+"""What the application answers, and to whom."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+from meshware.clock import SystemClock
+from meshware.dashboard.access import Access, is_loopback
+from meshware.dashboard.api import build_app
+from meshware.dashboard.data import Sample
+from meshware.dashboard.live import Live, TooManyError
+
+TOKEN = "a-token-that-is-long-enough"
+LABELS = {
+    "reporter": "source",
+    "source_workload": "web",
+    "source_workload_namespace": "shop",
+    "destination_service_name": "cart",
+    "destination_service_namespace": "shop",
+}
+
+
+class Known:
+    """A console whose one series rises by what it is told."""
+
+    def __init__(self) -> None:
+        self.requests = 0.0
+
+    def generation(self):
+        return 7
+
+    def samples(self):
+        return [Sample(labels=LABELS, requests=self.requests, errors=self.requests / 2)]
+
+    def workers(self):
+        return []
+
+    def policy(self):
+        return {"resources": [], "findings": [], "refused": None, "changes": []}
+
+    def calls(self):
+        return []
+
+    def traces(self):
+        return []
+
+
+def ask(path: str, host: str = "127.0.0.1:1", access: Access | None = None, **headers: str):
+    """Ask the application once. Returns status, headers and body."""
+    app = build_app(Known(), access or Access(), SystemClock())
+    path, _, query = path.partition("?")
+    sent: list[dict] = []
+
+    async def run() -> None:
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": path,
+            "raw_path": path.encode(),
+            "root_path": "",
+            "query_string": query.encode(),
+            "headers": [
+                (b"host", host.encode()),
+                *((name.encode(), value.encode()) for name, value in headers.items()),
+            ],
+            "http_version": "1.1",
+            "scheme": "http",
+        }
+
+        async def receive():
+            return {"type": "http.request", "body": b""}
+
+        async def send(message):
+            sent.append(message)
+
+        await app(scope, receive, send)
+
+    asyncio.run(run())
+    body = b"".join(message.get("body", b"") for message in sent[1:])
+    return sent[0]["status"], dict(sent[0]["headers"]), body
+
+
+@pytest.mark.parametrize("path", ["graph", "workers", "policy", "calls", "traces"])
+def test_every_answer_forbids_foreign_scripts_and_being_kept(path):
+    status, headers, body = ask(f"/api/{path}")
+    assert status == 200
+    assert json.loads(body)
+    assert headers[b"content-security-policy"].startswith(b"default-src 'self'")
+    assert b"unsafe" not in headers[b"content-security-policy"]
+    assert headers[b"x-content-type-options"] == b"nosniff"
+    assert headers[b"cache-control"] == b"no-store"
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:15090", "10.0.0.1", ""])
+def test_a_name_that_was_rebound_to_the_loopback_is_refused(host):
+    assert ask("/api/graph", host)[0] == 403
+
+
+@pytest.mark.parametrize("host", ["localhost", "localhost:1", "127.0.0.1", "[::1]:1"])
+def test_the_loopback_is_let_in(host):
+    assert ask("/api/graph", host)[0] == 200
+
+
+def test_a_token_is_exchanged_for_a_cookie_that_lets_in():
+    access = Access(TOKEN)
+    assert ask("/api/graph", access=access)[0] == 403
+    assert ask("/?token=wrong", access=access)[0] == 403
+    status, headers, _ = ask(f"/?token={TOKEN}", "mesh.example", access)
+    assert (status, headers[b"location"]) == (303, b"/")
+    assert b"HttpOnly; SameSite=Strict" in headers[b"set-cookie"]
+    cookie = headers[b"set-cookie"].decode().partition(";")[0]
+    assert ask("/api/graph", "mesh.example", access, cookie=cookie)[0] == 200
+
+
+@pytest.mark.parametrize("window", ["0", "3601", "-1", "x", "99999999999"])
+def test_a_window_is_an_hour_at_the_most(window):
+    assert ask(f"/api/graph?window={window}")[0] == 400
+
+
+@pytest.mark.parametrize("path", ["edge?id=x", "node?id=x", "history?id=x"])
+def test_what_is_not_there_is_said(path):
+    status, _, body = ask(f"/api/{path}")
+    assert status == 404
+    assert json.loads(body)["message"]
+
+
+def test_a_name_that_is_no_address_is_no_loopback():
+    assert not is_loopback("127.0.0.1.evil.example")
+
+
+def test_the_graph_has_the_rates_of_its_window():
+    console = Known()
+    live = Live(console, lambda: 1000.0)
+    live.tick()
+    for _ in range(4):
+        console.requests += 10
+        live.tick()
+    (edge,) = live.view(4)["edges"]
+    assert (edge["id"], edge["rate"], edge["error_share"]) == ("shop/web->shop/cart", 10, 0.5)
+    assert {node["health"] for node in live.view(4)["nodes"]} == {"bad"}
+    assert live.series(["shop/web->shop/cart"], 4)["rate"] == [10, 10, 10, 10]
+
+
+def test_who_does_not_read_is_dropped_and_who_reads_is_not():
+    live = Live(Known(), lambda: 0.0)
+    idle, reading = live.join(), live.join()
+    for _ in range(100):
+        live.tick()
+        while not reading.events.empty():
+            reading.events.get_nowait()
+    assert idle.dropped.is_set()
+    assert not reading.dropped.is_set()
+    assert idle.events.qsize() <= 32
+
+
+def test_no_more_may_watch_than_there_are_places():
+    live = Live(Known(), lambda: 0.0)
+    with pytest.raises(TooManyError):
+        for _ in range(1000):
+            live.join()
