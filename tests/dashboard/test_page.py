@@ -1,0 +1,238 @@
+"""The dashboard's page in Chromium, over a world made up by the test."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import dashboard_world
+from playwright.sync_api import expect
+
+REVIEWS = "shop/productpage->shop/reviews"
+
+
+def still(world: dashboard_world.World) -> dashboard_world.World:
+    """The same, with numbers that stay."""
+    world.moving = False
+    return world
+
+
+def test_the_graph_draws_every_service_and_edge_with_its_numbers(page, visit, complaints):
+    visit(still(dashboard_world.shop()))
+    expect(page.locator(".node")).to_have_count(12)
+    expect(page.locator(".edge")).to_have_count(11)
+    label = page.locator(f'.label[data-id="{REVIEWS}"]')
+    expect(label.locator("text")).to_have_text("41/s · 3.4% err · 52 ms")
+    expect(label.locator("title")).to_have_text(
+        "mTLS: spiffe://cluster.local/ns/shop/sa/productpage"
+        " → spiffe://cluster.local/ns/shop/sa/reviews"
+    )
+    expect(page.locator("#live")).to_have_text("live")
+    assert complaints == []
+
+
+def test_health_is_told_by_word_and_shape_as_well_as_colour(page, visit):
+    visit(still(dashboard_world.shop()))
+    payments = page.locator('.node[data-id="checkout/payments"]')
+    expect(payments).to_have_attribute("aria-label", re.compile("failing"))
+    good = page.locator('.node[data-id="shop/details"] .shape').get_attribute("d")
+    assert payments.locator(".shape").get_attribute("d") != good
+
+
+def test_numbers_change_in_place(page, visit):
+    world = still(dashboard_world.shop())
+    visit(world)
+    label = page.locator(f'.label[data-id="{REVIEWS}"] text')
+    expect(label).to_contain_text("41/s")
+    page.evaluate("window.before = document.querySelector('.node')")
+    world.tell("graph", {"nodes": [], "edges": [[REVIEWS, 77, 0, 1, 2, 3, "good"]]})
+    expect(label).to_have_text("77/s · 2.0 ms")
+    assert page.evaluate("window.before === document.querySelector('.node')")
+
+
+def test_a_new_service_appears_with_the_next_layout(page, visit):
+    world = still(dashboard_world.shop())
+    visit(world)
+    expect(page.locator(".node")).to_have_count(12)
+    world.graph["nodes"].append(dashboard_world.node("new", 4, 3))
+    world.tell("layout", {})
+    expect(page.locator('.node[data-id="shop/new"]')).to_be_visible()
+
+
+def test_a_click_on_an_edge_opens_its_panel_and_escape_closes_it(page, visit, complaints):
+    visit(still(dashboard_world.shop()))
+    page.locator('.label[data-id="checkout/cart->checkout/payments"]').click()
+    panel = page.locator(".panel")
+    expect(panel.locator("h2")).to_have_text("checkout/cart → checkout/payments")
+    expect(panel.locator(".chart svg")).to_have_count(4)
+    expect(panel.locator("tr.out")).to_contain_text("ejected")
+    panel.locator("details.policy summary").first.click()
+    expect(panel.locator("details.policy pre").first).to_contain_text("kind: MeshConfig")
+    page.keyboard.press("Escape")
+    expect(panel).to_be_hidden()
+    assert complaints == []
+
+
+def test_an_edge_is_clicked_on_its_line_too(page, visit):
+    visit(still(dashboard_world.shop()))
+    line = page.locator('.edge[data-id="/unknown->shop/details"] .line')
+    expect(line).to_be_attached()
+    expect(page.locator(".label").first).to_be_visible()
+    box = line.bounding_box()
+    page.mouse.click(box["x"] + box["width"] * 0.2, box["y"] + box["height"] / 2)
+    expect(page.locator(".panel h2")).to_have_text("/unknown → shop/details")
+
+
+def test_history_that_is_not_kept_says_how_to_get_it(page, visit):
+    visit(still(dashboard_world.shop()), "graph/node/shop%2Freviews")
+    page.get_by_role("button", name="6 h").click()
+    expect(page.locator(".charts")).to_contain_text("--prometheus URL")
+
+
+def test_arrow_keys_move_between_services_and_enter_opens_one(page, visit):
+    visit(still(dashboard_world.shop()))
+    page.locator('.node[data-id="shop/ingress"]').focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator('.node[data-id="shop/productpage"]')).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator(".panel h2")).to_have_text("shop/productpage")
+    page.keyboard.press("Escape")
+    expect(page.locator('.node[data-id="shop/productpage"]')).to_be_focused()
+
+
+def test_a_namespace_and_a_search_narrow_the_graph(page, visit):
+    visit(still(dashboard_world.shop()))
+    page.get_by_label("Namespace", exact=True).select_option("checkout")
+    expect(page.locator('.node[data-id="shop/ratings"]')).to_be_hidden()
+    expect(page.locator('.node[data-id="checkout/payments"]')).to_be_visible()
+    page.get_by_label("Namespace", exact=True).select_option("")
+    page.get_by_label("Find a service").fill("ratings")
+    expect(page.locator(".count")).to_have_text("1 of 12")
+    expect(page.locator('.node[data-id="checkout/cart"]')).to_be_hidden()
+
+
+def test_the_same_edges_are_a_table_for_screen_readers_and_on_request(page, visit):
+    visit(still(dashboard_world.shop()))
+    expect(page.locator(".edge-table tbody tr")).to_have_count(11)
+    page.get_by_role("button", name="Table").click()
+    row = page.locator(f'tr[data-edge="{REVIEWS}"]')
+    expect(row).to_be_visible()
+    expect(row).to_contain_text("degraded")
+    row.get_by_role("button").click()
+    expect(page.locator(".panel h2")).to_have_text("shop/productpage → shop/reviews")
+
+
+def test_a_worker_that_is_out_of_step_stands_out_and_comes_first(page, visit, complaints):
+    visit(dashboard_world.shop(), "workers")
+    first = page.locator("tbody tr").first
+    expect(first).to_contain_text("out of step")
+    expect(first).to_contain_text("2 behind")
+    expect(page.locator("tr.behind")).to_have_count(3)
+    assert complaints == []
+
+
+def test_a_broken_policy_shows_its_finding_and_a_good_one_moves_the_generation(page, visit):
+    world = dashboard_world.shop()
+    visit(world, "policy")
+    expect(page.locator("[data-code=unreachable-rule]")).to_contain_text("no call comes here")
+    problem = {
+        "severity": "error", "code": "weights", "kind": "VirtualService", "namespace": "shop",
+        "name": "reviews", "field": "spec.http[0]", "file": "reviews.yaml", "line": 20,
+        "message": "weights add up to 90; make them 100",
+    }  # fmt: skip
+    world.publish(refused={"since": time.time(), "reason": "1 error", "problems": [problem]})
+    expect(page.locator(".alert")).to_contain_text("weights add up to 90")
+    world.publish()
+    expect(page.locator(".alert")).to_have_count(0)
+    expect(page.locator('[data-generation="8"]')).to_contain_text("VirtualService shop/reviews")
+    expect(page.locator("#generation")).to_have_text("generation 8")
+
+
+def test_a_refused_call_shows_why(page, visit, complaints):
+    world = dashboard_world.shop()
+    visit(world, "calls")
+    expect(page.locator(".calls details")).to_have_count(3)
+    world.calls.insert(0, dashboard_world.refusal(time.time(), path="/ratings/9"))
+    world.tell("call", {})
+    newest = page.locator(".calls details").first
+    expect(newest).to_contain_text("/ratings/9")
+    newest.locator("summary").click()
+    expect(newest.locator(".why")).to_contain_text("no rule of ALLOW policies matched")
+    expect(newest.locator(".why")).to_contain_text("security.yaml:14")
+    assert complaints == []
+
+
+def test_markup_in_what_callers_send_stays_text(page, visit):
+    visit(dashboard_world.shop(), "calls")
+    expect(page.locator(".calls")).to_contain_text("/charge/<b>bold</b>")
+    expect(page.locator(".calls summary b")).to_have_count(0)
+
+
+def test_a_trace_is_a_waterfall_in_the_order_of_the_tree(page, visit, complaints):
+    visit(dashboard_world.shop(), "traces")
+    rows = page.locator(".waterfall .row")
+    expect(rows).to_have_count(9)
+    expect(rows.nth(4)).to_have_attribute("aria-label", re.compile("attempt 1.*failed"))
+    rows.nth(4).click()
+    expect(page.locator(".waterfall dl:visible")).to_contain_text("meshware.generation")
+    assert complaints == []
+
+
+def test_a_daemon_that_goes_away_is_told_and_one_that_returns_is_live_again(page, visit):
+    world = dashboard_world.shop()
+    visit(world)
+    expect(page.locator("#live")).to_have_text("live")
+    world.listening = False
+    expect(page.locator("#live")).to_have_text("not live")
+    expect(page.locator("#notice")).to_contain_text("the last that was heard")
+    world.listening = True
+    expect(page.locator("#live")).to_have_text("live", timeout=15000)
+    expect(page.locator("#notice")).to_be_hidden()
+
+
+def test_every_empty_view_says_what_to_do(page, visit):
+    visit(dashboard_world.empty())
+    expect(page.locator(".empty")).to_contain_text("meshware run")
+    for view, words in (
+        ("Workers", "meshware run"),
+        ("Policy", "meshware init"),
+        ("Calls", "No call was refused"),
+        ("Traces", "randomSamplingPercentage"),
+    ):
+        page.get_by_role("link", name=view).click()
+        expect(page.locator(".empty")).to_contain_text(words)
+
+
+def test_nothing_scrolls_sideways_on_a_phone(page, visit):
+    page.set_viewport_size({"width": 390, "height": 800})
+    visit(dashboard_world.shop())
+    for view in ("graph/node/shop%2Freviews", "workers", "policy", "calls", "traces"):
+        page.evaluate("view => { location.hash = '#/' + view }", view)
+        expect(page.locator("main > *")).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, view
+        assert page.evaluate("document.getElementById('main').scrollWidth") <= 390, view
+
+
+def test_the_theme_is_the_systems_until_somebody_chooses(page, visit):
+    page.emulate_media(color_scheme="dark")
+    visit(dashboard_world.shop())
+    ground = "getComputedStyle(document.body).backgroundColor"
+    expect(page.locator("#theme")).to_have_text("Auto")
+    dark = page.evaluate(ground)
+    page.locator("#theme").click()
+    expect(page.locator("#theme")).to_have_text("Light")
+    assert page.evaluate(ground) != dark
+
+
+def test_two_hundred_services_are_updated_in_place(page, visit, complaints):
+    world = dashboard_world.crowd()
+    visit(world)
+    expect(page.locator(".node")).to_have_count(200)
+    expect(page.locator(".edge")).to_have_count(2000)
+    first = page.locator(".node .numbers").first
+    before = first.text_content()
+    page.evaluate("window.before = document.querySelector('.edge')")
+    expect(first).not_to_have_text(before)
+    assert page.evaluate("window.before === document.querySelector('.edge')")
+    assert page.locator(".label").count() < 100
+    assert complaints == []

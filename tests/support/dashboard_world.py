@@ -1,0 +1,464 @@
+"""A daemon's dashboard without a daemon: the page, and its JSON API over a world made up here.
+
+Three worlds: `shop` (the services of examples/, one of them failing, a refused call, a broken
+policy), `crowd` (200 services, 2,000 edges) and `empty`. A real HTTP server on a port of its own,
+so that a browser meets what it meets in the field: modules, security headers, server-sent events.
+
+`python tests/support/dashboard_world.py shop` serves one and prints its address.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import random
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+STATIC = Path(__file__).resolve().parents[2] / "meshware" / "dashboard" / "static"
+POLICY = Path(__file__).resolve().parents[2] / "examples" / "policies"
+HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+}
+SPIFFE = "spiffe://cluster.local/ns/shop/sa/"
+
+
+@dataclass
+class World:
+    """What the API tells, to be changed by a test while a page looks on."""
+
+    graph: dict[str, Any]
+    workers: dict[str, Any]
+    policy: dict[str, Any]
+    calls: list[dict[str, Any]] = field(default_factory=list)
+    traces: list[dict[str, Any]] = field(default_factory=list)
+    history: bool = False
+    pace_s: float = 1.0
+    moving: bool = True  # whether numbers drift from tick to tick
+    listening: bool = True  # False: event streams are cut, new ones refused
+    events: list[tuple[str, Any]] = field(default_factory=list)  # told to every page, in order
+
+    def tell(self, kind: str, detail: object) -> None:
+        """Send one event to every page that listens."""
+        self.events.append((kind, detail))
+
+    def publish(self, *, findings: list[dict[str, Any]] = (), refused: object = None) -> None:
+        """Move policy on by one generation, or refuse one."""
+        if refused is None:
+            self.policy["generation"] += 1
+            self.graph["generation"] = self.workers["generation"] = self.policy["generation"]
+            self.policy["changes"].append(
+                {
+                    "generation": self.policy["generation"], "at": time.time(), "added": [],
+                    "changed": ["VirtualService shop/reviews"], "removed": [],
+                }
+            )  # fmt: skip
+        self.policy["findings"] = list(findings)
+        self.policy["refused"] = refused
+        self.tell("policy", {"generation": self.policy["generation"]})
+
+
+def node(
+    name: str, x: float, y: float, health: str = "good", *, kind: str = "service", rate: float = 20,
+    errors: float = 0.0, version: str | None = None, namespace: str = "shop",
+) -> dict[str, Any]:  # fmt: skip
+    ident = f"{namespace}/{name}" + (f"@{version}" if version else "")
+    return {
+        "id": ident, "name": name, "namespace": namespace, "kind": kind, "version": version,
+        "x": x, "y": y, "layer": int(x), "health": health, "rate": rate, "error_share": errors,
+    }  # fmt: skip
+
+
+def edge(
+    source: str, target: str, rate: float, p95: float, *, errors: float = 0.0,
+    health: str = "good", mtls: bool | None = True,
+) -> dict[str, Any]:  # fmt: skip
+    name = lambda ident: SPIFFE + ident.split("/")[-1].split("@")[0]  # noqa: E731
+    return {
+        "id": f"{source}->{target}", "source": source, "target": target, "rate": rate,
+        "error_share": errors, "p50_ms": p95 / 2.4, "p95_ms": p95, "p99_ms": p95 * 1.7,
+        "mtls": mtls, "source_principal": name(source) if mtls else None,
+        "target_principal": name(target) if mtls else None, "health": health,
+        "attempts_rate": rate * (1 + errors * 2),
+    }  # fmt: skip
+
+
+def shop() -> World:
+    """The shop of examples/, after a release of reviews that fails now and then."""
+    nodes = [
+        node("ingress", 0, 1, kind="ingress", rate=42),
+        node("productpage", 2, 1, "good", rate=42, errors=0.002),
+        node("details", 4, 0.2, rate=41),
+        node("reviews", 4, 1.1, "warn", rate=41, errors=0.034),
+        node("cart", 4, 2.0, rate=9.4, namespace="checkout"),
+        node("reviews", 6, 0.5, kind="version", version="v1", rate=28),
+        node("reviews", 6, 1.1, "warn", kind="version", version="v2", rate=13, errors=0.11),
+        node("payments", 6, 2.0, "bad", rate=6.1, errors=0.27, namespace="checkout"),
+        node("ratings", 8, 0.8, rate=13),
+        node("api.bank.example", 8, 2.0, "bad", kind="outside", rate=6, errors=0.26, namespace=""),
+        node("nightly-report", 2, 2.2, "idle", rate=0, namespace="jobs"),
+        node("unknown", 0, 0.2, kind="unknown", rate=0.4, namespace=""),
+    ]  # fmt: skip
+    edges = [
+        edge("shop/ingress", "shop/productpage", 42, 88, mtls=False, errors=0.002),
+        edge("/unknown", "shop/details", 0.4, 4, mtls=None),
+        edge("shop/productpage", "shop/details", 41, 7.2),
+        edge("shop/productpage", "shop/reviews", 41, 52, errors=0.034, health="warn"),
+        edge("shop/productpage", "checkout/cart", 9.4, 31),
+        edge("shop/reviews", "shop/reviews@v1", 28, 21),
+        edge("shop/reviews", "shop/reviews@v2", 13, 58, errors=0.11, health="warn"),
+        edge("shop/reviews@v2", "shop/ratings", 13, 9.1),
+        edge("checkout/cart", "checkout/payments", 6.1, 1240, errors=0.27, health="bad"),
+        edge("checkout/payments", "/api.bank.example", 6, 1180, errors=0.2, health="bad",
+             mtls=False),
+        edge("jobs/nightly-report", "checkout/cart", 0, 0, health="idle"),
+    ]  # fmt: skip
+    now = time.time()
+    return World(
+        graph={"at": now, "generation": 7, "window_s": 60, "nodes": nodes, "edges": edges},
+        workers=_workers(now),
+        policy=_policy(now),
+        calls=_calls(now),
+        traces=_traces(now),
+    )
+
+
+def _workers(now: float) -> dict[str, Any]:
+    def worker(workload: str, pid: int, **changes: object) -> dict[str, Any]:
+        return {
+            "namespace": "shop", "workload": workload, "id": f"{workload}-{pid}", "pid": pid,
+            "version": "0.1.0", "generation": 7, "state": "in step",
+            "certificate_until": now + 64000, "memory_bytes": 48_300_000 + pid * 900,
+            "lag_s": 0.0012, "address": "127.0.0.1", "port": 9080, "started_at": now - 5400,
+            "refusals": [],
+        } | changes  # fmt: skip
+
+    return {
+        "generation": 7,
+        "workers": [
+            worker("productpage-v1", 4101),
+            worker("productpage-v1", 4102),
+            worker("reviews-v1", 4203),
+            worker("reviews-v2", 4207, generation=5, state="behind", lag_s=0.34),
+            worker("ratings-v1", 4301, certificate_until=now + 240),
+            worker("details-v1", 4304, refusals=["generation 6: no such subset: v9"]),
+        ],
+    }
+
+
+def _policy(now: float) -> dict[str, Any]:
+    resources = []
+    for path in sorted(POLICY.glob("*.yaml")):
+        line = 1
+        for text in path.read_text(encoding="utf-8").split("\n---\n"):
+            words = dict(
+                part.strip().split(": ", 1)
+                for part in text.splitlines()
+                if part.strip().startswith(("kind: ", "name: "))
+            )
+            if "kind" in words:
+                resources.append(
+                    {
+                        "kind": words["kind"], "namespace": "shop", "name": words.get("name", ""),
+                        "file": path.name, "line": line, "text": text,
+                    }
+                )  # fmt: skip
+            line += text.count("\n") + 2
+    return {
+        "generation": 7,
+        "resources": resources,
+        "findings": [
+            {
+                "severity": "warning", "code": "unreachable-rule", "kind": "VirtualService",
+                "namespace": "shop", "name": "reviews", "field": "spec.http[2]",
+                "file": "reviews.yaml", "line": 31,
+                "message": "no call comes here: http[1] matches all; move this before it",
+            }
+        ],
+        "refused": None,
+        "changes": [
+            {"generation": 6, "at": now - 900, "added": ["DestinationRule shop/reviews"],
+             "changed": [], "removed": []},
+            {"generation": 7, "at": now - 95, "added": [],
+             "changed": ["VirtualService shop/reviews"],
+             "removed": ["EnvoyFilter shop/old"]},
+        ],
+    }  # fmt: skip
+
+
+def refusal(at: float, **changes: object) -> dict[str, Any]:
+    """A call that a rule refused, as `/api/calls` tells it."""
+    return {
+        "at": at, "reporter": "destination", "workload": "ratings-v1", "direction": "inbound",
+        "status": 403, "flags": "", "reason": "denied by rule",
+        "policy": "AuthorizationPolicy shop/ratings-viewer", "rule": "ratings-viewer[0]",
+        "place": "security.yaml:14", "method": "GET", "host": "ratings", "path": "/ratings/0",
+        "principal": "spiffe://cluster.local/ns/jobs/sa/nightly-report",
+        "request_id": "3f2a-77", "trace_id": "7d1f0c8a2b9e4d5f8a7b6c5d4e3f2a1b",
+        "why": {
+            "decision": "deny",
+            "because": "no rule of ALLOW policies matched",
+            "looked at": ["ratings-viewer[0]: from.principals does not hold: "
+                          "cluster.local/ns/jobs/sa/nightly-report"],
+        },
+    } | changes  # fmt: skip
+
+
+def _calls(now: float) -> list[dict[str, Any]]:
+    return [
+        refusal(now - 4),
+        refusal(
+            now - 41, reporter="source", workload="cart-v1", direction="outbound", status=504,
+            flags="UT", reason="upstream timed out", policy="VirtualService checkout/payments",
+            rule="http[0]", place="rules.yaml:22", method="POST", host="payments",
+            path="/charge/<b>bold</b>", principal="", why="2 attempts of 0.6 s each; budget spent",
+        ),
+        refusal(
+            now - 130, status=401, reason="token has ended",
+            policy="RequestAuthentication shop/users",
+        ),
+    ]  # fmt: skip
+
+
+def _traces(now: float) -> list[dict[str, Any]]:
+    def span(*words: Any) -> dict[str, Any]:
+        ident, parent, name, workload, kind, start, length, *status = words
+        return {
+            "span_id": ident, "parent_id": parent, "name": name, "workload": workload, "kind": kind,
+            "start_s": start, "duration_s": length,
+            "status": status[0] if status else "ok",
+            "attributes": {"http.request.method": "GET", "meshware.generation": 7},
+        }  # fmt: skip
+
+    spans = [
+        span("a", None, "GET /productpage", "productpage-v1", "server", 0, 0.0921),
+        span("b", "a", "GET details", "productpage-v1", "client", 0.004, 0.0081),
+        span("c", "b", "GET /details/0", "details-v1", "server", 0.0061, 0.0052),
+        span("d", "a", "GET reviews", "productpage-v1", "client", 0.014, 0.071),
+        span("e", "d", "attempt 1", "productpage-v1", "client", 0.0141, 0.0259, "error"),
+        span("f", "d", "attempt 2", "productpage-v1", "client", 0.0431, 0.0412),
+        span("g", "f", "GET /reviews/0", "reviews-v2", "server", 0.0442, 0.0393),
+        span("h", "g", "GET ratings", "reviews-v2", "client", 0.0521, 0.0272),
+        span("i", "h", "GET /ratings/0", "ratings-v1", "server", 0.0534, 0.0241),
+    ]
+    first = "7d1f0c8a2b9e4d5f8a7b6c5d4e3f2a1b"
+    return [
+        {"trace_id": first, "at": now - 4, "duration_s": 0.0921, "spans": spans},
+        {"trace_id": "0f" * 16, "at": now - 9, "duration_s": 0.0081, "spans": spans[1:3]},
+    ]
+
+
+def crowd(services: int = 200, edges: int = 2000) -> World:
+    """A mesh as large as the page has to bear."""
+    chance = random.Random(7)
+    layers = 8
+    nodes = [
+        node(
+            f"service-{i:03}", (i % layers) * 2.4, (i // layers) * 0.55, namespace=f"team-{i % 6}",
+            health="bad" if i % 41 == 7 else "warn" if i % 23 == 5 else "good",
+            rate=chance.uniform(1, 90),
+        )
+        for i in range(services)
+    ]  # fmt: skip
+    pairs: dict[tuple[str, str], dict[str, Any]] = {}
+    while len(pairs) < edges:
+        a, b = chance.sample(range(services), 2)
+        if a % layers >= b % layers and chance.random() > 0.04:
+            continue
+        source, target = nodes[a]["id"], nodes[b]["id"]
+        bad = nodes[b]["health"] == "bad" and chance.random() < 0.3
+        pairs[source, target] = edge(
+            source, target, chance.uniform(0.2, 40), chance.uniform(3, 90),
+            errors=0.2 if bad else 0.0, health="bad" if bad else "good",
+        )  # fmt: skip
+    world = shop()
+    world.graph |= {"nodes": nodes, "edges": list(pairs.values())}
+    return world
+
+
+def empty() -> World:
+    """A daemon that was just started."""
+    world = shop()
+    world.graph |= {"nodes": [], "edges": []}
+    world.workers["workers"] = []
+    world.policy |= {"resources": [], "findings": [], "changes": []}
+    world.calls, world.traces = [], []
+    return world
+
+
+# --- serving ----------------------------------------------------------------------------------
+
+
+def application(world: World) -> Starlette:
+    """The page and its API."""
+
+    def answer(body: object, status: int = 200) -> Response:
+        return JSONResponse(body, status_code=status)
+
+    def find(request: Request, kind: str) -> Response:
+        ident = request.query_params.get("id", "")
+        found = next((item for item in world.graph[kind] if item["id"] == ident), None)
+        if found is None:
+            return answer({"error": f"{ident} is not in the graph"}, 404)
+        return answer(_detail(found, world))
+
+    async def page(_: Request) -> Response:
+        return FileResponse(STATIC / "index.html")
+
+    async def graph(_: Request) -> Response:
+        return answer(world.graph)
+
+    async def one_node(request: Request) -> Response:
+        return find(request, "nodes")
+
+    async def one_edge(request: Request) -> Response:
+        return find(request, "edges")
+
+    async def workers(_: Request) -> Response:
+        return answer(world.workers)
+
+    async def policy(_: Request) -> Response:
+        return answer(world.policy)
+
+    async def calls(_: Request) -> Response:
+        return answer({"calls": world.calls})
+
+    async def traces(_: Request) -> Response:
+        return answer({"traces": world.traces})
+
+    async def history(request: Request) -> Response:
+        if not world.history:
+            return answer(
+                {"error": "no history is kept here; start the daemon with --prometheus URL"}, 404
+            )
+        item = {"id": request.query_params["id"], "rate": 5, "error_share": 0}
+        return answer(_detail(item, world)["series"])
+
+    async def events(_: Request) -> Response:
+        if not world.listening:
+            return answer({"error": "not now"}, 503)
+        return StreamingResponse(_stream(world), media_type="text/event-stream")
+
+    routes = [
+        Route("/", page), Route("/api/graph", graph), Route("/api/node", one_node),
+        Route("/api/edge", one_edge), Route("/api/workers", workers), Route("/api/policy", policy),
+        Route("/api/calls", calls), Route("/api/traces", traces), Route("/api/history", history),
+        Route("/api/events", events), Mount("/static", StaticFiles(directory=STATIC)),
+    ]  # fmt: skip
+    app = Starlette(routes=routes)
+
+    async def with_headers(scope, receive, send) -> None:  # noqa: ANN001
+        async def send_on(message: dict[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] += [(k.lower().encode(), v.encode()) for k, v in HEADERS.items()]
+            await send(message)
+
+        await app(scope, receive, send_on)
+
+    return with_headers  # type: ignore[return-value]
+
+
+def _detail(item: dict[str, Any], world: World) -> dict[str, Any]:
+    chance = random.Random(item["id"])
+    count, rate, share = 120, item["rate"], item["error_share"]
+    waves = [1 + 0.15 * math.sin(i / 9) + chance.uniform(-0.06, 0.06) for i in range(count)]
+    p95 = item.get("p95_ms") or 40.0
+    calls = [round(rate * wave * 5) for wave in waves]
+    errors = [max(0.0, share * wave * (0.3 if i < 60 else 1.4)) for i, wave in enumerate(waves)]
+    return {
+        "id": item["id"],
+        "series": {
+            "step_s": 5, "start": time.time() - 5 * count, "rate": [rate * wave for wave in waves],
+            "error_share": errors, "p50_ms": [p95 / 2.4 * wave for wave in waves],
+            "p95_ms": [p95 * wave for wave in waves],
+            "p99_ms": [p95 * 1.7 * wave for wave in waves],
+            "calls": calls,
+            "attempts": [round(n * (1 + 2 * e)) for n, e in zip(calls, errors, strict=True)],
+        },
+        "endpoints": [
+            {"address": "127.0.0.1:9081", "rate": rate * 0.6, "error_share": 0.0,
+             "ejected": False, "active": 2},
+            {"address": "127.0.0.1:9082", "rate": rate * 0.4, "error_share": share * 2.5,
+             "ejected": share > 0.02, "active": 0},
+        ],
+        "policies": world.policy["resources"][:3],
+    }  # fmt: skip
+
+
+async def _stream(world: World) -> AsyncIterator[str]:
+    told = len(world.events)
+    chance = random.Random(3)
+    due = time.monotonic()
+    while world.listening:
+        for kind, detail in world.events[told:]:
+            yield f"event: {kind}\ndata: {json.dumps(detail)}\n\n"
+        told = len(world.events)
+        if time.monotonic() >= due:
+            due = time.monotonic() + world.pace_s
+            tick = {"at": time.time(), "generation": world.policy["generation"]}
+            yield f"event: tick\ndata: {json.dumps(tick)}\n\n"
+            if world.moving and world.graph["nodes"]:
+                yield f"event: graph\ndata: {json.dumps(_drift(world, chance))}\n\n"
+        await asyncio.sleep(0.05)
+
+
+def _drift(world: World, chance: random.Random) -> dict[str, Any]:
+    def drifted(item: dict[str, Any]) -> float:
+        return item["rate"] * chance.uniform(0.9, 1.1)
+
+    return {
+        "nodes": [
+            [n["id"], drifted(n), n["error_share"], n["health"]] for n in world.graph["nodes"]
+        ],
+        "edges": [
+            [e["id"], drifted(e)]
+            + [e[key] for key in ("error_share", "p50_ms", "p95_ms", "p99_ms", "health")]
+            for e in world.graph["edges"]
+        ],
+    }  # fmt: skip
+
+
+@contextmanager
+def served(world: World) -> Iterator[str]:
+    """Serve a world on a port of its own; gives the page's address."""
+    config = uvicorn.Config(
+        application(world), host="127.0.0.1", port=0, log_level="error",
+        timeout_graceful_shutdown=1, lifespan="off",
+    )  # fmt: skip
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        if not thread.is_alive():
+            raise RuntimeError("the server of the page did not start")
+        time.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        world.listening = False
+        server.should_exit = True
+        thread.join(10)
+
+
+if __name__ == "__main__":
+    made = {"shop": shop, "crowd": crowd, "empty": empty}[sys.argv[1]]()
+    with served(made) as address:
+        print(address, flush=True)
+        threading.Event().wait()
