@@ -39,7 +39,7 @@ def claims_as(claims: Mapping[str, Any], type_: type[T]) -> T:
         return msgspec.convert(found, type_)
     except msgspec.ValidationError:
         pass  # an issuer may write a number as a text; what fits as it is stays as it is
-    except TypeError as error:
+    except (TypeError, NameError) as error:  # NameError: its annotations name what is not there
         raise ClaimsError(f"{name} is no type that claims can be made into: {error}") from None
     try:
         return msgspec.convert(found, type_, strict=False)

@@ -105,8 +105,6 @@ class MeshMiddleware:
                 if kind in ("http.response.start", "websocket.http.response.start"):
                     status = message["status"]
                     has_trailers = message.get("trailers", False)
-                if span is not None:
-                    span.answers(admission, status)
                     pairs = message.get("headers", ())
                     admission.response_headers = partial(header_values, pairs)
                     if admission.is_last and admission.head.version.startswith("1"):
@@ -115,6 +113,8 @@ class MeshMiddleware:
                     status = 101
                 elif kind == "websocket.close" and not status:
                     status = 403  # so the server answers a handshake that was not accepted
+                if span is not None:
+                    span.answers(admission, status)
                 if admission.response is not None and kind in _STARTS:
                     message = _edited(message, admission.response)
                 is_last = _is_last(message, has_trailers)

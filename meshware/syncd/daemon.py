@@ -161,11 +161,12 @@ def _listen(
     """Serve /healthz and /metrics, and the dashboard to those who may see it."""
     token = None if token_file is None else read_token(token_file)
     if token is None and not is_loopback(address.host):
+        listener = Listener(address, keeper.current_figures, keeper.counts.merged)
         announce.note(
             f"the dashboard is not served on {address}, which others may reach: name "
             "--dashboard-token-file; /healthz and /metrics are"
         )
-        return Listener(address, keeper.current_figures, keeper.counts.merged)
+        return listener
 
     def samples() -> list[Sample]:
         return samples_of(keeper.counts.merged())

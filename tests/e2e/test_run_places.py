@@ -89,6 +89,7 @@ def test_the_lifespan_passes(tmp_path):
     assert server.lines("LIFESPAN") == ["up", "down"]
 
 
+@pytest.mark.alone
 def test_a_reloaded_app_is_in_the_mesh_again(tmp_path):
     """The reloader's new process is like the first."""
     (tmp_path / "web.py").write_text("from run_apps import plain_asgi as app\n")
