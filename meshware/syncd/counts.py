@@ -8,30 +8,40 @@ The last file of one that has ended is folded into the *archive*, in the daemon'
 and then removed. The archive is written before that, with the ids it has swallowed: a daemon that
 dies between the two neither loses a count nor counts it twice.
 
-A file is a claim. Whose side of a call its worker was on is said here, by where the file lies and
-by policy; what a worker says of the other side is taken as said.
+A file is a claim. Whose side of a call its worker was on is said here, by where the file lies; of
+an account it is believed that far that it is one of its own namespace. What a worker says of the
+other side is taken as said. A worker that takes back what it has counted is not believed.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
+from meshware.errors import IdentityError
+from meshware.identity.spiffe import SpiffeID
 from meshware.runtime.files import replace_file
 from meshware.syncd.reports import MetricsFile, ReportReader
-from meshware.telemetry.report import Counted, decode, encode
-from meshware.telemetry.series import Labels, Series, Store
+from meshware.telemetry.report import Counted, Reading, encode
+from meshware.telemetry.series import Labels, Store
 
 __all__ = ["Counts", "Merged"]
 
 _MOST_SERIES = 100_000  # of one node, archived or alive
 
+_MOST_ARCHIVED = 2**62
+"""Of anything that ended workers have counted: MessagePack has no larger numbers."""
+
 _Own = tuple[str, str]
 """Namespace and workload, as the directories of a file are called."""
+
+_Worker = tuple[str, str, str]
+"""That, and its id: two workloads may give their workers the same one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,11 +52,20 @@ class Merged:
     gauges: Mapping[tuple[str, Labels], float]
 
 
+@dataclass(slots=True)
+class _Live:
+    """A worker whose file is there."""
+
+    reading: Reading
+    signature: tuple[int, int, int]
+    counted: Counted
+
+
 class _Archive(msgspec.Struct, kw_only=True):
     """What the workers that ended have counted."""
 
     meshware: int = 1
-    swallowed: tuple[str, ...] = ()  # ids whose files may still be there
+    swallowed: tuple[_Worker, ...] = ()  # those whose files may still be there
     counted: bytes = b""  # as `telemetry.report` writes it
 
 
@@ -62,9 +81,10 @@ class Counts:
         self._reader = reader
         self._archive = archive
         self._lock = threading.Lock()
-        self._live: dict[str, tuple[tuple[int, int, int], Counted]] = {}  # by id
+        self._live: dict[_Worker, _Live] = {}
         self._ended = Store(_MOST_SERIES)
-        self._swallowed: tuple[str, ...] = ()
+        self._swallowed: tuple[_Worker, ...] = ()
+        self._merged: Merged | None = None  # until anything changes
         self._read_archive()
 
     def merged(self) -> Merged:
@@ -74,15 +94,9 @@ class Counts:
                 self._look()
             except OSError:
                 pass  # told where it is looked at each second; what is known is no less true
-            store = Store(_MOST_SERIES)
-            _add(store, self._ended)
-            gauges: dict[tuple[str, Labels], float] = {}
-            for _, counted in self._live.values():
-                store.merge(counted.series, counted.counters)
-                store.left_out += counted.left_out
-                for key, value in counted.gauges.items():
-                    gauges[key] = _together(key[0], gauges.get(key), value)
-            return Merged(store=store, gauges=gauges)
+            if self._merged is None:
+                self._merged = self._merge()
+            return self._merged
 
     def look(self) -> None:
         """Read what has changed, and keep what ended workers have counted.
@@ -95,44 +109,56 @@ class Counts:
 
     # --- inside -------------------------------------------------------------------------------
 
+    def _merge(self) -> Merged:
+        store = Store(_MOST_SERIES)
+        _add(store, self._ended)
+        gauges: dict[tuple[str, Labels], float] = {}
+        for live in self._live.values():
+            counted = live.counted
+            store.merge(counted.series, counted.counters)
+            store.left_out += counted.left_out
+            for key, value in counted.gauges.items():
+                gauges[key] = _together(key[0], gauges.get(key), value)
+        return Merged(store=store, gauges=gauges)
+
     def _look(self) -> None:
-        seen: dict[str, tuple[tuple[int, int, int], Counted]] = {}
+        seen: dict[_Worker, _Live] = {}
         ended: list[MetricsFile] = []
         for file in self._reader.metrics_files():
-            if file.worker in self._swallowed:
+            worker = _worker(file)
+            if worker in self._swallowed:
                 ended.append(file)
                 continue
-            known = self._live.get(file.worker)
-            if known is None or known[0] != file.signature:
-                data = file.read()
-                counted = None if data is None else decode(data)
-                if counted is None:
-                    if known is None:
-                        continue
-                    known = (file.signature, known[1])  # what it said before was sound
-                else:
-                    known = (file.signature, _as_of((file.namespace, file.workload), counted))
-            seen[file.worker] = known
+            live = self._live.get(worker)
+            if live is None or live.signature != file.signature:
+                self._merged = None
+                live = _read(file, live)
+            if live is None:
+                continue
+            seen[worker] = live
             if not file.is_alive:
                 ended.append(file)
+        if len(seen) < len(self._live):
+            self._merged = None
         self._live = seen
         self._swallow(ended)
 
     def _swallow(self, ended: list[MetricsFile]) -> None:
         """Fold what ended workers have counted into the archive, and remove their files."""
-        new = [file for file in ended if file.worker not in self._swallowed]
+        new = [file for file in ended if _worker(file) not in self._swallowed]
         if new:
             together = Store(_MOST_SERIES)
             _add(together, self._ended)
             for file in new:
-                counted = self._live[file.worker][1]
+                counted = self._live[_worker(file)].counted
                 together.merge(counted.series, counted.counters)
                 together.left_out += counted.left_out
-            swallowed = tuple(file.worker for file in ended)
+            _bounded(together)
+            swallowed = tuple(_worker(file) for file in ended)
             self._write_archive(together, swallowed)
             self._ended, self._swallowed = together, swallowed
             for file in new:
-                del self._live[file.worker]
+                del self._live[_worker(file)]
         for file in ended:
             file.remove()
 
@@ -142,7 +168,7 @@ class Counts:
             archive = msgspec.msgpack.decode(data, type=_Archive)
         except (OSError, msgspec.MsgspecError):
             return  # there is none; counting begins anew
-        counted = decode(archive.counted)
+        counted = Reading(most=_MOST_ARCHIVED, most_rows=_MOST_SERIES).decode(archive.counted)
         if archive.meshware != 1 or counted is None:
             return
         self._ended.merge(counted.series, counted.counters)
@@ -152,6 +178,18 @@ class Counts:
     def _write_archive(self, store: Store, swallowed: tuple[str, ...]) -> None:
         archive = _Archive(swallowed=swallowed, counted=encode(store, {}))
         replace_file(self._archive, msgspec.msgpack.encode(archive), mode=0o600)
+
+
+def _bounded(store: Store) -> None:
+    """Keep sums writable, whatever workers claim."""
+    for series in store.series.values():
+        series.count = min(series.count, _MOST_ARCHIVED)
+        for histogram in (series.duration, series.received, series.sent):
+            histogram.counts = [min(count, _MOST_ARCHIVED) for count in histogram.counts]
+            histogram.total = min(histogram.total, 1e300)
+    for key, value in store.counters.items():
+        store.counters[key] = min(value, _MOST_ARCHIVED)
+    store.left_out = min(store.left_out, _MOST_ARCHIVED)
 
 
 def _add(store: Store, other: Store) -> None:
@@ -168,19 +206,49 @@ def _together(name: str, before: float | None, value: float) -> float:
     return min(before, value)  # the oldest generation, the certificate that ends first
 
 
-def _as_of(own: _Own, counted: Counted) -> Counted:
-    """Return what was counted with the worker's own side named by where its file lies."""
-    return msgspec.structs.replace(counted, series=tuple(_corrected(own, counted.series)))
+def _worker(file: MetricsFile) -> _Worker:
+    return file.namespace, file.workload, file.worker
 
 
-def _corrected(own: _Own, series: tuple[Series, ...]) -> Iterator[Series]:
+def _read(file: MetricsFile, before: _Live | None) -> _Live | None:
+    """Return what a worker has counted; what it said before where it says nothing sound now."""
+    own = (file.namespace, file.workload)
+    reading = Reading(partial(_corrected, own)) if before is None else before.reading
+    data = file.read()
+    counted = None if data is None else reading.decode(data)
+    if before is not None and (counted is None or _calls(counted) < _calls(before.counted)):
+        return _Live(reading, file.signature, before.counted)
+    return None if counted is None else _Live(reading, file.signature, counted)
+
+
+def _calls(counted: Counted) -> int:
+    return counted.left_out + sum(series.count for series in counted.series)
+
+
+def _corrected(own: _Own, labels: Labels) -> Labels:
+    """Return labels with the worker's own side named by where its file lies."""
     namespace, workload = own
-    for one in series:
-        labels = dict(one.labels)
-        side = "source" if labels.get("reporter") == "source" else "destination"
-        for label, value in (("workload", workload), ("workload_namespace", namespace)):
-            name = f"{side}_{label}"
-            if name in labels and labels[name] not in (value, "unknown"):
-                labels[name] = value
-        one.labels = tuple(sorted(labels.items()))
-        yield one
+    named = dict(labels)
+    reporter = named.get("reporter")
+    if reporter is None:  # of ours: where a workload is named at all, it is its own
+        mine = {"namespace": namespace, "workload": workload}
+        changed = {name: value for name, value in mine.items() if name in named}
+    else:
+        side = "source" if reporter == "source" else "destination"
+        named["reporter"] = side
+        mine = {f"{side}_workload": workload, f"{side}_workload_namespace": namespace}
+        changed = {n: v for n, v in mine.items() if named.get(n, "unknown") not in (v, "unknown")}
+        principal = f"{side}_principal"
+        if principal in named and not _is_of(named[principal], namespace):
+            changed[principal] = "unknown"
+    return tuple(sorted({**named, **changed}.items()))
+
+
+def _is_of(principal: str, namespace: str) -> bool:
+    """Say whether an identity may be one of a namespace; a text that is none may be policy's."""
+    if not principal.startswith("spiffe:"):
+        return True
+    try:
+        return SpiffeID.parse(principal).namespace == namespace
+    except IdentityError:
+        return False

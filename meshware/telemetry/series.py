@@ -16,6 +16,7 @@ import msgspec
 from meshware.policy.telemetry_plan import METRICS
 
 __all__ = [
+    "ALL",
     "BUCKETS",
     "COUNT",
     "DURATION",
@@ -36,6 +37,7 @@ BUCKETS = (
 COUNT = METRICS["REQUEST_COUNT"]
 DURATION = METRICS["REQUEST_DURATION"]
 ALL = frozenset(METRICS.values())
+"""All metrics of HTTP calls, which a series has where policy changes none of them."""
 
 Labels = tuple[tuple[str, str], ...]
 """Names and values, by name."""
