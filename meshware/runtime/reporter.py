@@ -21,7 +21,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -89,6 +89,16 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     unknown_keys: dict[str, int] = {}  # noqa: RUF012 - times of each `jwks/` record, by its digest
 
 
+class Counted(Protocol):
+    """What a process has counted."""
+
+    def __call__(self) -> bytes:
+        """Return the file of it."""
+
+    def hand_over(self) -> None:
+        """Count from nothing: what the file says is the daemon's, which adds it up for good."""
+
+
 class Reporter:
     """Keeps the report of this process current, from `start` to `stop`. Safe from any thread.
 
@@ -111,7 +121,7 @@ class Reporter:
         *,
         clock: Clock | None = None,
         bundle_of: Callable[[], str | None] = _nobody,
-        counted: Callable[[], bytes] | None = None,
+        counted: Counted | None = None,
     ) -> None:
         self._reports = run_dir / "reports"
         self._client = client
@@ -228,7 +238,11 @@ class Reporter:
     # --- inside -------------------------------------------------------------------------------
 
     def _flush(self) -> bool:
-        directory = self._directory()
+        try:
+            directory = self._directory()
+        except OSError:
+            self._counts()  # there is nowhere to write it, but new kinds of calls are sorted in
+            raise
         self._hold(directory)
         self._count_unknown_keys()
         body = msgspec.json.encode(
@@ -246,7 +260,7 @@ class Reporter:
                 unknown_keys=self._unknown,
             )
         )
-        self._write_counts(directory)
+        self._write_counts(directory, self._counts())
         path = directory / f"{self._id}.json"
         if body == self._written and path.exists():
             return False
@@ -254,19 +268,22 @@ class Reporter:
         self._written = body
         return True
 
-    def _write_counts(self, directory: Path) -> None:
-        """Write what was counted, if it has grown; the daemon keeps it when this process ends."""
+    def _counts(self) -> bytes:
+        """Return the file of what was counted; nothing where it cannot be made."""
         if self._counted is None:
-            return
+            return b""
         try:
-            counts = self._counted()
+            return self._counted()
         except Exception:
             # A mistake in counting must not cost the report, by which the daemon knows us.
             if not self._is_warned:
                 self._is_warned = True
                 _log.exception("what was counted cannot be reported; all else works")
-            return
-        if counts != self._written_counts:
+            return b""
+
+    def _write_counts(self, directory: Path, counts: bytes) -> None:
+        """Write what was counted, if it has grown; the daemon keeps it when this process ends."""
+        if counts and counts != self._written_counts:
             replace_file(directory / f"{self._id}.metrics", counts, mode=0o600)
             self._written_counts = counts
 
@@ -275,7 +292,7 @@ class Reporter:
         if self._lock_descriptor is None:
             return
         try:
-            self._write_counts(self._directory())
+            self._write_counts(self._directory(), self._counts())
         except OSError as error:
             self._warn(f"{error.filename or self._reports}: {error.strerror or error}")
 
@@ -310,7 +327,6 @@ class Reporter:
                 if (about.st_dev, about.st_ino) == self._lock_identity:
                     return
             self._let_go()
-        self._written_counts = b""
         self._id = os.urandom(8).hex()
         self._started_at = self._started_at or self._clock.now().isoformat(timespec="seconds")
         # Locked before it bears its name: nobody can meet it unlocked and think this worker dead.
@@ -341,6 +357,11 @@ class Reporter:
                 continue  # on a file system gone read-only; the daemon clears away what is dead
         os.close(self._lock_descriptor)
         self._lock_descriptor = None
+        if self._written_counts and self._counted is not None:
+            # Without a lock the daemon takes the file for the last word of its name. What was not
+            # written is lost; under the next name it would be counted beside what was.
+            self._counted.hand_over()
+        self._written_counts = b""
 
     def _warn(self, reason: str) -> None:
         if not self._is_warned:

@@ -26,13 +26,15 @@ import msgspec
 from meshware.errors import IdentityError
 from meshware.identity.spiffe import SpiffeID
 from meshware.runtime.files import replace_file
-from meshware.syncd.reports import MetricsFile, ReportReader
+from meshware.syncd.reports import MOST_REPORTS, MetricsFile, ReportReader
 from meshware.telemetry.report import Counted, Reading, encode
 from meshware.telemetry.series import Labels, Store
 
 __all__ = ["Counts", "Merged"]
 
 _MOST_SERIES = 100_000  # of one node, archived or alive
+
+_MOST_LIVE = 2 * MOST_REPORTS  # those whose files are there, and those whose files were
 
 _MOST_ARCHIVED = 2**62
 """Of anything that ended workers have counted: MessagePack has no larger numbers."""
@@ -54,7 +56,7 @@ class Merged:
 
 @dataclass(slots=True)
 class _Live:
-    """A worker whose file is there."""
+    """A worker that has not been folded into the archive."""
 
     reading: Reading
     signature: tuple[int, int, int]
@@ -138,8 +140,14 @@ class Counts:
             seen[worker] = live
             if not file.is_alive:
                 ended.append(file)
-        if len(seen) < len(self._live):
-            self._merged = None
+        for worker, live in self._live.items():
+            if worker not in seen and len(seen) < _MOST_LIVE:
+                # Somebody removed it, or it cannot be looked at now. Its worker counts on under
+                # this name or from nothing under another; either way this much was counted.
+                if live.counted.gauges:
+                    live.counted = msgspec.structs.replace(live.counted, gauges={})
+                    self._merged = None
+                seen[worker] = live
         self._live = seen
         self._swallow(ended)
 
@@ -175,7 +183,7 @@ class Counts:
         self._ended.left_out += counted.left_out
         self._swallowed = archive.swallowed
 
-    def _write_archive(self, store: Store, swallowed: tuple[str, ...]) -> None:
+    def _write_archive(self, store: Store, swallowed: tuple[_Worker, ...]) -> None:
         archive = _Archive(swallowed=swallowed, counted=encode(store, {}))
         replace_file(self._archive, msgspec.msgpack.encode(archive), mode=0o600)
 
@@ -230,17 +238,23 @@ def _corrected(own: _Own, labels: Labels) -> Labels:
     namespace, workload = own
     named = dict(labels)
     reporter = named.get("reporter")
-    if reporter is None:  # of ours: where a workload is named at all, it is its own
-        mine = {"namespace": namespace, "workload": workload}
-        changed = {name: value for name, value in mine.items() if name in named}
-    else:
-        side = "source" if reporter == "source" else "destination"
-        named["reporter"] = side
-        mine = {f"{side}_workload": workload, f"{side}_workload_namespace": namespace}
-        changed = {n: v for n, v in mine.items() if named.get(n, "unknown") not in (v, "unknown")}
-        principal = f"{side}_principal"
-        if principal in named and not _is_of(named[principal], namespace):
-            changed[principal] = "unknown"
+    # Policy may have removed the label: then it is the side that can be this worker's.
+    is_source = reporter == "source" or (
+        reporter is None
+        and (named.get("source_workload"), named.get("source_workload_namespace"))
+        == (workload, namespace)
+    )
+    side = "source" if is_source else "destination"
+    changed = {} if reporter is None else {"reporter": side}
+    mine = {f"{side}_workload": workload, f"{side}_workload_namespace": namespace}
+    if reporter is None:  # of ours: where they name a workload, it is their worker's
+        mine |= {"namespace": namespace, "workload": workload}
+    for name, value in mine.items():
+        if named.get(name, "unknown") not in (value, "unknown"):
+            changed[name] = value
+    principal = f"{side}_principal"
+    if principal in named and not _is_of(named[principal], namespace):
+        changed[principal] = "unknown"
     return tuple(sorted({**named, **changed}.items()))
 
 

@@ -3,29 +3,34 @@
 Theory of operation
 -------------------
 An event may be told anywhere, also in a finalizer that garbage collection runs on the very thread
-that holds a lock of ours. So telling one only appends what it takes to a deque. Whoever writes the
-report each second, and the call that finds the deque long, folds it into the series: by then the
-labels of a kind of call have usually been worked out, and a look-up is all there is to do.
+that holds a lock of ours, or of the snapshot's. So telling one only appends what it takes to a
+deque. Whoever writes the report each second folds it into the series: by then the labels of a kind
+of call have usually been worked out, and a look-up is all there is to do. A call that finds the
+deque long folds it too, but only what needs no more than a look-up: labels come from policy, whose
+lock the very same thread may hold. Kinds of calls that are new wait for the second in which the
+report is written; more of them than fit are counted as left out.
 
-A fork's child counts from nothing: what was counted before is the parent's to report.
+A fork's child counts from nothing: what was counted before is the parent's to report. So does a
+process whose report ends and begins anew, by `hand_over`.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import NamedTuple
 
-from meshware.call import Call, current_call
+from meshware.call import Call, Flag, current_call
 from meshware.events import Event, InboundEvent, OutboundEvent
 from meshware.grpc import is_grpc
 from meshware.inbound.passage import Admission
 from meshware.policy.snapshot import Snapshot
-from meshware.policy.telemetry_plan import DEFAULT_PLAN, METRICS, MetricsPlan, TelemetryPlan
-from meshware.telemetry.attributes import attributes_of
+from meshware.policy.telemetry_plan import DEFAULT_PLAN, MetricsPlan, TelemetryPlan
 from meshware.telemetry.labels import InboundKey, OutboundKey, inbound_labels, outbound_labels
-from meshware.telemetry.series import ALL, Exemplar, Labels, Series, Store
+from meshware.telemetry.report import Counted
+from meshware.telemetry.series import Exemplar, Labels, Series, Store
+from meshware.telemetry.tags import Tags, split, tags_of
 
 __all__ = ["MOST_SERIES", "Counting"]
 
@@ -35,10 +40,10 @@ MOST_SERIES = 2000
 _SAMPLED = tuple("13579bdf")
 _MOST_WAITING = 512  # events, then a call folds them
 _MOST_KEYS = 8192  # that lead to series: callers may make up hosts
+_MOST_NEW = 8192  # events whose labels must be worked out
 _MOST_ROUTES = 200  # route templates, of an app that makes them up
-
-Tags = tuple[tuple[str, str, str], ...]
-"""Of metrics whose labels policy changes: metric, label, value."""
+_MOST_OUTSIDE = 200  # hosts that policy does not know, of an app that calls whatever it is told
+_OVERFLOW = Flag.UPSTREAM_OVERFLOW.value
 
 
 class _Told(NamedTuple):
@@ -64,7 +69,7 @@ class Counting:
 
     Attributes:
         store: what was counted.
-        folded: how many events that is.
+        folded: changes whenever more has been counted.
     """
 
     def __init__(
@@ -72,17 +77,29 @@ class Counting:
     ) -> None:
         self._snapshot_of = snapshot_of
         self._now = now
+        self.folded = 0
         self.renew()
 
     def renew(self) -> None:
         """Count from nothing, in a child process."""
         self._waiting: deque[_Told] = deque()
+        self._new: deque[_Told] = deque()
         self._folding = threading.Lock()
+        self._begin()
+
+    def hand_over(self) -> None:
+        """Count from nothing: what was counted has been reported, under a name that has ended."""
+        with self._folding:
+            self._begin()
+
+    def _begin(self) -> None:
         self._found: dict[tuple[InboundKey | OutboundKey, Tags], tuple[Series, ...]] = {}
         self._found_for: Snapshot | None = None
         self._routes: set[str] = set()
+        self._outside: set[str] = set()
         self.store = Store(MOST_SERIES)
-        self.folded = 0
+        # Not from nought: whoever remembers a number, also from before a fork, sees another one.
+        self.folded += 1
 
     def __call__(self, event: Event) -> None:
         """Take what counts of an event."""
@@ -97,15 +114,27 @@ class Counting:
                 self._waiting.append(self._outbound(event, metrics))
         if len(self._waiting) > _MOST_WAITING and self._folding.acquire(blocking=False):
             try:
-                self._fold()
+                self._fold(may_look_up=False)
             finally:
                 self._folding.release()
 
     def fold(self) -> Store:
         """Count all that was told by now. Returns what has been counted since the start."""
         with self._folding:
-            self._fold()
+            self._fold(may_look_up=True)
         return self.store
+
+    def copied(self) -> Counted:
+        """Return what has been counted by now, in a copy that nobody changes any more."""
+        with self._folding:
+            self._fold(may_look_up=True)
+            together = Store(MOST_SERIES)
+            together.merge(self.store.series.values(), self.store.counters)
+            return Counted(
+                series=tuple(together.series.values()),
+                counters=together.counters,
+                left_out=self.store.left_out,
+            )
 
     # --- inside -------------------------------------------------------------------------------
 
@@ -125,7 +154,7 @@ class Counting:
         call = passage.call if isinstance(passage, Admission) else None
         return _Told(
             key,
-            _tags(event, metrics) if metrics.changed else (),
+            tags_of(event, metrics) if metrics.changed else (),
             event.duration_s,
             passage.received_bytes,
             passage.sent_bytes,
@@ -150,7 +179,7 @@ class Counting:
         lengths = () if head is None else head.headers("content-length")
         return _Told(
             key,
-            _tags(event, metrics) if metrics.changed else (),
+            tags_of(event, metrics) if metrics.changed else (),
             event.duration_s,
             int(lengths[0]) if lengths and lengths[0].isdecimal() else 0,
             event.received_bytes,
@@ -166,21 +195,37 @@ class Counting:
             return None
         return Exemplar(call.trace_id, duration_s * 1000, self._now())
 
-    def _fold(self) -> None:
+    def _fold(self, *, may_look_up: bool) -> None:
         snapshot = self._snapshot_of()
         if snapshot is not self._found_for:  # labels come from policy
             self._found.clear()
             self._found_for = snapshot
-        waiting, found = self._waiting, self._found
-        self.folded += len(waiting)
-        for _ in range(len(waiting)):
-            told = waiting.popleft()
-            series = found.get((told.key, told.tags))
-            if series is None:
-                series = self._series_of(told, snapshot)
-            for one in series:
-                one.observe(told.duration_s, told.received_bytes, told.sent_bytes, told.exemplar)
-            self._count_ours(told)
+        waiting = self._waiting
+        if may_look_up and self._new:
+            # Those that waited longest come first.
+            waiting.extendleft(self._new.pop() for _ in range(len(self._new)))
+        if not waiting:
+            return
+        try:
+            for _ in range(len(waiting)):
+                self._place(waiting.popleft(), snapshot, may_look_up=may_look_up)
+        finally:
+            self.folded += 1  # now that it is done: a report that was made meanwhile is stale
+
+    def _place(self, told: _Told, snapshot: Snapshot | None, *, may_look_up: bool) -> None:
+        """Count a call, or put it back where its kind is new and nothing may be looked up."""
+        series = self._found.get((told.key, told.tags))
+        if series is None and may_look_up:
+            series = self._series_of(told, snapshot)
+        elif series is None:
+            if len(self._new) < _MOST_NEW:
+                self._new.append(told)
+            else:
+                self.store.left_out += 1
+            return
+        for one in series or ():
+            one.observe(told.duration_s, told.received_bytes, told.sent_bytes, told.exemplar)
+        self._count_ours(told)
 
     def _series_of(self, told: _Told, snapshot: Snapshot | None) -> tuple[Series, ...]:
         """Return where a kind of call is counted, and remember it."""
@@ -188,12 +233,17 @@ class Counting:
         if snapshot is None:
             return ()  # without policy every call is refused, and there is nobody to name
         plan = _plan_of(snapshot)
-        if isinstance(key, InboundKey):
-            metrics, labels = plan.inbound.metrics, inbound_labels(key, snapshot)
-        else:
-            metrics, labels = plan.outbound.metrics, outbound_labels(key, snapshot)
+        try:
+            if isinstance(key, InboundKey):
+                metrics, labels = plan.inbound.metrics, inbound_labels(key, snapshot)
+            else:
+                metrics = plan.outbound.metrics
+                labels = outbound_labels(self._bounded(key), snapshot)
+        except Exception:
+            self.store.left_out += 1  # a mistake of ours costs this call's count, and no other's
+            raise
         series: list[Series] = []
-        for written, names in _split(labels, metrics, told.tags):
+        for written, names in split(labels, metrics, told.tags):
             one = self.store.series_of(written, names)
             if one is None:
                 self.store.left_out += 1
@@ -204,14 +254,27 @@ class Counting:
         self._found[(key, told.tags)] = tuple(series)
         return tuple(series)
 
+    def _bounded(self, key: OutboundKey) -> OutboundKey:
+        """Return a kind of call, to `other` where too many hosts are outside of the mesh."""
+        if "|" in key.cluster or key.host in self._outside:
+            return key
+        if len(self._outside) >= _MOST_OUTSIDE:
+            return key._replace(host="other", endpoint=None)
+        self._outside.add(key.host)
+        return key
+
     def _count_ours(self, told: _Told) -> None:
         key = told.key
         if isinstance(key, OutboundKey):
-            service = _service_of(key)
+            service = _service_of(self._bounded(key))
             if told.attempts:
                 self.store.count("meshware_attempts_total", service, told.attempts)
             if told.attempts > 1:
                 self.store.count("meshware_retries_total", service, told.attempts - 1)
+            if _OVERFLOW in key.flags:
+                # Before any attempt a limit of the pool was met; behind one, the retry budget.
+                kind = ("kind", "retries" if told.attempts else "requests")
+                self.store.count("meshware_overflows_total", (*service, kind))
             return
         if told.route is not None:
             route = told.route
@@ -230,7 +293,7 @@ def _plan_of(snapshot: Snapshot | None) -> TelemetryPlan:
 
 
 def _service_of(key: OutboundKey) -> Labels:
-    host = key.cluster.rpartition("|")[2] if "|" in key.cluster else key.cluster
+    host = key.cluster.rpartition("|")[2] if "|" in key.cluster else key.host
     return (("destination_service", host or "unknown"),)
 
 
@@ -238,43 +301,3 @@ def _grpc_status(event: Event) -> str:
     """Return a gRPC status that came among the headers; trailers are not seen here."""
     values = () if event.response is None else event.response("grpc-status")
     return values[0] if values and values[0].isdecimal() and len(values[0]) < 4 else ""
-
-
-def _tags(event: Event, metrics: MetricsPlan) -> Tags:
-    """Work out the labels that policy adds or changes."""
-    look_up = attributes_of(event)
-    tags = []
-    for metric, plan in metrics.changed.items():
-        for name, expression in plan.tags.items():
-            try:
-                value = _text(expression(look_up))
-            except Exception:
-                value = "unknown"  # Istio's, of whatever fails
-            tags.append((metric, name, value))
-    return tuple(tags)
-
-
-def _text(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value)[:256]
-
-
-def _split(
-    labels: Mapping[str, str], metrics: MetricsPlan, tags: Tags
-) -> list[tuple[Labels, frozenset[str]]]:
-    """Return the labels of the metrics, those together that have the same."""
-    if not metrics.changed:
-        return [(tuple(sorted(labels.items())), ALL)]
-    found: dict[Labels, set[str]] = {}
-    for metric in METRICS.values():
-        plan = metrics.changed.get(metric)
-        own = dict(labels)
-        if plan is not None:
-            if not plan.is_on:
-                continue
-            own.update({name: value for of, name, value in tags if of == metric})
-            for name in plan.removed:
-                own.pop(name, None)
-        found.setdefault(tuple(sorted(own.items())), set()).add(metric)
-    return [(written, frozenset(names)) for written, names in found.items()]

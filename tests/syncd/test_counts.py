@@ -6,6 +6,8 @@ import os
 
 import pytest
 
+from meshware.policy.view import Client
+from meshware.runtime.reporter import Reporter
 from meshware.syncd.counts import Counts
 from meshware.syncd.reports import ReportReader
 from meshware.telemetry.report import MAX_BYTES, encode
@@ -103,3 +105,150 @@ def test_nothing_but_files_of_a_worker_is_read(place, tmp_path):
     (place / f"{'7' * 16}.metrics").mkdir()
     (place / "not-an-id.metrics").write_bytes(counted(5))
     assert calls(counts_of(place)) == 0
+
+
+def labels_of(place, **said: str) -> dict[str, str]:
+    """The labels that a worker of `default/app` is believed, of those that it says."""
+    (place / f"{ONE}.metrics").write_bytes(counted(1, **said))
+    [series] = counts_of(place).merged().store.series.values()
+    return dict(series.labels)
+
+
+@pytest.mark.parametrize(
+    ("said", "believed"),
+    [
+        ({"destination_workload_namespace": "bank"}, {"destination_workload_namespace": "default"}),
+        (
+            {"destination_principal": "spiffe://cluster.local/ns/bank/sa/vault"},
+            {"destination_principal": "unknown"},
+        ),
+        (
+            {"destination_principal": "spiffe://cluster.local/ns/default/sa/app"},
+            {"destination_principal": "spiffe://cluster.local/ns/default/sa/app"},
+        ),
+        (
+            {"reporter": "source", "source_workload": "bank", "destination_workload": "vault"},
+            {"reporter": "source", "source_workload": "app", "destination_workload": "vault"},
+        ),
+        ({"reporter": "waypoint"}, {"reporter": "destination"}),
+        ({"destination_app": "as-policy-says"}, {"destination_app": "as-policy-says"}),
+    ],
+    ids=["namespace", "strange account", "own account", "source", "strange reporter", "app"],
+)
+def test_what_a_worker_says_of_its_own_side_fits_where_its_file_lies(place, said, believed):
+    """The other side is as it says."""
+    assert labels_of(place, **said).items() >= believed.items()
+
+
+def test_two_workloads_may_give_their_workers_one_id(place):
+    """One that copies another's name neither hides it nor stops the daemon."""
+    other = place.parent / "web"
+    other.mkdir()
+    (place / f"{ONE}.metrics").write_bytes(counted(3))
+    (other / f"{ONE}.metrics").write_bytes(counted(4))
+    counts = counts_of(place)
+    assert [calls(counts), calls(counts)] == [7, 7]
+    assert calls(counts_of(place)) == 7
+    assert list(place.iterdir()) == list(other.iterdir()) == []
+
+
+@pytest.fixture
+def alive(monkeypatch):
+    """All workers live."""
+    monkeypatch.setattr(ReportReader, "_is_alive", lambda *_: True)
+
+
+@pytest.mark.usefixtures("alive")
+def test_a_worker_cannot_take_back_what_it_has_counted(place):
+    """Sums do not fall for what one of them says later, or says no more."""
+    path = place / f"{ONE}.metrics"
+    counts = counts_of(place)
+    said = [counted(5), counted(2), b"no MessagePack", counted(6)]
+    found = []
+    for at, data in enumerate(said):
+        path.write_bytes(data)
+        os.utime(path, ns=(at, at))
+        found.append(calls(counts))
+    path.unlink()
+    assert [*found, calls(counts)] == [5, 5, 5, 6, 6]
+
+
+@pytest.mark.usefixtures("alive")
+def test_workers_say_what_holds_now_of_their_own_workload_alone(place):
+    """The oldest of what they say is told, and nothing of those that are gone."""
+    own = (("namespace", "default"), ("workload", "app"))
+    bank = (("namespace", "bank"), ("workload", "vault"))
+    name = "meshware_policy_generation"
+    (place / f"{ONE}.metrics").write_bytes(encode(Store(1), {(name, own): 7.0}))
+    (place / f"{TWO}.metrics").write_bytes(encode(Store(1), {(name, bank): 5.0}))
+    counts = counts_of(place)
+    assert counts.merged().gauges == {(name, own): 5.0}
+    for path in place.iterdir():
+        path.unlink()
+    assert counts.merged().gauges == {}
+
+
+def test_claims_too_large_to_be_added_up_leave_the_archive_sound(place):
+    """Each of them alone is possible; together they are more than can be written."""
+    store = Store(1)
+    series = store.series_of((("reporter", "destination"),))
+    assert series is not None
+    series.count = 2**48
+    series.duration.total = 1.7e308
+    for number in range(3):
+        (place / f"{number:016x}.metrics").write_bytes(encode(store, {}))
+    assert calls(counts_of(place)) == 3 * 2**48
+    again = counts_of(place)
+    assert calls(again) == 3 * 2**48
+    assert calls(again) == 3 * 2**48
+
+
+class Growing:
+    """What a process has counted: one call more for each time that it is asked."""
+
+    def __init__(self) -> None:
+        self.all = 0
+        self._since = 0
+
+    def call(self) -> None:
+        """Count one."""
+        self.all += 1
+        self._since += 1
+
+    def __call__(self) -> bytes:
+        """The file."""
+        return counted(self._since)
+
+    def hand_over(self) -> None:
+        """Begin anew."""
+        self._since = 0
+
+
+def _has_lock(_reader, directory: int, name: str) -> bool:
+    """Locks cannot be asked about by the process that holds them; here those that lie there do."""
+    return name in os.listdir(directory)
+
+
+@pytest.mark.parametrize("gone", ["stopped", "lock removed", "all removed"])
+def test_a_worker_that_reports_under_another_name_counts_nothing_twice(place, gone, monkeypatch):
+    """It ends and begins anew, or somebody removes what shows that it lives."""
+    monkeypatch.setattr(ReportReader, "_is_alive", _has_lock)
+    growing = Growing()
+    reporter = Reporter(place.parents[2], Client(namespace="default", name="app"), counted=growing)
+    counts = counts_of(place)
+    for _ in range(3):
+        growing.call()
+        reporter.flush_once()
+        counts.look()
+        assert calls(counts) == growing.all
+        if gone == "stopped":
+            reporter.stop()
+            reporter.renew()  # as `start` does, without its thread
+        else:
+            for path in place.glob("*.lock" if gone == "lock removed" else "*"):
+                path.unlink()
+        counts.look()
+        assert calls(counts) == growing.all
+        reporter.flush_once()
+        counts.look()
+        assert calls(counts) == growing.all
