@@ -34,6 +34,7 @@ from meshware.runtime.identity_sources import IdentitySources
 from meshware.runtime.refusals import RefusalLog
 from meshware.telemetry.counting import Counting
 from meshware.telemetry.fan import Fan
+from meshware.telemetry.report import Counted
 from meshware.telemetry.series import Labels
 from meshware.telemetry.tracing import Tracing
 from meshware.telemetry.worker import Gauges, WorkerCounts
@@ -223,6 +224,12 @@ class Mesh:
     def authorizer(self, name: str) -> Authorizer | None:
         """Return the function that is the authorizer of a name; None: there is none."""
         return registered(name)
+
+    def counted(self) -> Counted:
+        """Return what this process has counted, and what holds now; a mesh for tests counts not."""
+        if self._counting is None:
+            return Counted()
+        return self._counting.copied(self._gauges())
 
     # --- inside -------------------------------------------------------------------------------
 

@@ -29,7 +29,7 @@ from meshware.policy.snapshot import Snapshot
 from meshware.policy.telemetry_plan import DEFAULT_PLAN, MetricsPlan, TelemetryPlan
 from meshware.telemetry.labels import InboundKey, OutboundKey, inbound_labels, outbound_labels
 from meshware.telemetry.report import Counted
-from meshware.telemetry.series import Exemplar, Labels, Series, Store
+from meshware.telemetry.series import CounterKey, Exemplar, Labels, Series, Store
 from meshware.telemetry.tags import Tags, split, tags_of
 
 __all__ = ["MOST_SERIES", "Counting"]
@@ -124,8 +124,8 @@ class Counting:
             self._fold(may_look_up=True)
         return self.store
 
-    def copied(self) -> Counted:
-        """Return what has been counted by now, in a copy that nobody changes any more."""
+    def copied(self, gauges: dict[CounterKey, float]) -> Counted:
+        """Return what has been counted by now, in a copy, beside what holds now."""
         with self._folding:
             self._fold(may_look_up=True)
             together = Store(MOST_SERIES)
@@ -133,6 +133,7 @@ class Counting:
             return Counted(
                 series=tuple(together.series.values()),
                 counters=together.counters,
+                gauges=gauges,
                 left_out=self.store.left_out,
             )
 
@@ -168,7 +169,7 @@ class Counting:
         grpc = head is not None and is_grpc(head.headers)
         key = OutboundKey(
             event.cluster,
-            "" if head is None else head.host,
+            event.service if head is None else head.host,
             event.endpoint,
             grpc,
             event.status,

@@ -13,7 +13,7 @@ from functools import lru_cache
 from meshware.policy.telemetry_plan import METRICS
 from meshware.telemetry.series import BUCKETS, COUNT, Exemplar, Histogram, Labels, Series
 
-__all__ = ["HELP", "exposition"]
+__all__ = ["BOUNDS", "HELP", "HISTOGRAMS", "exposition"]
 
 HELP = {
     COUNT: "Calls. Source: Istio, requests_total.",
@@ -22,6 +22,7 @@ HELP = {
     METRICS["RESPONSE_SIZE"]: "Bytes of the bodies of responses.",
     "meshware_attempts_total": "Attempts of calls, the first ones too.",
     "meshware_retries_total": "Attempts behind the first one of a call.",
+    "meshware_overflows_total": "Calls that met a limit of policy: of requests, or of retries.",
     "meshware_route_requests_total": "Calls by the framework's route template.",
     "meshware_exceptions_total": "Exceptions that apps raised, by type.",
     "meshware_telemetry_left_out_total": "Calls that were not counted, for want of room.",
@@ -33,12 +34,15 @@ HELP = {
 }
 """What metrics mean, by their names."""
 
-_HISTOGRAMS = (
+HISTOGRAMS = (
     (METRICS["REQUEST_DURATION"], "duration"),
     (METRICS["REQUEST_SIZE"], "received"),
     (METRICS["RESPONSE_SIZE"], "sent"),
 )
-_BOUNDS = tuple(f'le="{float(bound)}"' for bound in BUCKETS) + ('le="+Inf"',)
+BOUNDS = (*(str(float(bound)) for bound in BUCKETS), "+Inf")
+"""Upper bounds of buckets, as `le` has them."""
+
+_LE = tuple(f'le="{bound}"' for bound in BOUNDS)
 
 Samples = Mapping[tuple[str, Labels], float]
 
@@ -60,7 +64,7 @@ def exposition(
     if counted:
         _head(lines, COUNT, "counter", is_open=is_open)
         lines += [f"{COUNT}{{{_text(one.labels)}}} {one.count}" for one in counted]
-    for name, attribute in _HISTOGRAMS:
+    for name, attribute in HISTOGRAMS:
         kept = [one for one in all_series if name in one.metrics]
         if kept:
             _head(lines, name, "histogram", is_open=is_open)
@@ -93,7 +97,7 @@ def _histogram(
     exemplars = histogram.exemplars if is_open else {}
     for at, count in enumerate(histogram.counts):
         upto += count
-        line = f"{prefix}{_BOUNDS[at]}}} {upto}"
+        line = f"{prefix}{_LE[at]}}} {upto}"
         if at in exemplars:
             line += _exemplar(exemplars[at])
         lines.append(line)
