@@ -2,46 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import signal
+import subprocess
 import threading
-import urllib.request
 from collections import Counter
 from pathlib import Path
 
+import msgspec
 import pytest
 from inbound_servers import QUIET, Server
+from metrics_world import ENVIRON, POLICY, scrape, totals
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 from sync_world import running
 
-POLICY = """\
-apiVersion: networking.istio.io/v1
-kind: WorkloadEntry
-metadata: {name: app, labels: {app: shop, version: v1}}
-spec: {address: 127.0.0.1, serviceAccount: app, labels: {app: shop, version: v1}}
----
-apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: {name: shop}
-spec:
-  hosts: [shop.default.svc.cluster.local]
-  location: MESH_INTERNAL
-  resolution: STATIC
-  ports: [{number: 80, name: http, protocol: HTTP}]
-  workloadSelector: {labels: {app: shop}}
----
-apiVersion: security.istio.io/v1
-kind: AuthorizationPolicy
-metadata: {name: closed}
-spec:
-  action: DENY
-  rules: [{to: [{operation: {paths: [/closed]}}]}]
-"""
+from meshware.telemetry.report import encode
+from meshware.telemetry.series import Store
 
 GUNICORN = ["gunicorn", *QUIET, "-b", "127.0.0.1:0", "--workers", "4", "counted_app:application"]
-ENVIRON = {"MESH_WORKLOAD": "default/app"}
 
 
 @pytest.fixture
@@ -52,27 +33,6 @@ def daemon(tmp_path):
     with running(tmp_path) as daemon:
         daemon.wait_for(lambda: daemon.generation() and daemon.status() and daemon.status().listen)
         yield daemon
-
-
-def scrape(daemon, accept: str = "") -> str:
-    """What `/metrics` says."""
-    asked = urllib.request.Request(
-        f"http://{daemon.status().listen}/metrics", headers={"accept": accept}
-    )
-    with urllib.request.urlopen(asked, timeout=10) as answer:
-        return answer.read().decode()
-
-
-def totals(text: str) -> Counter:
-    """Calls by status, of the side that was called."""
-    found: Counter = Counter()
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            if sample.name == "istio_requests_total":
-                assert sample.labels["reporter"] == "destination"
-                found[sample.labels["response_code"]] += int(sample.value)
-    del found["299"]
-    return found
 
 
 def exact(daemon, sent: Counter) -> None:
@@ -223,3 +183,81 @@ def test_labels_are_istios(tmp_path, daemon):
         }
     finally:
         server.end()
+
+
+HOSTILE = {
+    "forged counter": {"texts": ['x 1\nistio_requests_total{forged="1"} 9\nq'] * 8},
+    "sum without end": {"rows": [[[0, 1], [2], 1, [[1], float("inf")], [[], 0], [[], 0], {}]]},
+    "negative": {"rows": [[[0, 1], [2], -5, [[], 0], [[], 0], [[], 0], {}]]},
+    "too large": {"left_out": 2**63},
+    "another format": {"meshware": 99},
+}
+
+
+def hostile_files(place: Path) -> None:
+    """Whatever a workload's user can put where its reports lie."""
+    store = Store(4)
+    series = store.series_of((("reporter", "destination"), ("response_code", "200")))
+    assert series is not None
+    series.observe(0.001, 0, 0, None)
+    store.count("meshware_exceptions_total", ())
+    sound = msgspec.msgpack.decode(encode(store, {}))
+    for number, change in enumerate(HOSTILE.values()):
+        data = msgspec.msgpack.encode({**sound, **change})
+        (place / f"{number:016x}.metrics").write_bytes(data)
+    os.mkfifo(place / f"{10:016x}.metrics")
+    (place / f"{11:016x}.metrics").symlink_to("/dev/zero")
+    (place / f"{12:016x}.metrics").mkdir()
+    with (place / f"{13:016x}.metrics").open("wb") as file:
+        file.truncate(2**40)
+    for number in range(2000, 2500):
+        (place / f"{number:016x}.metrics").write_bytes(b"\xc1" * 100)
+
+
+def test_hostile_files_neither_stop_the_daemon_nor_forge_a_sum(tmp_path, daemon):
+    """Others are counted as before, from the same scrape on."""
+    server = Server(GUNICORN, tmp_path, {"MESH_CONFIG": str(daemon.policy_file), **ENVIRON})
+    try:
+        server.wait_until_up()
+        call(server, "/status/200")
+        exact(daemon, Counter({"200": 1}))
+        hostile_files(daemon.run_dir / "reports/default/app")
+        text = scrape(daemon)
+        assert "forged" not in text
+        for _ in range(20):
+            call(server, "/status/200")
+        exact(daemon, Counter({"200": 21}))
+        assert daemon.popen.poll() is None
+        open_text = scrape(daemon, "application/openmetrics-text; version=1.0.0")
+        assert list(openmetrics.text_string_to_metric_families(open_text))
+    finally:
+        server.end()
+    exact(daemon, Counter({"200": 21}))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount")
+def test_a_full_disk_where_reports_lie_costs_no_call(tmp_path, daemon):
+    """Answers are as ever; what was counted is told once there is room again."""
+    reports = daemon.run_dir / "reports"
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", reports], check=False, timeout=20
+    )
+    if mounted.returncode:
+        pytest.skip("no file system can be mounted here")
+    server = Server(GUNICORN, tmp_path, {"MESH_CONFIG": str(daemon.policy_file), **ENVIRON})
+    try:
+        server.wait_until_up()
+        call(server, "/status/200")
+        exact(daemon, Counter({"200": 1}))
+        filler = reports / "filler"
+        with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while True:
+                file.write(b"x" * 512)
+        for _ in range(40):
+            assert call(server, "/status/404") == b"twelve bytes"
+        assert totals(scrape(daemon))["200"] == 1, "sums do not fall"
+        filler.unlink()
+        exact(daemon, Counter({"200": 1, "404": 40}))
+    finally:
+        server.end()
+        subprocess.run(["umount", "--lazy", reports], check=True, timeout=20)
