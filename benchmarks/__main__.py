@@ -6,12 +6,13 @@ import os
 import platform
 import sys
 
-from benchmarks import identity, inbound, outbound, scale, sidecar, start, tokens
+from benchmarks import identity, inbound, outbound, scale, sidecar, start, telemetry, tokens
 
 TABLES = {
     "inbound": inbound.run,
     "tokens": tokens.run,
     "outbound": outbound.run,
+    "telemetry": telemetry.run,
     "scale": scale.run,
     "identity": identity.run,
     "start": start.run,

@@ -3,7 +3,8 @@
 Theory of operation
 -------------------
 Each worker keeps one file, `<id>.metrics` beside its report, that says what it has counted since it
-began; it stays when the worker ends. The files of those that live are read when they have changed.
+began; it stays when the worker ends. The files of those that live are read when somebody asks and
+they have changed.
 The last file of one that has ended is folded into the *archive*, in the daemon's state directory,
 and then removed. The archive is written before that, with the ids it has swallowed: a daemon that
 dies between the two neither loses a count nor counts it twice.
@@ -93,7 +94,7 @@ class Counts:
         """Return what was counted by now; files that have changed are read."""
         with self._lock:
             try:
-                self._look()
+                self._look(is_asked=True)
             except OSError:
                 pass  # told where it is looked at each second; what is known is no less true
             if self._merged is None:
@@ -101,13 +102,13 @@ class Counts:
             return self._merged
 
     def look(self) -> None:
-        """Read what has changed, and keep what ended workers have counted.
+        """Keep what ended workers have counted; what live ones say is read when it is asked for.
 
         Raises:
             OSError: the archive cannot be written. The files of ended workers stay, and count.
         """
         with self._lock:
-            self._look()
+            self._look(is_asked=False)
 
     # --- inside -------------------------------------------------------------------------------
 
@@ -123,7 +124,7 @@ class Counts:
                 gauges[key] = _together(key[0], gauges.get(key), value)
         return Merged(store=store, gauges=gauges)
 
-    def _look(self) -> None:
+    def _look(self, *, is_asked: bool) -> None:
         seen: dict[_Worker, _Live] = {}
         ended: list[MetricsFile] = []
         for file in self._reader.metrics_files():
@@ -132,7 +133,8 @@ class Counts:
                 ended.append(file)
                 continue
             live = self._live.get(worker)
-            if live is None or live.signature != file.signature:
+            has_changed = live is None or live.signature != file.signature
+            if has_changed and (is_asked or not file.is_alive):
                 self._merged = None
                 live = _read(file, live)
             if live is None:

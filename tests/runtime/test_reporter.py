@@ -169,3 +169,28 @@ def test_a_child_process_has_a_report_of_its_own(run_dir):
     assert locks.pop(mine), "the child's start has not dropped the parent's lock"
     assert list(locks.values()) == [False], "and the child's own went with it"
     reporter.stop()
+
+
+class Asked:
+    """What a process has counted; how often it was asked."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def __call__(self) -> bytes:
+        """Nothing worth writing."""
+        self.times += 1
+        return b""
+
+    def hand_over(self) -> None:
+        """Nothing was."""
+        raise AssertionError("nothing was written")
+
+
+def test_what_is_counted_is_sorted_in_where_no_report_can_be_written(tmp_path):
+    """Without a daemon nobody else asks, and new kinds of calls would wait without end."""
+    asked = Asked()
+    reporter = Reporter(tmp_path, Client(namespace="default", name="app"), counted=asked)
+    assert not reporter.flush_once()
+    reporter.stop()
+    assert asked.times == 1
