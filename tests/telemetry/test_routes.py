@@ -7,14 +7,19 @@ import io
 
 import pytest
 from counted_world import Counted as World
+from counted_world import app
+from inbound_drive import environ_of
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_open
 from prometheus_client.parser import text_string_to_metric_families as read_text
 
+from meshware import Mesh
 from meshware.telemetry import MeshCollector, MetricsASGI, MetricsWSGI
 from meshware.telemetry.series import Exemplar
+from meshware.testing import TestMesh
+from meshware.wsgi import MeshMiddleware
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 OPEN = "application/openmetrics-text; version=1.0.0, text/plain; q=0.5"
@@ -116,3 +121,17 @@ def test_a_registry_of_prometheus_client_has_the_same(mesh):
         if sample.exemplar
     ]
     assert examples == [{"trace_id": TRACE}]
+
+
+def test_a_mesh_tells_what_it_has_counted_and_what_holds_now():
+    """Its own events, and the policy in force; a mesh for tests counts nothing."""
+    kit = TestMesh([])
+    mesh = Mesh(client=kit.client, cell=kit.cell, port=80)
+    body = MeshMiddleware(app, mesh=mesh)(environ_of("/"), lambda *_: lambda _data: None)
+    list(body)
+    body.close()
+    text = by_wsgi(mesh, "GET", "")[2].decode()
+    families = {family.name: family for family in read_text(text)}
+    assert [sample.value for sample in families["istio_requests"].samples] == [1]
+    assert families["meshware_policy_generation"].samples[0].value == 1
+    assert kit.counted().series == ()
