@@ -74,7 +74,7 @@ def _store(sets: int, worker: int, *, is_shared: bool) -> Store:
     """Return what a worker has counted: calls with so many sets of Istio's labels."""
     snapshot = TestMesh([]).cell.current
     assert snapshot is not None
-    labels = inbound_labels(InboundKey(None, "app", False, 200, "", "-"), snapshot)
+    labels = inbound_labels(InboundKey(None, False, "app", False, 200, "", "-"), snapshot)
     store = Store(max(sets, 1))
     for number in range(sets):
         name = f"web-{number}" if is_shared else f"web-{worker}-{number}"

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from meshware.call import Flag, HeaderLookup, Peer, RequestHead
+from meshware.call import Call, Flag, HeaderLookup, Peer, RequestHead
 
 if TYPE_CHECKING:
     from meshware.inbound.head import InboundHead
@@ -39,6 +39,12 @@ class InboundEvent:
     def head(self) -> InboundHead:
         """The request, as its server handed it over."""
         return self.passage.head
+
+    @property
+    def call(self) -> Call | None:
+        """What the app has found in `current_call()`; None: it was not called."""
+        call: Call | None = getattr(self.passage, "call", None)
+        return call
 
     @property
     def method(self) -> str:

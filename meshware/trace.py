@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple, Protocol
 
 __all__ = [
     "NOTHING",
+    "TRACE_HEADERS",
     "BeginTrace",
     "Carried",
     "LiveSpan",
@@ -33,6 +34,12 @@ Pairs = tuple[tuple[str, str], ...]
 
 Propagation = Literal["w3c", "b3", "b3multi"]
 """A way to write a trace context: `traceparent`, `b3`, or the `x-b3-...` headers."""
+
+TRACE_HEADERS = frozenset({
+    "traceparent", "tracestate", "b3", "x-b3-traceid", "x-b3-spanid", "x-b3-sampled",
+    "x-b3-parentspanid", "x-b3-flags",
+})  # fmt: skip
+"""All headers that say a context, in any format."""
 
 _W3C: tuple[Propagation, ...] = ("w3c",)
 

@@ -18,7 +18,7 @@ from meshware.asgi.head import (
     inbound_head,
     route_of,
 )
-from meshware.asgi.tally import counted
+from meshware.asgi.tally import count_sent, counted
 from meshware.call import Call, Flag, MessageEdit, bind_call, unbind_call
 from meshware.handlers.forecast import find_by_scope
 from meshware.handlers.found import HandlersOfCall, hold_to_handler
@@ -31,6 +31,9 @@ __all__ = ["MeshMiddleware"]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _KEY = "meshware"
+_ANSWERS = (
+    "http.response.start", "websocket.http.response.start", "websocket.accept", "websocket.close",
+)  # fmt: skip
 _STARTS = ("http.response.start", "websocket.http.response.start", "websocket.accept")
 
 _CLOSE = MessageEdit(frozenset({"connection"}), (("connection", "close"),))
@@ -101,6 +104,9 @@ class MeshMiddleware:
             if kind == "http.response.body":
                 admission.sent_bytes += len(message.get("body", b""))
                 is_last = not message.get("more_body", False) and not has_trailers
+            elif kind not in _ANSWERS:
+                count_sent(message, admission)
+                is_last = _is_last(message, has_trailers)
             else:
                 if kind in ("http.response.start", "websocket.http.response.start"):
                     status = message["status"]

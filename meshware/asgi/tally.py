@@ -1,27 +1,27 @@
-"""Count the bytes of a request's body as the app reads them, for telemetry."""
+"""Count the bytes of bodies as they go by, for telemetry.
+
+What a request declares is its caller's word: it may end early, or never be read.
+"""
 
 from __future__ import annotations
 
 from meshware.asgi.head import Message, Receive
+from meshware.inbound.head import declared_length
 from meshware.inbound.passage import Admission
 
-__all__ = ["counted"]
+__all__ = ["counted", "count_sent"]
+
+_FILES = ("http.response.pathsend", "http.response.zerocopysend")
 
 
 def counted(receive: Receive, admission: Admission) -> Receive:
-    """Return what an app receives its request from, with its bytes counted where there may be any.
-
-    A length that is declared is believed: the server holds its caller to it.
-    """
+    """Return what an app receives its request from, its bytes counted where there may be any."""
     headers = admission.head.headers
-    declared = headers("content-length")
-    if declared:
-        if declared[0].isdigit():
-            admission.received_bytes = int(declared[0])
-        return receive
     # HTTP/2 and later need no header for a body.
-    if not headers("transfer-encoding") and admission.head.version.startswith("1"):
-        return receive
+    if admission.head.version.startswith("1"):
+        lengths = headers("content-length")
+        if not headers("transfer-encoding") and (not lengths or lengths[0].strip("0") == ""):
+            return receive
 
     async def count() -> Message:
         message = await receive()
@@ -29,3 +29,12 @@ def counted(receive: Receive, admission: Admission) -> Receive:
         return message
 
     return count
+
+
+def count_sent(message: Message, admission: Admission) -> None:
+    """Count what one message of a response's body has; of a file, what the response declares."""
+    if message["type"] in _FILES:
+        found = admission.response_headers
+        admission.sent_bytes = (found and declared_length(found("content-length"))) or 0
+    else:
+        admission.sent_bytes += len(message.get("body", b""))

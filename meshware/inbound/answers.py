@@ -11,7 +11,7 @@ from meshware.inbound.authz import Verdict
 from meshware.inbound.passage import Admission, Answered, Ask, Denial, Teller
 from meshware.inbound.peer import Refused
 from meshware.inbound.question import Question
-from meshware.trace import BeginTrace
+from meshware.trace import TRACE_HEADERS, BeginTrace
 
 if TYPE_CHECKING:
     from meshware.authz import Request
@@ -72,7 +72,8 @@ class Answers:
             remove = (*remove, "x-request-id")
         trace = self._begin_trace(head.headers, asked.snapshot, asked.started_at)
         if trace.shown:
-            remove += tuple(name for name, _ in trace.shown)
+            # Whatever else a caller wrote in other formats says something else.
+            remove += tuple(TRACE_HEADERS.intersection(head.names))
             add += trace.shown
         believed = asked.user.believed
         return Admission(

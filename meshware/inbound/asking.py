@@ -32,7 +32,7 @@ from meshware.policy.edits import edit_for
 from meshware.policy.inbound_facts import Facts
 from meshware.policy.match import Patterns
 from meshware.policy.snapshot import InboundView
-from meshware.trace import carried, read_context
+from meshware.trace import TRACE_HEADERS, carried, read_context
 
 __all__ = [
     "Check",
@@ -59,7 +59,7 @@ _IS_PARTIAL = "x-envoy-auth-partial-body"
 # A server adds these to its every answer.
 _OF_SERVERS = frozenset({"date", "server"})
 # What an authorizer must not change: the mesh decides by it, before or after.
-_KEPT = FRAMING | {"host", "forwarded", "traceparent", "tracestate", "b3", "x-request-id"}
+_KEPT = FRAMING | TRACE_HEADERS | {"host", "forwarded", "x-request-id"}
 _KEPT_PREFIXES = (*OURS, "x-forwarded-", ":")
 
 

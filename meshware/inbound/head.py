@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from meshware.call import HeaderLookup
 from meshware.policy.inbound_facts import HandlersOf, no_handlers_known
 
-__all__ = ["InboundHead", "RouteOf", "is_below", "look_up"]
+__all__ = ["InboundHead", "RouteOf", "declared_length", "is_below", "look_up"]
 
 
 class RouteOf:
@@ -58,6 +58,17 @@ def look_up(pairs: Iterable[tuple[str, str]]) -> HeaderLookup:
         return table.get(name, ())
 
     return values_of
+
+
+def declared_length(lengths: Sequence[str]) -> int | None:
+    """Return what a Content-Length says; None: there is none, or none that can be believed.
+
+    Source: RFC 9110, 8.6: decimal digits, which are fewer in Unicode's eyes than in ASCII's.
+    """
+    if len(lengths) != 1 or len(lengths[0]) > 18:
+        return None
+    written = lengths[0]
+    return int(written) if written.isascii() and written.isdigit() else None
 
 
 def is_below(path: str, prefix: str) -> bool:

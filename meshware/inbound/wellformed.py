@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 
-from meshware.inbound.head import InboundHead
+from meshware.inbound.head import InboundHead, declared_length
 from meshware.policy.inbound_facts import count_values
 from meshware.policy.paths import has_control
+from meshware.trace import TRACE_HEADERS
 
 __all__ = ["MESH_HEADERS", "complaint", "split_target"]
 
@@ -21,14 +22,13 @@ MESH_HEADERS = frozenset(
         "content-length",
         "forwarded",
         "host",
-        "traceparent",
-        "tracestate",
         "transfer-encoding",
         "x-forwarded-client-cert",
         "x-forwarded-for",
         "x-forwarded-host",
         "x-forwarded-proto",
         "x-request-id",
+        *TRACE_HEADERS,
     }
 )
 """Headers that the mesh reads; their twins with underscores are refused."""
@@ -72,8 +72,12 @@ def complaint(head: InboundHead, read: frozenset[str]) -> str | None:
             return "the Host header is malformed"
     elif head.version == "1.1":
         return "there is no Host header"
-    if head.headers("content-length") and head.headers("transfer-encoding"):
-        return "there are both Content-Length and Transfer-Encoding"
+    lengths = head.headers("content-length")
+    if lengths:
+        if head.headers("transfer-encoding"):
+            return "there are both Content-Length and Transfer-Encoding"
+        if declared_length(lengths) is None:
+            return "the Content-Length is malformed"
     for path in (*head.paths, *head.partial_paths):
         if has_control(path):
             return "there are control characters in the path"

@@ -34,10 +34,10 @@ from meshware.runtime.identity_sources import IdentitySources
 from meshware.runtime.refusals import RefusalLog
 from meshware.telemetry.counting import Counting
 from meshware.telemetry.fan import Fan
-from meshware.telemetry.report import Counted
+from meshware.telemetry.report import Counted, Gauges
 from meshware.telemetry.series import Labels
 from meshware.telemetry.tracing import Tracing
-from meshware.telemetry.worker import Gauges, WorkerCounts
+from meshware.telemetry.worker import WorkerCounts
 
 if TYPE_CHECKING:
     from meshware.runtime.follower import Follower

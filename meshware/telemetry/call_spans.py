@@ -23,7 +23,7 @@ from meshware.call import (
     Send,
 )
 from meshware.events import OutboundEvent, Try
-from meshware.trace import Propagation, TraceContext, child_of, written
+from meshware.trace import TRACE_HEADERS, Propagation, TraceContext, child_of, written
 
 if TYPE_CHECKING:
     from random import Random
@@ -36,11 +36,6 @@ A = TypeVar("A")
 R = TypeVar("R")
 
 Flow = Generator[Action, Outcome, None]
-
-TRACE_HEADERS = frozenset({
-    "traceparent", "tracestate", "b3", "x-b3-traceid", "x-b3-spanid", "x-b3-sampled",
-    "x-b3-parentspanid", "x-b3-flags",
-})  # fmt: skip
 
 
 class CallSpans:

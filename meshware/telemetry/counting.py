@@ -21,15 +21,15 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-from meshware.call import Call, Flag, current_call
+from meshware.call import Call, Flag
 from meshware.events import Event, InboundEvent, OutboundEvent
 from meshware.grpc import is_grpc
-from meshware.inbound.passage import Admission
+from meshware.inbound.head import declared_length
 from meshware.policy.snapshot import Snapshot
 from meshware.policy.telemetry_plan import DEFAULT_PLAN, MetricsPlan, TelemetryPlan
 from meshware.telemetry.labels import InboundKey, OutboundKey, inbound_labels, outbound_labels
-from meshware.telemetry.report import Counted
-from meshware.telemetry.series import CounterKey, Exemplar, Labels, Series, Store
+from meshware.telemetry.report import Counted, Gauges, encode
+from meshware.telemetry.series import Exemplar, Labels, Series, Store
 from meshware.telemetry.tags import Tags, split, tags_of
 
 __all__ = ["MOST_SERIES", "Counting"]
@@ -124,7 +124,13 @@ class Counting:
             self._fold(may_look_up=True)
         return self.store
 
-    def copied(self, gauges: dict[CounterKey, float]) -> Counted:
+    def encoded(self, gauges: Gauges) -> bytes:
+        """Return the file of what has been counted by now, beside what holds now."""
+        with self._folding:
+            self._fold(may_look_up=True)
+            return encode(self.store, gauges)
+
+    def copied(self, gauges: Gauges) -> Counted:
         """Return what has been counted by now, in a copy, beside what holds now."""
         with self._folding:
             self._fold(may_look_up=True)
@@ -142,17 +148,18 @@ class Counting:
     def _inbound(self, event: InboundEvent, metrics: MetricsPlan) -> _Told:
         passage = event.passage
         head = passage.head
-        hosts = head.headers("host")
+        hosts, peer = head.headers("host"), passage.peer
         grpc = is_grpc(head.headers)
         key = InboundKey(
-            passage.peer,
+            None if peer is None else peer.id,
+            peer is not None and peer.proved_by == "mtls",
             hosts[0] if hosts else "",
             grpc,
             event.status,
             _grpc_status(event) if grpc else "",
             event.flags,
         )
-        call = passage.call if isinstance(passage, Admission) else None
+        call = event.call
         return _Told(
             key,
             tags_of(event, metrics) if metrics.changed else (),
@@ -176,13 +183,13 @@ class Counting:
             _grpc_status(event) if grpc else "",
             event.flags,
         )
-        call = (None if head is None else head.call) or current_call()
+        call = None if head is None else head.call
         lengths = () if head is None else head.headers("content-length")
         return _Told(
             key,
             tags_of(event, metrics) if metrics.changed else (),
             event.duration_s,
-            int(lengths[0]) if lengths and lengths[0].isdecimal() else 0,
+            declared_length(lengths) or 0,
             event.received_bytes,
             None if call is None else self._exemplar(call, event.duration_s),
             attempts=event.attempts,
@@ -301,4 +308,5 @@ def _service_of(key: OutboundKey) -> Labels:
 def _grpc_status(event: Event) -> str:
     """Return a gRPC status that came among the headers; trailers are not seen here."""
     values = () if event.response is None else event.response("grpc-status")
-    return values[0] if values and values[0].isdecimal() and len(values[0]) < 4 else ""
+    written = values[0] if values else ""
+    return written if written.isascii() and written.isdigit() and len(written) < 4 else ""

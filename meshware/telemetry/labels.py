@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from meshware.call import Peer
 from meshware.errors import IdentityError
 from meshware.identity.spiffe import SpiffeID
+from meshware.policy.inbound_facts import host_forms
 from meshware.policy.snapshot import Snapshot
 
 __all__ = ["InboundKey", "OutboundKey", "Workload", "inbound_labels", "outbound_labels"]
@@ -27,8 +27,9 @@ LATEST = "latest"  # Istio's revision of a workload that bears no version
 class InboundKey(NamedTuple):
     """What tells calls that come in apart."""
 
-    peer: Peer | None
-    host: str  # lower case, without port
+    peer_id: str | None  # None: nobody has proved who calls
+    is_mutual: bool  # proved by TLS
+    host: str  # as received
     is_grpc: bool
     status: int
     grpc_status: str
@@ -85,16 +86,14 @@ class Workload(NamedTuple):
 
 def inbound_labels(key: InboundKey, snapshot: Snapshot) -> dict[str, str]:
     """Return the labels of calls that came in."""
-    peer = key.peer
-    source = Workload() if peer is None else _of_peer(peer.id, snapshot)
-    service = snapshot.service_named(key.host)
-    is_mutual = peer is not None and peer.proved_by == "mtls"
+    source = Workload() if key.peer_id is None else _of_peer(key.peer_id, snapshot)
+    service = snapshot.service_named(host_forms(key.host)[-1])
     return {
         "reporter": "destination",
         **_ends(source, _own(snapshot)),
         **_service(service, None),
         **_answer(key.is_grpc, key.status, key.grpc_status, key.flags),
-        "connection_security_policy": "mutual_tls" if is_mutual else "none",
+        "connection_security_policy": "mutual_tls" if key.is_mutual else "none",
     }
 
 

@@ -17,7 +17,19 @@ import msgspec
 
 from meshware.telemetry.series import ALL, BUCKETS, Exemplar, Histogram, Labels, Series, Store
 
-__all__ = ["MAX_BYTES", "METRICS_FORMAT", "MOST_ROWS", "Counted", "Reading", "decode", "encode"]
+__all__ = [
+    "MAX_BYTES",
+    "METRICS_FORMAT",
+    "MOST_ROWS",
+    "Counted",
+    "Gauges",
+    "Reading",
+    "decode",
+    "encode",
+]
+
+Gauges = dict[tuple[str, Labels], float]
+"""What holds now, by name and labels."""
 
 METRICS_FORMAT = 1
 

@@ -165,7 +165,7 @@ class Tracing:
         return tell
 
     def _over(self, event: InboundEvent) -> None:
-        call: Call | None = getattr(event.passage, "call", None)
+        call = event.call
         snapshot = self._snapshot_of()
         plan = _plan(snapshot).inbound.tracing
         if call is not None:

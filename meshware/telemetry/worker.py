@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from meshware.telemetry.counting import Counting
-from meshware.telemetry.report import encode
-from meshware.telemetry.series import Labels
+from meshware.telemetry.report import Gauges
 
-__all__ = ["Gauges", "WorkerCounts"]
-
-Gauges = dict[tuple[str, Labels], float]
+__all__ = ["WorkerCounts"]
 
 
 class WorkerCounts:
@@ -28,10 +25,10 @@ class WorkerCounts:
 
     def __call__(self) -> bytes:
         """Return the file; the very same object as before where nothing has changed."""
-        store = self._counting.fold()
+        self._counting.fold()
         gauges, folded = self._gauges(), self._counting.folded
         if self._made is None or self._made[:2] != (folded, gauges):
-            self._made = (folded, gauges, encode(store, gauges))
+            self._made = (folded, gauges, self._counting.encoded(gauges))
         return self._made[2]
 
     def hand_over(self) -> None:

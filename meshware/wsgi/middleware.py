@@ -15,10 +15,11 @@ from typing import Any
 from meshware.call import Call, Flag, bind_call
 from meshware.handlers.forecast import find_by_environ, moved
 from meshware.handlers.found import HandlersOfCall, hold_to_handler
-from meshware.inbound.head import look_up
+from meshware.inbound.head import declared_length, look_up
 from meshware.inbound.passage import Admission, Ask, Denial
 from meshware.runtime.mesh import Mesh
 from meshware.wsgi.head import Environ, header_key, inbound_head
+from meshware.wsgi.tally import count_received, counting_writer
 
 __all__ = ["MeshMiddleware"]
 
@@ -74,9 +75,7 @@ class MeshMiddleware:
         hold_to_handler(admission)
         _edit(environ, admission)
         watched = _Watched(start_response, admission)
-        length = environ.get("CONTENT_LENGTH") or ""
-        if length.isdigit():
-            admission.received_bytes = int(length)
+        count_received(environ, admission)
         try:
             result = self.app(environ, watched)
         except Exception as error:
@@ -124,7 +123,7 @@ class _Watched:
         write = self._start_response(status, headers, *arguments)
         self.status = int(status[:3])
         self._admission.response_headers = look_up(headers)
-        return write
+        return counting_writer(write, self._admission)
 
 
 class _Body:
@@ -208,6 +207,8 @@ def _hook_file(
             if close is not None:
                 context.run(close)
         finally:
+            found = admission.response_headers
+            admission.sent_bytes += (found and declared_length(found("content-length"))) or 0
             admission.finish(watched.status)
 
     try:

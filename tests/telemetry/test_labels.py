@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from meshware.call import Peer
 from meshware.telemetry.labels import InboundKey, OutboundKey, inbound_labels, outbound_labels
 from meshware.testing import TestMesh
 
@@ -84,8 +83,8 @@ def snapshot():
 def inbound(peer: str | None = None, by: str = "mtls", **other):
     """A kind of call that came in."""
     known = {"host": "orders.shop", "is_grpc": False, "status": 200, "grpc_status": ""}
-    proved = None if peer is None else Peer(id=peer, proved_by=by)
-    return InboundKey(peer=proved, **{**known, "flags": "-", **other})
+    is_mutual = peer is not None and by == "mtls"
+    return InboundKey(peer, is_mutual, **{**known, "flags": "-", **other})
 
 
 def outbound(cluster: str, host: str = "pay.shop", endpoint: str | None = None, **other):
