@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Literal, NamedTuple, Protocol
 
+from meshware.call import HeaderLookup
+
 __all__ = [
     "NOTHING",
     "TRACE_HEADERS",
@@ -29,7 +31,6 @@ __all__ = [
     "written",
 ]
 
-HeaderLookup = Callable[[str], Sequence[str]]
 Pairs = tuple[tuple[str, str], ...]
 
 Propagation = Literal["w3c", "b3", "b3multi"]

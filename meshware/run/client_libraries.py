@@ -1,14 +1,14 @@
 """Bring the mesh into client libraries: sessions and clients made from now on go through it.
 
 What an app has chosen itself stays: a transport, an adapter, a middleware of the mesh's own, or a
-setting of httpx that only its own transport knows. Code that wants no spans of its own (an exporter
-that sends them) goes by the mesh too: it would otherwise wait for itself.
+setting of httpx that only its own transport knows. Exporters of spans go through the mesh like
+anyone: no spans are made of their calls, and a switch of telemetry must not lead past policy.
 """
 
 from __future__ import annotations
 
+import inspect
 import logging
-import sys
 from types import ModuleType
 from typing import Any
 
@@ -36,8 +36,6 @@ def hook_requests(sessions: ModuleType) -> None:
     def init_of(init: Any) -> Any:
         def init_with_mesh(self: Any, *arguments: Any, **named: Any) -> None:
             init(self, *arguments, **named)
-            if _is_exporting():
-                return
             from meshware.clients.requests import MeshAdapter
 
             for scheme in ("http://", "https://"):
@@ -45,27 +43,7 @@ def hook_requests(sessions: ModuleType) -> None:
 
         return init_with_mesh
 
-    def send_of(send: Any) -> Any:
-        def send_past_exporters(self: Any, request: Any, **named: Any) -> Any:
-            if not _is_exporting():
-                return send(self, request, **named)
-            from requests.adapters import HTTPAdapter
-
-            from meshware.clients.requests import MeshAdapter
-
-            if not isinstance(self.get_adapter(request.url), MeshAdapter):
-                return send(self, request, **named)
-            adapters = self.adapters
-            self.adapters = {"http://": HTTPAdapter(), "https://": HTTPAdapter()}
-            try:
-                return send(self, request, **named)
-            finally:
-                self.adapters = adapters
-
-        return send_past_exporters
-
     replace(sessions.Session, "__init__", init_of)
-    replace(sessions.Session, "send", send_of)
 
 
 def hook_httpx(module: ModuleType) -> None:
@@ -73,13 +51,25 @@ def hook_httpx(module: ModuleType) -> None:
 
     def init_of(name: str) -> Any:
         def make(init: Any) -> Any:
-            def init_with_mesh(self: Any, *arguments: Any, **named: Any) -> None:
-                if any(named.get(one) is not None for one in _TRANSPORT_ARGUMENTS):
-                    _tell_left_out(module.__name__)
-                elif not _is_exporting():
-                    from meshware.clients import httpx
+            defaults = {
+                each.name: each.default
+                for each in inspect.signature(init).parameters.values()
+                if each.name in _TRANSPORT_ARGUMENTS
+            }
 
-                    named["transport"] = getattr(httpx, name)()
+            def init_with_mesh(self: Any, *arguments: Any, **named: Any) -> None:
+                from meshware.clients import httpx
+
+                ours = getattr(httpx, name)
+                own = [
+                    one
+                    for one, default in defaults.items()
+                    if one in named and named[one] is not default and named[one] is not None
+                ]
+                if not own:
+                    named["transport"] = ours()
+                elif not isinstance(named.get("transport"), ours):
+                    _tell_left_out(module.__name__)
                 init(self, *arguments, **named)
 
             return init_with_mesh
@@ -105,12 +95,6 @@ def hook_aiohttp(client: ModuleType) -> None:
         return init_with_mesh
 
     replace(client.ClientSession, "__init__", init_of)
-
-
-def _is_exporting() -> bool:
-    """Say whether the code that runs now sends spans."""
-    context = sys.modules.get("opentelemetry.context")
-    return context is not None and bool(context.get_value(context._SUPPRESS_INSTRUMENTATION_KEY))
 
 
 _told: set[str] = set()

@@ -341,7 +341,7 @@ class Mesh:
         self._peers.renew()
         if self._counting is not None:
             self._counting.renew()
-        self.tracing.ring.clear()
+        self.tracing.renew()
         if self.cell.current is not None:
             self.cell.current.renew_lock()
 

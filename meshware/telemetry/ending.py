@@ -7,24 +7,24 @@
 from __future__ import annotations
 
 import atexit
-import os
 import threading
-import time
 from collections.abc import Callable
 from contextvars import Context
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 
 __all__ = ["MOST_WAITING", "Background"]
 
 MOST_WAITING = 2048  # as many as OpenTelemetry's own queue holds
 _LONGEST_AT_EXIT_S = 2.0
 
+Work = Callable[[], None]
+
 
 class Background:
-    """Calls functions one after the other on a thread of its own, started when first needed.
+    """Calls functions one after the other on a thread of its own.
 
     What is too much is dropped and counted. Putting takes no lock of ours, and `SimpleQueue.put`
-    is reentrant, so a finalizer may do so too. A child process starts with an empty queue.
+    is reentrant, so a finalizer may do so too; starting takes one, so it is not for finalizers.
 
     Attributes:
         lost: how many were dropped or failed.
@@ -33,50 +33,52 @@ class Background:
     def __init__(self, most: int = MOST_WAITING) -> None:
         self.lost = 0
         self._most = most
-        self._queue: SimpleQueue[Callable[[], None]] = SimpleQueue()
-        self._pid = 0
-        self._is_busy = False
+        self._is_at_exit = False
+        self.renew()
 
-    def put(self, work: Callable[[], None]) -> None:
+    def renew(self) -> None:
+        """Begin with nothing, in a child process: whatever waits is the parent's to do."""
+        self._queue: SimpleQueue[Work] = SimpleQueue()  # a copied one may be locked for ever
+        self._starting = threading.Lock()
+        self._is_started = False
+
+    def start(self) -> None:
+        """Start the thread, unless there is one."""
+        if not self._is_started:
+            with self._starting:
+                self._start()
+
+    def put(self, work: Work) -> None:
         """Have a function called soon; it is dropped where too many wait."""
-        if self._pid != os.getpid():
-            self._start()
         if self._queue.qsize() >= self._most:
             self.lost += 1
             return
         self._queue.put(work)
 
     def flush(self, timeout_s: float = _LONGEST_AT_EXIT_S) -> None:
-        """Wait until nothing waits any more, or for the time at the most."""
-        until = time.monotonic() + timeout_s
-        while self._pid == os.getpid() and (self._is_busy or not self._queue.empty()):
-            if time.monotonic() >= until:
-                return
-            time.sleep(0.005)
+        """Wait until all that was put by now is done, or for the time at the most."""
+        if self._is_started:
+            is_done = threading.Event()
+            self._queue.put(is_done.set)
+            is_done.wait(timeout_s)
 
     def _start(self) -> None:
-        is_first = self._pid == 0
-        self._pid = os.getpid()
-        self._queue = SimpleQueue()  # of another process, its lock may be held for ever
-        self._is_busy = False
-        if is_first:
+        if self._is_started:
+            return  # by another thread, meanwhile
+        if not self._is_at_exit:
+            self._is_at_exit = True
             atexit.register(self.flush)
         thread = threading.Thread(
             target=self._run, args=(self._queue,), name="meshware-spans", daemon=True
         )
         # In no call: with `meshware.install()` a thread carries the one that has started it.
         Context().run(thread.start)
+        self._is_started = True
 
-    def _run(self, queue: SimpleQueue[Callable[[], None]]) -> None:
+    def _run(self, queue: SimpleQueue[Work]) -> None:
         while True:
-            try:
-                work = queue.get(timeout=60)
-            except Empty:
-                continue
-            self._is_busy = True
+            work = queue.get()
             try:
                 work()
             except Exception:
                 self.lost += 1  # an exporter's failure; calls must not suffer from it, nor others
-            finally:
-                self._is_busy = False

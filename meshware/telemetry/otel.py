@@ -109,6 +109,7 @@ class Otel:
         said = span.get_span_context()
         if not said.is_valid:
             return None
+        self.background.start()  # and not when it ends, which may be in a finalizer
         return span, _context_of(said)
 
     def end(self, span: Span, end_s: float) -> None:

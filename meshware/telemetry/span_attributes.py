@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from meshware.call import ExchangeInfo, HeaderLookup
 from meshware.events import InboundEvent, OutboundEvent, Try
 from meshware.policy.telemetry_plan import Tag, TracingPlan
-from meshware.telemetry.spans import Value
+from meshware.telemetry.span_ring import Value
 
 __all__ = ["Workload", "custom", "of_answer", "of_attempt", "of_inbound", "of_outbound"]
 

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 
 import msgspec
 
-__all__ = ["MOST_CALLS", "SpanRecord", "SpanRing"]
+__all__ = ["MOST_ATTRIBUTE", "MOST_CALLS", "SpanRecord", "SpanRing", "Value"]
 
 MOST_CALLS = 200
 MOST_ATTRIBUTE = 256  # characters of a value: callers write some of them
 
 Value = str | int | float | bool
+"""Of a span's attribute."""
 
 
 class SpanRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

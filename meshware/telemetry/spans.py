@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
-from meshware.telemetry.span_ring import MOST_ATTRIBUTE, SpanRecord
+from meshware.telemetry.span_ring import MOST_ATTRIBUTE, SpanRecord, Value
 from meshware.trace import TraceContext
 
 if TYPE_CHECKING:
     from meshware.telemetry.otel import Otel
 
-__all__ = ["Span", "Value"]
-
-Value = str | int | float | bool
+__all__ = ["Span"]
 
 
 def _nothing() -> None:
@@ -92,6 +90,10 @@ class Span:
         Args:
             duration_s: since its start.
         """
+        self.attributes = {
+            key: value[:MOST_ATTRIBUTE] if isinstance(value, str) else value
+            for key, value in self.attributes.items()
+        }
         if self._otel_side is not None and self.otel is not None:
             self._otel_side.end(self, self.start_s + duration_s)
         return SpanRecord(
@@ -103,8 +105,5 @@ class Span:
             start=self.start_s,
             duration_s=duration_s,
             status="error" if self.is_error else "ok",
-            attributes={
-                key: value[:MOST_ATTRIBUTE] if isinstance(value, str) else value
-                for key, value in self.attributes.items()
-            },
+            attributes=self.attributes,
         )

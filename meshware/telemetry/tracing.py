@@ -94,6 +94,11 @@ class Tracing:
         """How many spans were dropped before anybody could export them, or failed."""
         return self.failed + self.otel.background.lost
 
+    def renew(self) -> None:
+        """Begin with nothing, in a child process."""
+        self.ring.clear()
+        self.otel.background.renew()
+
     # --- inbound ------------------------------------------------------------------------------
 
     def begin(self, headers: HeaderLookup, snapshot: object, started_at: float) -> Carried:
@@ -119,7 +124,7 @@ class Tracing:
         formats: tuple[Propagation, ...],
     ) -> Carried:
         active = self.otel.active()
-        parent = read_context(headers, formats) if active is None else active.context
+        parent = given = read_context(headers, formats) if active is None else active.context
         plan = _plan(snapshot).inbound.tracing
         if active is not None and active.is_recording and active.kind == "server":
             span = self._adopted(active, "server", self._wall(started_at))
@@ -147,7 +152,9 @@ class Tracing:
             if parent.is_sampled is None:  # decided by now
                 parent = parent._replace(is_sampled=False)
             return carried(parent, formats)
-        return carried(parent, formats, is_shown=plan.propagates)
+        if not plan.propagates:
+            return carried(given, formats)  # what is begun here stays here
+        return carried(parent, formats, is_shown=True)
 
     # --- what is over -------------------------------------------------------------------------
 

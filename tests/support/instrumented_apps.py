@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import httpx
 import requests
 from fastapi import FastAPI
@@ -24,8 +26,18 @@ def clients() -> dict[str, object]:
             "has_call": call is not None,
             "requests": isinstance(session.get_adapter("http://x"), MeshAdapter),
             "httpx": isinstance(client._transport, MeshTransport),
+            "httpx.get": _is_meshed(proxy=None, verify=True, timeout=5, trust_env=True),
+            "own httpx": _is_meshed(verify=False),
             "decided": _decided(call),
         }
+
+
+def _is_meshed(**settings: Any) -> bool:
+    """Say whether an httpx client of these settings calls through the mesh."""
+    from meshware.clients.httpx import MeshTransport
+
+    with httpx.Client(**settings) as client:
+        return isinstance(client._transport, MeshTransport)
 
 
 def _decided(call: object) -> int:

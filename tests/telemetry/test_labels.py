@@ -110,6 +110,11 @@ def outbound(cluster: str, host: str = "pay.shop", endpoint: str | None = None, 
                 "connection_security_policy": "mutual_tls",
             },
         ),
+        (
+            inbound(host="ORDERS.shop:8080"),
+            {"destination_service": "orders.shop.svc.cluster.local"},
+        ),
+        (inbound(host="orders.shop.:x"), {"destination_service": "unknown"}),
         (inbound(WEB, "token"), {"source_workload": "web", "connection_security_policy": "none"}),
         (
             inbound(PAY),  # two workloads have this account
@@ -155,6 +160,8 @@ def outbound(cluster: str, host: str = "pay.shop", endpoint: str | None = None, 
     ids=[
         "nobody proved",
         "mtls",
+        "host with port",
+        "host with what is no port",
         "token",
         "shared account",
         "foreign",

@@ -41,6 +41,25 @@ def context_in(send):
     return read_context(lambda name: (table[name],) if name in table else ())
 
 
+def test_an_app_sees_one_context_whatever_formats_its_caller_mixes():
+    """The others would say another one."""
+    mesh = traced_by(TestMesh(NOTHING))
+    seen = called(mesh, ("traceparent", SAMPLED), ("b3", "0"), ("x-b3-traceid", SPAN))
+    assert "b3" not in seen["headers"]
+    assert "x-b3-traceid" not in seen["headers"]
+    assert seen["headers"]["traceparent"] == seen["call"].traceparent
+
+
+def test_what_is_begun_here_stays_here_where_policy_says_so():
+    """`disableContextPropagation`: only what the caller gave is carried, sampled or not."""
+    for ratio in (0.0, 1.0):
+        mesh = traced_by(TestMesh(NOTHING), propagates=False, sampling_ratio=ratio)
+        seen = called(mesh)
+        assert seen["call"].trace_headers == ()
+        assert "traceparent" not in seen["headers"]
+        assert called(mesh, ("traceparent", UNSAMPLED))["call"].traceparent == UNSAMPLED
+
+
 def test_without_policy_about_it_the_callers_context_is_carried():
     """And nothing is begun, and nothing kept."""
     mesh = TestMesh(NOTHING)
