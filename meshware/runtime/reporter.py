@@ -260,13 +260,14 @@ class Reporter:
                 unknown_keys=self._unknown,
             )
         )
-        self._write_counts(directory, self._counts())
+        counts = self._counts()  # new kinds of calls are sorted in, whatever the disk says below
         path = directory / f"{self._id}.json"
-        if body == self._written and path.exists():
-            return False
-        replace_file(path, body, mode=0o600)
-        self._written = body
-        return True
+        is_new = body != self._written or not path.exists()
+        if is_new:  # before the counts, which are many times as long: the daemon knows us by it
+            replace_file(path, body, mode=0o600)
+            self._written = body
+        self._write_counts(directory, counts)
+        return is_new
 
     def _counts(self) -> bytes:
         """Return the file of what was counted; nothing where it cannot be made."""
