@@ -156,6 +156,11 @@ class InboundEvent:
         return self.passage.head.route_of()
 
     @property
+    def decided_s(self) -> float:
+        """How long the mesh took to decide, without waits for authorizers."""
+        return self.passage.decided_s
+
+    @property
     def received_bytes(self) -> int:
         """Of the request's body."""
         return self.passage.received_bytes
@@ -204,6 +209,7 @@ class OutboundEvent:
     generation: int
     complete: bool  # the body reached its end
     duration_s: float
+    decided_s: float = 0.0  # to the first attempt, without waits; 0: none was made
     head: RequestHead | None = field(default=None, repr=False)  # the request, as its caller wrote
     response: HeaderLookup | None = field(default=None, repr=False)  # headers of the last answer
     received_bytes: int = 0  # of the response's body

@@ -117,9 +117,11 @@ class Gate:
         try:
             asked.request_id = read_request_id(head.headers)
             asked.snapshot = self._snapshot_of()
-            return self._decide(asked, asked.snapshot)
+            passage = self._decide(asked, asked.snapshot)
         except Exception as error:
-            return self._failed(asked, error)
+            passage = self._failed(asked, error)
+        asked.decided_s = passage.decided_s = self._monotonic() - asked.started_at
+        return passage
 
     def _failed(self, asked: Question, error: Exception) -> Denial:
         # Whatever cannot be decided is refused: a handler reached by mistake cannot be undone.
@@ -223,10 +225,15 @@ class Gate:
             return self._by_rules(asked, own, None)
 
         def answered(outcome: Outcome) -> Admission | Denial | Ask:
+            began_at = self._monotonic()
+            passage: Admission | Denial | Ask
             try:
-                return self._answered(asked, own, to_ask, outcome)
+                passage = self._answered(asked, own, to_ask, outcome)
             except Exception as error:
-                return self._failed(asked, error)
+                passage = self._failed(asked, error)
+            asked.decided_s += self._monotonic() - began_at
+            passage.decided_s = asked.decided_s
+            return passage
 
         step = to_ask[0]
         return self._answers.ask(asked, step, check_request(asked, step), answered)

@@ -56,6 +56,7 @@ class Passage:
     is_last: bool = False  # the caller should make another connection for its next call
     is_finished: bool = False
     is_stopped: bool = False  # let in, and refused before what then would have run
+    decided_s: float = 0.0  # how long that took, without waits for authorizers
     # What the driver has seen go by, for telemetry.
     received_bytes: int = 0  # of the request's body
     sent_bytes: int = 0  # of the response's body

@@ -29,6 +29,7 @@ class Question:
     caller: Caller = NOBODY
     marks: Marks = NO_MARKS
     user: Identified = NO_USER
+    decided_s: float = 0.0  # spent so far, waits for authorizers apart
     is_counted: bool = False  # among the calls under way
     # What only the mesh may say: headers that callers sent of it, and its own.
     cleaned: tuple[str, ...] = ()

@@ -189,7 +189,7 @@ def exchange(
         rule = table.rule_for(head)
         end_at = None if rule.deadline_s is None else started + rule.deadline_s
         caller_at = None if head.wait_s is None else started + head.wait_s
-        routed = started
+        routed, waited_s = started, 0.0
 
         # Faults on purpose; policy's clock starts behind them, the caller's did before.
         fault = route.fault
@@ -308,7 +308,9 @@ def exchange(
                             away_from=away_from,
                         )
 
+                    queued_at = monotonic()
                     taken = yield from turn(first, take, state.leave, until, monotonic)
+                    waited_s += monotonic() - queued_at
                     timeout_s = None if until is None else until - monotonic()
                 else:
                     taken = first
@@ -329,6 +331,8 @@ def exchange(
                 event.attempts += 1
                 event.endpoint = endpoint.key
                 sent_at = monotonic()
+                if event.attempts == 1:
+                    event.decided_s = sent_at - routed - waited_s
                 tried_now = Try(event.attempts, endpoint.key, sent_at - started)
                 event.tries.append(tried_now)
                 pool = pool_of(cluster, endpoint.key)

@@ -43,6 +43,7 @@ _MOST_KEYS = 8192  # that lead to series: callers may make up hosts
 _MOST_NEW = 8192  # events whose labels must be worked out
 _MOST_ROUTES = 200  # route templates, of an app that makes them up
 _MOST_OUTSIDE = 200  # hosts that policy does not know, of an app that calls whatever it is told
+_INBOUND, _OUTBOUND = (("reporter", "destination"),), (("reporter", "source"),)
 _OVERFLOW = Flag.UPSTREAM_OVERFLOW.value
 
 
@@ -58,6 +59,7 @@ class _Told(NamedTuple):
     route: str | None = None
     exception: str | None = None
     attempts: int = 0
+    decided_s: float = 0.0
 
 
 class Counting:
@@ -169,6 +171,7 @@ class Counting:
             None if call is None else self._exemplar(call, event.duration_s),
             head.route_of(),
             passage.exception,
+            decided_s=passage.decided_s,
         )
 
     def _outbound(self, event: OutboundEvent, metrics: MetricsPlan) -> _Told:
@@ -193,6 +196,7 @@ class Counting:
             event.received_bytes,
             None if call is None else self._exemplar(call, event.duration_s),
             attempts=event.attempts,
+            decided_s=event.decided_s,
         )
 
     def _exemplar(self, call: Call, duration_s: float) -> Exemplar | None:
@@ -273,6 +277,10 @@ class Counting:
 
     def _count_ours(self, told: _Told) -> None:
         key = told.key
+        if told.decided_s:
+            side = _OUTBOUND if isinstance(key, OutboundKey) else _INBOUND
+            self.store.count("meshware_decisions_total", side)
+            self.store.count("meshware_decision_seconds_total", side, told.decided_s)
         if isinstance(key, OutboundKey):
             service = _service_of(self._bounded(key))
             if told.attempts:

@@ -25,6 +25,8 @@ HELP = {
     "meshware_overflows_total": "Calls that met a limit of policy: of requests, or of retries.",
     "meshware_route_requests_total": "Calls by the framework's route template.",
     "meshware_exceptions_total": "Exceptions that apps raised, by type.",
+    "meshware_decisions_total": "Calls that the mesh has decided on.",
+    "meshware_decision_seconds_total": "Time that the mesh took to decide, without waits.",
     "meshware_telemetry_left_out_total": "Calls that were not counted, for want of room.",
     "meshware_telemetry_failures_total": "Times telemetry failed; the calls went on.",
     "meshware_policy_generation": "The policy in force in a workload's oldest worker.",

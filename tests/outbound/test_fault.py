@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from outbound_world import World, answered
+from outbound_world import World, answered, finish
 
 from meshware.call import Deliver, Raise, Reply, Send, Sleep
 
@@ -38,6 +38,19 @@ def test_a_delay_comes_before_the_first_attempt():
     assert isinstance(deliver, Deliver)
     assert deliver.info.flags == "DI"
     assert deliver.info.attempts == 1
+
+
+def test_a_delay_is_not_the_meshs_own_time():
+    """Only what it did itself is."""
+    world = World(faulty(DELAY))
+    flow = world.exchange()
+    next(flow)
+    world.clock.advance(3.0)
+    flow.send(None)
+    flow.send(answered(200))
+    finish(flow)
+    [event] = world.events
+    assert (event.duration_s, event.decided_s) == (3.0, 0.0)
 
 
 def test_an_abort_reaches_nobody():

@@ -80,6 +80,19 @@ def test_one_too_many_waits_until_a_connection_is_free():
     assert made.nothing_in_flight()
 
 
+def test_waiting_for_a_connection_is_not_the_meshs_own_time():
+    """Policy's limit is."""
+    made = world(1)
+    first, _ = begin(made)
+    second, _ = begin(made)
+    made.clock.advance(2.0)
+    end(first)
+    assert isinstance(second.send(None), Send)
+    end(second)
+    assert [event.decided_s for event in made.events] == [0.0, 0.0]
+    assert made.events[-1].duration_s == 2.0
+
+
 def test_nobody_who_comes_later_gets_ahead_of_one_who_was_called():
     """The place is kept until its owner is here."""
     made = world(1)
