@@ -132,7 +132,7 @@ class Tracing:
             return _with(carried(parent, formats), span)
         if plan is None:
             return carried(parent, formats)
-        if is_sampled(parent, plan, self._rng):
+        if is_sampled(parent, plan, self._rng, headers("x-request-id")):
             made = self._span(
                 plan,
                 _server_name(headers),
@@ -211,7 +211,8 @@ class Tracing:
             return self._adopted(active, "server", start_s)
         headers = event.head.headers
         parent = read_context(headers, _formats(snapshot)) if active is None else active.context
-        if plan is None or not is_sampled(parent, plan, self._rng):
+        ids = headers("x-request-id")
+        if plan is None or not is_sampled(parent, plan, self._rng, ids):
             return None
         name = _server_name(headers)
         made = self._span(plan, name, "server", parent=parent, start_s=start_s, active=active)
@@ -270,7 +271,8 @@ class Tracing:
             if own is None and active is not None and parent is not None:
                 head.trace_headers = written(parent, formats)
             return None
-        if not is_sampled(parent, plan, self._rng):
+        ids = head.headers("x-request-id") or (() if call is None else (call.request_id,))
+        if not is_sampled(parent, plan, self._rng, ids):
             if parent is None or not parent.trace_id:
                 parent = child_of(None, False, self._rng)
             if own is None and plan.propagates:
