@@ -14,14 +14,17 @@ COMMANDS = {
         "gunicorn", *QUIET, "-w", "2", "--preload", "-b", "127.0.0.1:0", "traced_apps:wsgi",
     ],
 }  # fmt: skip
+OVER_GRPC = {f"{name} over gRPC": command for name, command in COMMANDS.items()}
 
 
-@pytest.fixture(params=COMMANDS)
+@pytest.fixture(params=COMMANDS | OVER_GRPC)
 def served(request, tmp_path):
     """A server, and the receiver that its spans go to."""
     with receiving() as receiver:
         environ = {"OTLP_PORT": str(receiver.port), "OTEL_BSP_SCHEDULE_DELAY": "50"}
-        server = Server(COMMANDS[request.param], tmp_path, environ)
+        if request.param in OVER_GRPC:
+            environ["OTLP_GRPC_PORT"] = str(receiver.grpc_port)
+        server = Server((COMMANDS | OVER_GRPC)[request.param], tmp_path, environ)
         try:
             server.wait_until_up()
             receiver.wait_for(1)  # that it answers was asked by a call, which is traced

@@ -1,4 +1,4 @@
-"""A real OTLP receiver over HTTP, that also answers GET with the trace context it was sent."""
+"""A real OTLP receiver, over HTTP and gRPC; to GET it answers with the context it was sent."""
 
 from __future__ import annotations
 
@@ -6,11 +6,20 @@ import gzip
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+import grpc
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
+    TraceServiceServicer,
+    add_TraceServiceServicer_to_server,
+)
 
 PATIENCE_S = 20.0
 
@@ -19,7 +28,8 @@ class Receiver:
     """Spans as they arrive.
 
     Attributes:
-        port: where it listens.
+        port: where it listens for HTTP.
+        grpc_port: where it listens for gRPC.
         spans: each as protobuf has it, with the attributes of its resource.
         headers: of each export.
         holds: while it is set, exports are not answered.
@@ -29,11 +39,10 @@ class Receiver:
         self.spans: list[tuple[Any, dict[str, Any]]] = []
         self.headers: list[dict[str, str]] = []
         self.holds = threading.Event()
-        self.port = 0
+        self.port = self.grpc_port = 0
 
-    def take(self, body: bytes) -> None:
-        """Decode one export."""
-        request = ExportTraceServiceRequest.FromString(body)
+    def take(self, request: ExportTraceServiceRequest) -> None:
+        """Note one export."""
         for one in request.resource_spans:
             resource = values_of(one.resource.attributes)
             for scope in one.scope_spans:
@@ -69,7 +78,7 @@ def receiving() -> Iterator[Receiver]:
                 time.sleep(PATIENCE_S)
             if self.headers.get("content-encoding") == "gzip":
                 body = gzip.decompress(body)
-            receiver.take(body)
+            receiver.take(ExportTraceServiceRequest.FromString(body))
             self._answer(b"")
 
         def do_GET(self) -> None:
@@ -84,6 +93,18 @@ def receiving() -> Iterator[Receiver]:
         def log_message(self, *_: Any) -> None:
             pass
 
+    class Service(TraceServiceServicer):  # type: ignore[misc]
+        def Export(self, request: Any, context: Any) -> Any:
+            receiver.headers.append(dict(context.invocation_metadata()))
+            if receiver.holds.is_set():
+                time.sleep(PATIENCE_S)
+            receiver.take(request)
+            return ExportTraceServiceResponse()
+
+    called = grpc.server(ThreadPoolExecutor(4))
+    add_TraceServiceServicer_to_server(Service(), called)
+    receiver.grpc_port = called.add_insecure_port("127.0.0.1:0")
+    called.start()
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     receiver.port = server.server_address[1]
@@ -92,6 +113,7 @@ def receiving() -> Iterator[Receiver]:
     try:
         yield receiver
     finally:
+        called.stop(None).wait(PATIENCE_S)
         server.shutdown()
         thread.join()
         server.server_close()

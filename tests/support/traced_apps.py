@@ -1,4 +1,6 @@
-"""Apps whose calls are all traced and sent to an OTLP receiver at OTLP_PORT; for real servers.
+"""Apps whose calls are all traced and sent to an OTLP receiver, for real servers.
+
+It is at OTLP_PORT, and spans go to it over gRPC where OTLP_GRPC_PORT says so.
 
 `/` answers; `/out` calls the receiver, and answers with the context that it was sent.
 """
@@ -19,6 +21,7 @@ from meshware.testing import TestMesh
 from meshware.wsgi import MeshMiddleware as WsgiMesh
 
 PORT = int(os.environ["OTLP_PORT"])
+GRPC_PORT = os.environ.get("OTLP_GRPC_PORT")
 UPSTREAM = "http://receiver.shop/"
 RECEIVER = f"""
 apiVersion: networking.istio.io/v1
@@ -35,8 +38,8 @@ mesh = traced_by(
     TestMesh(RECEIVER, "shop/app"),
     kind="opentelemetry",
     host="127.0.0.1",
-    port=PORT,
-    path="/v1/traces",
+    port=int(GRPC_PORT or PORT),
+    path=None if GRPC_PORT else "/v1/traces",
     headers=(("x-token", "secret"),),
     tags=(Tag(name="zone", literal="a"),),
 )
