@@ -6,12 +6,23 @@ import os
 import platform
 import sys
 
-from benchmarks import identity, inbound, outbound, scale, sidecar, start, telemetry, tokens
+from benchmarks import (
+    identity,
+    inbound,
+    observed,
+    outbound,
+    scale,
+    sidecar,
+    start,
+    telemetry,
+    tokens,
+)
 
 TABLES = {
     "inbound": inbound.run,
     "tokens": tokens.run,
     "outbound": outbound.run,
+    "observed": observed.run,
     "telemetry": telemetry.run,
     "scale": scale.run,
     "identity": identity.run,

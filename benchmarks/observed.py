@@ -1,0 +1,149 @@
+"""What it costs to be seen: metrics and traces, on top of a mesh that decides and tells nobody.
+
+Metrics are counted as in a worker, and folded. Of traces, what is carried is measured (the caller
+has decided not to sample), and what sampled calls cost that the ring keeps, or OpenTelemetry's SDK.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks.inbound import BARE, raw_app, request_scope
+from benchmarks.measure import Work, against_bare, cpu, in_turns
+from benchmarks.outbound import POLICY
+from benchmarks.policies import app_rules, last_open_path
+from meshware.asgi import MeshMiddleware
+from meshware.call import Answer, Ended, RequestHead
+from meshware.policy.telemetry_plan import SidePlan, TelemetryPlan, TracingPlan
+from meshware.runtime.mesh import Mesh
+from meshware.testing import TestMesh
+
+__all__ = ["run"]
+
+INBOUND_BUDGET_US, OUTBOUND_BUDGET_US = 25, 20
+_RULES = 1000
+_TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-"
+_UNSAMPLED, _SAMPLED = f"{_TRACE}00", f"{_TRACE}01"
+_HEAD = "the request's head"
+
+# A name, how traces are made (None: they are not), and whether the caller samples.
+_VARIANTS: tuple[tuple[str, str | None, bool], ...] = (
+    ("metrics", None, False),
+    ("metrics, tracing, unsampled", "meshware", False),
+    ("metrics, tracing, sampled, kept in the ring", "meshware", True),
+    ("metrics, tracing, sampled, OpenTelemetry SDK", "opentelemetry", True),
+)
+
+
+def _mesh(policies: Any, kind: str | None) -> Mesh:
+    """Return a mesh that counts as a worker's does, and traces as is said."""
+    made = TestMesh(policies, port=8000)
+    snapshot = made.cell.current
+    assert snapshot is not None
+    if kind is not None:
+        plan = TracingPlan(provider="here", kind=kind, sampling_ratio=0.01)  # type: ignore[arg-type]
+        side = SidePlan(tracing=plan)
+        snapshot.telemetry = TelemetryPlan(inbound=side, outbound=side)
+    return Mesh(cell=made.cell, client=made.client, port=8000)
+
+
+def _provider() -> None:
+    from opentelemetry import trace
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    provider = TracerProvider()
+    provider.add_span_processor(BatchSpanProcessor(InMemorySpanExporter()))
+    trace.set_tracer_provider(provider)
+
+
+def _inbound(app: Any, context: str, fold: Callable[[], object]) -> Work:
+    path = last_open_path(_RULES)
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        pass
+
+    async def repeat(count: int) -> float:
+        began = time.process_time()
+        for _ in range(count):
+            scope = request_scope(path)
+            scope["headers"] = [
+                *(pair for pair in scope["headers"] if pair[0] != b"traceparent"),
+                (b"traceparent", context.encode()),
+            ]
+            await app(scope, receive, send)
+        fold()
+        return time.process_time() - began
+
+    return lambda count: asyncio.run(repeat(count))
+
+
+def _outbound(mesh: Mesh | None, context: str, fold: Callable[[], object]) -> Work:
+    headers = {"traceparent": [context]}
+    nothing: list[str] = []
+
+    def look_up(name: str) -> list[str]:
+        return headers.get(name, nothing)
+
+    answer, ended = Answer(status=200, headers=look_up), Ended(received_bytes=2)
+
+    def repeat(count: int) -> None:
+        for _ in range(count):
+            head = RequestHead(
+                method="GET",
+                scheme="http",
+                host="reviews",
+                port=9080,
+                authority="reviews:9080",
+                target="/reviews/1",
+                headers=look_up,
+                replayable=True,
+            )
+            if mesh is None:
+                continue
+            flow = mesh.exchange(head)
+            next(flow)
+            flow.send(answer)
+            try:
+                flow.send(ended)
+            except StopIteration:
+                pass
+        fold()
+
+    return cpu(repeat)
+
+
+def _nothing() -> None:
+    return None
+
+
+def run() -> None:
+    """Print the rows of both sides."""
+    _provider()
+    inbound = {BARE: _inbound(raw_app, _UNSAMPLED, _nothing)}
+    silent = TestMesh(app_rules(_RULES), port=8000)
+    inbound["1,000 rules, nobody told"] = _inbound(
+        MeshMiddleware(raw_app, silent), _UNSAMPLED, silent.events.clear
+    )
+    outbound = {_HEAD: _outbound(None, _UNSAMPLED, _nothing)}
+    told = TestMesh(POLICY)
+    outbound["nobody told"] = _outbound(told, _UNSAMPLED, told.events.clear)
+    for name, kind, is_sampled in _VARIANTS:
+        context = _SAMPLED if is_sampled else _UNSAMPLED
+        mesh = _mesh(app_rules(_RULES), kind)
+        inbound[name] = _inbound(MeshMiddleware(raw_app, mesh), context, mesh.counted)
+        mesh = _mesh(POLICY, kind)
+        outbound[name] = _outbound(mesh, context, mesh.counted)
+    against_bare(
+        "Seen, inbound, ASGI: one request, CPU", in_turns(inbound), BARE, INBOUND_BUDGET_US
+    )
+    against_bare(
+        "Seen, outbound, decisions alone: CPU", in_turns(outbound), _HEAD, OUTBOUND_BUDGET_US
+    )
