@@ -291,7 +291,9 @@ def nearest(text: str, words: Collection[str]) -> str | None:
     """Return the word that a slip of the pen may have meant, whatever its case."""
     if len(text) > _LONGEST_NAME:
         return None
-    folded = {_folded(word): word for word in words}
+    folded: dict[str, str] = {}
+    for word in words:
+        folded.setdefault(_folded(word), word)  # of two spellings the first is the usual one
     near = difflib.get_close_matches(_folded(text), folded, 1, 0.6)
     return folded[near[0]] if near else None
 

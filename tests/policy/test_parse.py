@@ -441,3 +441,15 @@ def test_a_mapping_and_its_json_are_the_same(mapping):
     _, of_text = parse_text(json.dumps(mapping, ensure_ascii=False), "f")
     _, of_mapping = parse_mapping(mapping, "f")
     assert [(p.code, p.field) for p in of_text] == [(p.code, p.field) for p in of_mapping]
+
+
+def test_of_two_spellings_of_a_field_the_usual_one_is_proposed():
+    """`jwks_uri` is read too, since old policies have it."""
+    text = """\
+apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: {name: users}
+spec: {jwtRules: [{issuer: "https://x.example", jwksURI: "https://x.example/keys"}]}
+"""
+    _, [problem] = parse_text(text, "users.yaml")
+    assert "did you mean 'jwksUri'" in problem.message

@@ -20,7 +20,6 @@ from meshware.policy.document.authorization_policy import (
     Rule,
 )
 from meshware.policy.document.mesh_config import ExtensionProvider, MeshConfigSpec
-from meshware.policy.inbound_policies import DRY_RUN, is_dry_run
 from meshware.policy.parse import Resource
 from meshware.policy.validate.common import Report
 from meshware.policy.validate.registry import ANYWHERE, Registry
@@ -65,13 +64,6 @@ def check_custom_rules(resource: Resource, report: Report) -> None:
             "spec.provider.name",
             "a CUSTOM policy asks an authorizer; write provider: {name: ...} of one of "
             "MeshConfig's extensionProviders",
-        )
-    if is_dry_run(resource):
-        report.error(
-            resource,
-            f"metadata.annotations[{DRY_RUN}]",
-            "an authorizer is asked or it is not: a CUSTOM policy has no dry run; remove the "
-            "annotation, or the policy",
         )
     for field, name in _identities(spec):
         report.error(
