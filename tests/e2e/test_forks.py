@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import os
 import signal
 from pathlib import Path
@@ -110,15 +109,9 @@ def test_a_reloaded_process_follows_on_its_own(tmp_path):
         assert follow(server, policies.write(OPEN, CLOSED), wanted=1) == {first}
         assert server.get("/door").status == 403
 
-        edited.write_text("from served import asgi\n\nEDITED = True\n", encoding="utf-8")
-
-        def is_another() -> bool:
-            try:
-                return server.is_answering() and server.get("/who").said["pid"] != first
-            except (OSError, http.client.HTTPException):
-                return False  # the one that is ending took the connection along
-
-        server.wait_for(is_another, "reload")
+        server.reload(
+            edited, "from served import asgi", lambda: server.get("/who").said["pid"] != first
+        )
         [second] = follow(server, policies.generation, wanted=1)
         assert server.get("/door").status == 403
         assert follow(server, policies.write(OPEN), wanted=1) == {second}

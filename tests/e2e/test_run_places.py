@@ -96,14 +96,13 @@ def test_a_reloaded_app_is_in_the_mesh_again(tmp_path):
     command = [*UVICORN, "--reload", "--reload-dir", str(tmp_path), "web:app"]
     with running(command, tmp_path) as server:
         first = server.get("/ok").said["pid"]
-        (tmp_path / "web.py").write_text("from run_apps import plain_asgi\napp = plain_asgi\n")
-        server.wait_for(lambda: server.is_answering() and _pid(server) != first, "reload")
+        server.reload(
+            tmp_path / "web.py",
+            "from run_apps import plain_asgi as app",
+            lambda: server.get("/ok").said["pid"] != first,
+        )
         assert server.get("/secret").status == 403
         assert "/secret" not in server.lines("RUNS")
-
-
-def _pid(server):
-    return server.get("/ok").said["pid"]
 
 
 def test_options_say_what_the_environment_does_not(tmp_path):

@@ -157,6 +157,26 @@ class Server:
             assert time.monotonic() < until, f"it did not {what} in time:\n{self.words()}"
             time.sleep(0.01)
 
+    def reload(self, file: Path, text: str, is_reloaded: Callable[[], bool]) -> None:
+        """Edit a file until the server has another process for it.
+
+        `uvicorn --reload` begins to look some time after it serves, and tells nobody when: an edit
+        before that is lost.
+        """
+        edits, next_at = 0, 0.0
+
+        def is_done() -> bool:
+            nonlocal edits, next_at
+            if time.monotonic() >= next_at:
+                edits, next_at = edits + 1, time.monotonic() + PATIENCE_S / 4
+                file.write_text(f"{text}\nEDITED = {edits}\n", encoding="utf-8")
+            try:
+                return self.is_answering() and is_reloaded()
+            except (OSError, http.client.HTTPException):
+                return False  # the one that is ending took the connection along
+
+        self.wait_for(is_done, "reload")
+
     def connect(self) -> http.client.HTTPConnection:
         """A connection, to be used for one request after the other."""
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
