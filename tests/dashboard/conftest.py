@@ -7,13 +7,16 @@ from contextlib import ExitStack
 
 import pytest
 from dashboard_world import World, served
-from playwright.sync_api import Browser, Playwright, sync_playwright
+from playwright.sync_api import Browser, Playwright, expect, sync_playwright
 
 ARGUMENTS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 
+
+# As long as elsewhere on a busy machine; Playwright's five seconds are for an idle one.
+expect.set_options(timeout=30_000)
 
 # The plugin's own fixtures last for the whole run, and leave an event loop running in the thread of
 # the tests meanwhile: `asyncio.run` of later tests would be refused. These end with the module.

@@ -186,7 +186,7 @@ def test_a_daemon_that_goes_away_is_told_and_one_that_returns_is_live_again(page
     expect(page.locator("#live")).to_have_text("not live")
     expect(page.locator("#notice")).to_contain_text("the last that was heard")
     world.listening = True
-    expect(page.locator("#live")).to_have_text("live", timeout=15000)
+    expect(page.locator("#live")).to_have_text("live")
     expect(page.locator("#notice")).to_be_hidden()
 
 
