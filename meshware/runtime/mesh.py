@@ -32,6 +32,7 @@ from meshware.policy.view import Client
 from meshware.runtime.identity import Identity, SVIDSource
 from meshware.runtime.identity_sources import IdentitySources
 from meshware.runtime.refusals import RefusalLog
+from meshware.runtime.vitals import Certificate, Process, Signs
 from meshware.telemetry.counting import Counting
 from meshware.telemetry.fan import Fan
 from meshware.telemetry.report import Counted, Gauges
@@ -72,6 +73,7 @@ class Mesh:
         ledger: what is in flight outbound.
         identity: what this process proves about itself, and whom it believes.
         tracing: makes the spans of sampled calls, and keeps the last ones.
+        signs: of this process's health, to which drivers introduce their server.
         clock, rng: time and chance, as every decision here is handed them.
         port: where this process is reached, from MESH_PORT or its server; None: not known.
     """
@@ -125,6 +127,7 @@ class Mesh:
             on_unknown_key=self.key_unknown,
             begin_trace=self.tracing.begin,
         )
+        self.signs = Signs(self._monotonic, self._process)
         _meshes.add(self)
 
     # --- making one ---------------------------------------------------------------------------
@@ -247,6 +250,7 @@ class Mesh:
             clock=self.clock,
             bundle_of=self._bundles_digest,
             counted=None if self._counting is None else WorkerCounts(self._counting, self._gauges),
+            signs=self.signs,
         )
 
         def not_compiled(name: str, error: Exception) -> None:
@@ -318,6 +322,21 @@ class Mesh:
                 gauges[key] = gauges.get(key, 0) + len(out)
         return gauges
 
+    def _process(self) -> Process:
+        """Return what the policy in force tells of this process, for the report."""
+        snapshot = self.cell.current
+        in_flight = self.gate.in_flight
+        if snapshot is None:
+            return Process(in_flight=in_flight)
+        svid = self.identity.svid()
+        shown = None
+        if svid is not None:
+            source = snapshot.mesh.identity_provider
+            shown = Certificate(
+                id=str(svid.id), from_s=svid.from_s, until_s=svid.until_s, source=source
+            )
+        return Process(applied_s=self._applied_at, certificate=shown, in_flight=in_flight)
+
     def _bundles_digest(self) -> str | None:
         return None if self.cell.current is None else self.identity.bundles().digest
 
@@ -339,6 +358,8 @@ class Mesh:
         self.rng.seed()
         self.ledger = Ledger()
         self._peers.renew()
+        self.signs.renew()
+        self.gate.renew()
         if self._counting is not None:
             self._counting.renew()
         self.tracing.renew()

@@ -6,8 +6,9 @@ worker lives is told by a POSIX record lock on `<id>.lock` beside it: the kernel
 the process ends, however it ends, and a replaced report does not drop it. Closing *any* descriptor
 of the lock file in this process would drop it, so nobody else opens that file.
 
-A report is written when it has changed, and not otherwise: life is told by the lock. The daemon
-makes `reports/`; where it is absent or cannot be written all else works, and one warning says so.
+A report is written when it has changed, and not otherwise: life is told by the lock. Its vitals are
+in steps so coarse that a quiet worker writes nothing. The daemon makes `reports/`; where it is
+absent or cannot be written all else works, and one warning says so.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from meshware.policy.file import FORMAT
 from meshware.runtime.files import printable, replace_file
 from meshware.runtime.fork import renew_after_fork
 from meshware.runtime.unknown_keys import MOST_UNKNOWN, UnknownKeys
+from meshware.runtime.vitals import Signs, Vitals
 
 if TYPE_CHECKING:
     from meshware.policy.view import Client
@@ -87,6 +89,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     port: int | None = None
     started_at: str = ""
     unknown_keys: dict[str, int] = {}  # noqa: RUF012 - times of each `jwks/` record, by its digest
+    vitals: Vitals | None = None
 
 
 class Counted(Protocol):
@@ -110,6 +113,7 @@ class Reporter:
         clock: tells when the worker started.
         bundle_of: returns the digest of whom this process believes; None: it has no policy yet.
         counted: returns the file of what this process has counted; None: nothing is.
+        signs: gathers the vitals of this process; None: it tells none.
     """
 
     def __init__(
@@ -122,6 +126,7 @@ class Reporter:
         clock: Clock | None = None,
         bundle_of: Callable[[], str | None] = _nobody,
         counted: Counted | None = None,
+        signs: Signs | None = None,
     ) -> None:
         self._reports = run_dir / "reports"
         self._client = client
@@ -130,6 +135,7 @@ class Reporter:
         self._clock: Clock = clock or SystemClock()
         self._bundle_of = bundle_of
         self._counted = counted
+        self._signs = signs
         self._generation: int | None = None
         self._refusals: tuple[Refusal, ...] = ()
         self._unknown_keys = UnknownKeys()
@@ -258,6 +264,7 @@ class Reporter:
                 port=self._port,
                 started_at=self._started_at,
                 unknown_keys=self._unknown,
+                vitals=self._vitals(),
             )
         )
         counts = self._counts()  # new kinds of calls are sorted in, whatever the disk says below
@@ -281,6 +288,19 @@ class Reporter:
                 self._is_warned = True
                 _log.exception("what was counted cannot be reported; all else works")
             return b""
+
+    def _vitals(self) -> Vitals | None:
+        """Return how this process is; None where that cannot be told."""
+        if self._signs is None:
+            return None
+        try:
+            return self._signs()
+        except Exception:
+            # As above: a report without vitals is worth more than none.
+            if not self._is_warned:
+                self._is_warned = True
+                _log.exception("memory, lag and certificate cannot be reported; all else works")
+            return None
 
     def _write_counts(self, directory: Path, counts: bytes) -> None:
         """Write what was counted, if it has grown; the daemon keeps it when this process ends."""
@@ -381,10 +401,14 @@ def _keep(reporter_ref: weakref.ref[Reporter]) -> None:
             if not reporter._is_warned:
                 reporter._is_warned = True
                 _log.exception("no report of this worker is kept; all else works")
-        changed = reporter._changed
+        changed, monotonic = reporter._changed, reporter._clock.monotonic
         del reporter
-        changed.wait(_FLUSH_S)
+        slept_at = monotonic()
+        is_news = changed.wait(_FLUSH_S)
+        late_s = monotonic() - slept_at - _FLUSH_S
         reporter = reporter_ref()
+        if reporter is not None and reporter._signs is not None and not is_news:
+            reporter._signs.woke(late_s)
 
 
 def _stop(reporter_ref: weakref.ref[Reporter]) -> None:

@@ -10,8 +10,8 @@ import msgspec
 from meshware.dashboard.data import Sample
 from meshware.syncd.counts import Merged
 from meshware.syncd.keeper import Keeper
-from meshware.syncd.overview import worker_state
 from meshware.syncd.status import Finding
+from meshware.syncd.workers import worker_seen
 from meshware.telemetry.series import COUNT, DURATION, Series
 
 __all__ = ["DaemonConsole", "samples_of"]
@@ -28,11 +28,18 @@ class DaemonConsole:
 
     Args:
         keeper: of the run directory.
+        now: unix time in seconds.
         samples: tells what all workers have counted.
     """
 
-    def __init__(self, keeper: Keeper, samples: Callable[[], Iterable[Sample]] = _nothing) -> None:
+    def __init__(
+        self,
+        keeper: Keeper,
+        now: Callable[[], float],
+        samples: Callable[[], Iterable[Sample]] = _nothing,
+    ) -> None:
         self._keeper = keeper
+        self._now = now
         self._samples = samples
 
     def generation(self) -> int | None:
@@ -45,24 +52,9 @@ class DaemonConsole:
 
     def workers(self) -> list[dict[str, Any]]:
         """Return what each live worker claims."""
-        generation = self.generation()
+        generation, now_s = self.generation(), self._now()
         return [
-            {
-                "namespace": report.namespace,
-                "workload": report.workload,
-                "id": report.id,
-                "pid": report.pid,
-                "version": None,
-                "generation": report.generation,
-                "state": worker_state(report, generation),
-                "certificate_until": None,
-                "memory_bytes": None,
-                "lag_s": None,
-                "address": report.address,
-                "port": report.port,
-                "started_at": report.started_at,
-                "refusals": [msgspec.structs.asdict(each) for each in report.refusals],
-            }
+            msgspec.to_builtins(worker_seen(report, generation, now_s))
             for report in self._keeper.survey.live
         ]
 

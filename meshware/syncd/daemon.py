@@ -172,7 +172,8 @@ def _listen(
         return samples_of(keeper.counts.merged())
 
     answers = Answers(keeper.current_figures, keeper.counts.merged)
-    return DashboardServer(address, answers, DaemonConsole(keeper, samples), Access(token), clock)
+    console = DaemonConsole(keeper, lambda: clock.now().timestamp(), samples)
+    return DashboardServer(address, answers, console, Access(token), clock)
 
 
 class _Loop:
