@@ -11,10 +11,11 @@ from datetime import UTC, datetime
 import msgspec
 
 from meshware.runtime.lag import LagOf
+from meshware.runtime.legible import legible
 from meshware.runtime.reporter import Refusal, Report
 from meshware.runtime.vitals import Certificate, Vitals
 
-__all__ = ["CertificateSeen", "WorkerSeen", "legible", "worker_seen", "worker_state"]
+__all__ = ["CertificateSeen", "WorkerSeen", "worker_seen", "worker_state"]
 
 _OVERDUE = 0.25  # of a certificate's life: who renews at half of it, or two thirds, has by then
 _SLOW_S = 0.1  # a call that waits this long before its next step runs is felt
@@ -115,23 +116,6 @@ def worker_state(report: Report, generation: int | None) -> str:
     if report.generation is None:
         return "waits"
     return "current" if report.generation == generation else "behind"
-
-
-def legible(text: str, *, is_long: bool = False) -> str:
-    r"""Return text of which every character shows: others are written as `\x1b`.
-
-    Args:
-        text: what somebody claims.
-        is_long: it may have several lines.
-    """
-    if text.isprintable():
-        return text
-    return "".join(
-        char
-        if char.isprintable() or (is_long and char == "\n")
-        else char.encode("unicode_escape", "backslashreplace").decode("ascii")
-        for char in text
-    )
 
 
 def _legible(text: str | None) -> str | None:

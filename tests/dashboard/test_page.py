@@ -125,9 +125,43 @@ def test_the_same_edges_are_a_table_for_screen_readers_and_on_request(page, visi
 def test_a_worker_that_is_out_of_step_stands_out_and_comes_first(page, visit, complaints):
     visit(dashboard_world.shop(), "workers")
     first = page.locator("tbody tr").first
-    expect(first).to_contain_text("out of step")
     expect(first).to_contain_text("2 behind")
+    expect(first).to_contain_text("event loop lags")
     expect(page.locator("tr.behind")).to_have_count(3)
+    assert complaints == []
+
+
+def test_a_worker_tells_of_its_process_certificate_lag_and_memory(page, visit, complaints):
+    visit(dashboard_world.shop(), "workers")
+    row = page.locator('tr[data-worker="productpage-v1-4101"]')
+    for text in (
+        "pid 4101", "gunicorn/23.0.0", "0.1.0", "Python 3.13.1", "current",
+        "applied 2 min ago", "in 40 min", "embedded", "1.2 ms", "event loop", "49.6 MiB",
+        "shop · 127.0.0.1:9080",
+    ):  # fmt: skip
+        expect(row).to_contain_text(text)
+    bare = page.locator('tr[data-worker="reviews-v1-4203"]')
+    expect(bare.locator("td")).to_have_text(
+        ["reviews-v1shop", "●current", "pid 4203reviews-v1-4203", "–", "7", "none", "–", "–", "–",
+         "1 h 30 min ago"]
+    )  # fmt: skip
+    refused = page.locator('tr[data-worker="details-v1-4304"]')
+    refused.locator("summary").click()
+    expect(refused).to_contain_text("no such subset: v9")
+    assert complaints == []
+
+
+def test_what_a_worker_claims_is_text(page, visit, complaints):
+    world = dashboard_world.shop()
+    markup = "<img src=x onerror=alert(1)>"
+    world.workers["workers"] = [
+        world.workers["workers"][0]
+        | dict.fromkeys(("version", "python", "server", "address", "state", "lag_of"), markup)
+        | {"troubles": [markup], "refusals": [{"reason": markup}]}
+    ]
+    visit(world, "workers")
+    expect(page.locator("tbody tr")).to_contain_text(markup)
+    expect(page.locator("tbody img")).to_have_count(0)
     assert complaints == []
 
 

@@ -140,26 +140,40 @@ def shop() -> World:
 
 
 def _workers(now: float) -> dict[str, Any]:
-    def worker(workload: str, pid: int, **changes: object) -> dict[str, Any]:
+    def worker(workload: str, pid: int, left_s: float = 2400, **changes: object) -> dict[str, Any]:
         return {
             "namespace": "shop", "workload": workload, "id": f"{workload}-{pid}", "pid": pid,
-            "version": "0.1.0", "generation": 7, "state": "in step",
-            "certificate_until": now + 64000, "memory_bytes": 48_300_000 + pid * 900,
-            "lag_s": 0.0012, "address": "127.0.0.1", "port": 9080, "started_at": now - 5400,
-            "refusals": [],
+            "version": "0.1.0", "python": "3.13.1", "server": "gunicorn/23.0.0", "generation": 7,
+            "state": "current", "applied_at": now - 95, "policy_age_s": 95,
+            "certificate": {
+                "id": SPIFFE + workload.rpartition("-")[0], "source": "embedded",
+                "since": now + left_s - 3600, "until": now + left_s, "left_s": left_s,
+            },
+            "memory_bytes": 48_300_000 + pid * 900, "lag_s": 0.0012, "lag_of": "loop",
+            "in_flight": 2, "address": "127.0.0.1", "port": 9080, "started_at": now - 5400,
+            "refusals": [], "troubles": [],
         } | changes  # fmt: skip
 
+    refusal = {"reason": "no such subset: v9", "generation": 6, "subject": "policy"}
+    bare = dict.fromkeys(("version", "python", "server", "applied_at", "certificate", "lag_s",
+                          "lag_of", "memory_bytes", "in_flight", "address", "port"))  # fmt: skip
     return {
         "generation": 7,
         "workers": [
             worker("productpage-v1", 4101),
             worker("productpage-v1", 4102),
-            worker("reviews-v1", 4203),
-            worker("reviews-v2", 4207, generation=5, state="behind", lag_s=0.34),
-            worker("ratings-v1", 4301, certificate_until=now + 240),
-            worker("details-v1", 4304, refusals=["generation 6: no such subset: v9"]),
+            worker("reviews-v1", 4203, **bare),
+            worker(
+                "reviews-v2", 4207, generation=5, state="behind", lag_s=0.34,
+                troubles=["2 behind", "event loop lags"],
+            ),
+            worker("ratings-v1", 4301, 240, troubles=["certificate ends soon"]),
+            worker(
+                "details-v1", 4304, state="refuses", refusals=[refusal], lag_of="thread",
+                troubles=["refuses policy"],
+            ),
         ],
-    }
+    }  # fmt: skip
 
 
 def _policy(now: float) -> dict[str, Any]:
