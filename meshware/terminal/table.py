@@ -19,7 +19,7 @@ _HEALTH: dict[str, tuple[str, Style]] = {
     "idle": ("idle", _DIM),
 }
 _GAP = 2
-_LEAST_NAME = 10  # cells; with less room columns are left out
+_LEAST_NAME = 14  # cells; with less room columns are left out
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +42,14 @@ _COLUMNS = (
     _Column("errors", "ERRORS", lambda row: words.share(row.error_share)),
     _Column("p50", "P50", lambda row: words.milliseconds(row.p50_ms), worth=3),
     _Column("p95", "P95", lambda row: words.milliseconds(row.p95_ms), worth=6),
-    _Column("p99", "P99", lambda row: words.milliseconds(row.p99_ms), worth=2),
-    _Column("tries", "TRIES", lambda row: words.ratio(row.attempts_per_call), worth=1),
-    _Column("mtls", "MTLS", _mtls, worth=5, is_number=False),
+    _Column("p99", "P99", lambda row: words.milliseconds(row.p99_ms), worth=5),
+    _Column("tries", "TRIES", lambda row: words.ratio(row.attempts_per_call), worth=2),
+    _Column("mtls", "MTLS", _mtls, worth=4, is_number=False),
     _Column(
         "health",
         "HEALTH",
         lambda row: _HEALTH.get(row.health, (row.health, ""))[0],
-        worth=4,
+        worth=1,
         is_number=False,
     ),
 )
