@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from meshware.cli.options import PLACE, format_option
+from meshware.cli.output import printed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -135,20 +137,23 @@ def _asking(
 
 
 def _print_json(ask: Callable[[], Edges], view: View, interval_s: float, *, is_once: bool) -> None:
+    """Print an object, or one after the other until Ctrl-C, each on a line."""
+    if is_once:
+        printed("json", _shown(ask(), view), ())
+        return
     import msgspec
 
-    while True:
-        edges = ask()
-        body = msgspec.json.encode(msgspec.structs.replace(edges, edges=tuple(view.rows(edges))))
-        if is_once:
-            click.echo(msgspec.json.format(body, indent=2).decode())
-            return
-        click.echo(body.decode())
-        sys.stdout.flush()
-        try:
+    with contextlib.suppress(KeyboardInterrupt):
+        while True:
+            click.echo(msgspec.json.encode(_shown(ask(), view)).decode())
+            sys.stdout.flush()
             time.sleep(interval_s)
-        except KeyboardInterrupt:
-            return
+
+
+def _shown(edges: Edges, view: View) -> Edges:
+    from msgspec.structs import replace
+
+    return replace(edges, edges=tuple(view.rows(edges)))
 
 
 def _print_table(edges: Edges, view: View) -> None:

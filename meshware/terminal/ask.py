@@ -33,7 +33,7 @@ def parsed(url: str) -> SplitResult:
         is_whole = False
     if not is_whole or parts.username is not None or parts.query or parts.fragment:
         raise SettingsError(
-            f"{legible(url[:80])!r} is no address of a dashboard; write http://127.0.0.1:15090"
+            f"{url[:80]!r} is no address of a dashboard; write http://127.0.0.1:15090"
         )
     return parts
 
