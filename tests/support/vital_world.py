@@ -142,8 +142,10 @@ def world(root: Path) -> Iterator[World]:
     (root / "mesh/p.yaml").write_text(POLICY.format(port=port))
     with running(root) as daemon:
         daemon.wait_for(lambda: daemon.generation() and daemon.status() and daemon.status().listen)
-        app = ["gunicorn", "--no-control-socket", "--workers", "2", "-k", "gthread", "--threads",
-               "4", "-b", f"127.0.0.1:{port}", "vital_app:application"]  # fmt: skip
+        app = [
+            "gunicorn", "--no-control-socket", "-w", "2", "--timeout", "120", "-k", "gthread",
+            "--threads", "4", "-b", f"127.0.0.1:{port}", "vital_app:application",
+        ]  # fmt: skip
         environment = {"MESH_CONFIG": str(daemon.policy_file), "PYTHONPATH": f"{SUPPORT}:{ROOT}"}
         server = Running(app, root / "app", port, environment)
         caller = Caller(daemon.policy_file)
