@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 import urllib.request
 from datetime import UTC, datetime
@@ -14,6 +15,8 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from inbound_servers import ROOT, SUPPORT
+from run_servers import Running, free_port
 from vital_world import world
 
 from meshware.runtime.vitals import Vitals
@@ -145,3 +148,37 @@ def test_reports_of_real_workers_keep_within_the_bounds_of_their_types(mesh):
     assert survey.unreadable == 0
     assert len(survey.live) == 3
     assert all(isinstance(report.vitals, Vitals) for report in survey.live)
+
+
+LOOPS = {"asyncio": "asyncio.unix_events", "uvloop": "uvloop"}
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_loop_that_is_blocked_is_seen_while_it_is(mesh, tmp_path, loop):
+    """By real uvicorn: its worker says so itself, from another thread."""
+    port = free_port()
+    command = ["uvicorn", "--loop", loop, "--port", str(port), "vital_app:application_asgi"]
+    environment = {
+        "MESH_CONFIG": str(mesh.daemon.policy_file),
+        "MESH_WORKLOAD": "default/web",
+        "PYTHONPATH": f"{SUPPORT}:{ROOT}",
+    }
+    server = Running(command, tmp_path, port, environment)
+
+    def told() -> dict:
+        return next((w for w in mesh.workers("web") if w["pid"] == server.popen.pid), {})
+
+    try:
+        server.wait_for(server.is_answering, "answer")
+        assert server.get("/").body == LOOPS[loop]
+        until(mesh, lambda: told().get("lag_of") == "loop")
+        assert told()["server"] == "uvicorn"
+        blocked = threading.Thread(target=server.get, args=("/block",))
+        blocked.start()
+        until(mesh, lambda: told().get("troubles") == ["event loop lags"])
+        assert told()["lag_s"] > 0.1
+        assert told()["in_flight"] == 1
+    finally:
+        (tmp_path / "go").write_text("")
+        server.end()
+    blocked.join()
