@@ -15,6 +15,7 @@ import msgspec
 from meshware.dashboard.data import Console
 from meshware.dashboard.graph import Edge, Graph, health_of, read_graph
 from meshware.dashboard.layout import Place, lay_out
+from meshware.dashboard.tellers import Tellers
 from meshware.dashboard.window import Figures, Rises, Window, figures_of
 
 __all__ = ["Live", "Reader", "TooManyError"]
@@ -54,6 +55,7 @@ class Live:
         self._console = console
         self._now = now
         self._rises = Rises()
+        self._tellers = Tellers()
         self.window = Window()
         self.graph = Graph()
         self._places: dict[str, Place] = {}
@@ -76,7 +78,7 @@ class Live:
             found.edges.keys() != self.graph.edges.keys()
         )
         self.graph = found
-        self.window.add({name: edge.counts for name, edge in found.edges.items()}, seconds)
+        self.window.add(self._tellers.once(found), seconds)
         if is_other:
             pairs = [(edge.source.id, edge.target.id) for edge in found.edges.values()]
             self._places = lay_out(found.nodes, pairs, self._places)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -12,7 +12,7 @@ from meshware.syncd.counts import Merged
 from meshware.syncd.keeper import Keeper
 from meshware.syncd.status import Finding
 from meshware.syncd.workers import worker_seen
-from meshware.telemetry.series import COUNT, DURATION, Series
+from meshware.telemetry.series import ATTEMPTS, COUNT, DURATION, Series
 
 __all__ = ["DaemonConsole", "samples_of"]
 
@@ -81,9 +81,36 @@ class DaemonConsole:
 def samples_of(merged: Merged) -> list[Sample]:
     """Return what all workers have counted, as the dashboard takes it.
 
-    Tries are in series of their own, by cluster, so none are told here.
+    Attempts are counted for a source and a service, whatever came of the calls, and so are samples
+    of their own, under the labels by which the graph knows the two.
     """
-    return [_sample(series) for series in merged.store.series.values() if COUNT in series.metrics]
+    samples, pairs = [], {}
+    for series in merged.store.series.values():
+        if COUNT not in series.metrics:
+            continue
+        sample = _sample(series)
+        samples.append(sample)
+        if sample.labels.get("reporter") == "source":
+            pairs[_pair(sample.labels)] = sample.labels
+    for (name, labels), count in merged.store.counters.items():
+        known = pairs.get(_pair(dict(labels))) if name == ATTEMPTS else None
+        if known is not None:
+            ends = {label: known[label] for label in _ENDS if label in known}
+            samples.append(Sample(labels=ends, requests=0, attempts=count))
+    return samples
+
+
+# What the graph tells services by: `dashboard.graph`. The same for every call between the two.
+_ENDS = (
+    "reporter", "source_workload", "source_workload_namespace", "source_canonical_service",
+    "source_app", "destination_service", "destination_service_name",
+    "destination_service_namespace",
+)  # fmt: skip
+
+
+def _pair(labels: Mapping[str, str]) -> tuple[str | None, ...]:
+    names = ("source_workload", "source_workload_namespace", "destination_service")
+    return tuple(map(labels.get, names))
 
 
 def _sample(series: Series) -> Sample:

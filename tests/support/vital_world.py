@@ -43,6 +43,14 @@ spec:
   ports: [{{number: 80, name: http, protocol: HTTP, targetPort: {port}}}]
   workloadSelector: {{labels: {{app: shop}}}}
 ---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: shop}}
+spec:
+  hosts: [shop.default.svc.cluster.local]
+  http:
+  - retries: {{attempts: 1, retryOn: "503"}}
+    route: [{{destination: {{host: shop.default.svc.cluster.local}}}}]
 """
 
 # Calls what it is told to, says what was answered, and lives until its input ends.
