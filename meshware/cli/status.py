@@ -80,8 +80,10 @@ def _row(worker: WorkerSeen) -> tuple[str, ...]:
     """Return what is told of a worker, each thing as short as people read it."""
     certificate = worker.certificate
     words = [worker.state, *worker.troubles]
-    if worker.state == "refuses":
-        words.remove("refuses policy")  # it is the state, and the reason follows below
+    if worker.state == "behind":
+        words.pop(0)  # a trouble says by how much
+    elif worker.state != "current":
+        words.pop(1)  # the first trouble is the state, in more words
     return (
         "!" if worker.troubles else " ",
         f"{worker.namespace}/{worker.workload or '-'}",
