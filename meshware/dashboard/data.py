@@ -48,7 +48,7 @@ class Console(Protocol):
         """Return all series as they are now."""
 
     def workers(self) -> list[dict[str, Any]]:
-        """Return the live workers."""
+        """Return the live workers, in the shape of `syncd.workers.WorkerSeen`."""
 
     def policy(self) -> dict[str, Any]:
         """Return `resources`, `findings`, `refused` and `changes`."""

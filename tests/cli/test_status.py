@@ -1,4 +1,4 @@
-"""What `meshware status` prints for people: a line for a worker, marked where something is amiss."""
+"""What `meshware status` prints for people: a line for a worker, marked where one is not well."""
 
 from __future__ import annotations
 
