@@ -42,7 +42,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "syncd": WIRING | {"ca", "dashboard"},
     "run": WIRING | {"asgi", "wsgi", "clients", "servers"},
     "instrumentation": frozenset({"run"}),
-    "terminal": WIRING,
+    "terminal": WIRING | {"dashboard"},
 }
 # These put everything together.
 TOP = frozenset({"cli", "demo", "__init__", "__main__"})

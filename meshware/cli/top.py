@@ -13,6 +13,7 @@ import click
 
 from meshware.cli.options import PLACE, format_option
 from meshware.cli.output import printed
+from meshware.terminal.edges import SORTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from meshware.terminal.view import View
 
 __all__ = ["command"]
-
-_SORTS = ("source", "destination", "rate", "errors", "p50", "p95", "p99", "tries")
 
 
 @click.command("top", short_help="Watch who calls whom, how often and how fast.")
@@ -50,7 +49,7 @@ _SORTS = ("source", "destination", "rate", "errors", "p50", "p95", "p99", "tries
 )
 @click.option(
     "--sort",
-    type=click.Choice(_SORTS),
+    type=click.Choice(tuple(SORTS)),
     default="rate",
     show_default=True,
     help="The column to sort by; numbers from the largest down.",

@@ -7,13 +7,13 @@ import ssl
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
+from meshware.dashboard.access import COOKIE
 from meshware.errors import SettingsError, SyncError
 from meshware.runtime.legible import legible
 from meshware.terminal.edges import Edges, read_edges
 
-__all__ = ["COOKIE", "Dashboard", "parsed"]
+__all__ = ["Dashboard", "parsed"]
 
-COOKIE = "meshware_dashboard"
 _PATIENCE_S = 5.0
 _MOST_BYTES = 64 * 1024 * 1024  # 4,000 edges take two
 _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # where it listens is not always where it is

@@ -30,7 +30,15 @@ def mesh(tmp_path_factory):
             if number == 0:  # as long as the source is not heard of, attempts count as calls
                 made.daemon.wait_for(lambda: told(made) == (1, 1), most_s=PATIENCE_S)
         made.daemon.wait_for(lambda: told(made) == (40, 45), most_s=PATIENCE_S)
+        assert made.server.get("/status/200", [("host", "shop.default")]).status == 200
+        made.daemon.wait_for(lambda: "unknown" in sources(made), most_s=PATIENCE_S)
         yield made
+
+
+def sources(mesh, *words: str) -> list[str]:
+    """Who calls, as `meshware top` tells programs."""
+    done = mesh.top("--once", "--format", "json", "--window", "300", *words)
+    return [edge["source"] for edge in json.loads(done.stdout)["edges"]]
 
 
 def told(mesh) -> tuple[int, int] | None:
@@ -88,15 +96,11 @@ def test_without_a_terminal_the_table_is_printed_once(mesh):
 
 
 def test_rows_are_sorted_and_filtered(mesh):
-    def edges(*words: str) -> list[dict]:
-        return json.loads(mesh.top("--once", "--format", "json", *words).stdout)["edges"]
-
-    assert [edge["source"] for edge in edges("--sort", "source", "--window", "300")] == [
-        "default/web", "unknown",
-    ]  # fmt: skip
-    reverse = edges("--sort", "source", "--reverse", "--window", "300")
-    assert reverse[0]["source"] == "unknown"
-    assert edges("--namespace", "nowhere") == []
+    found = sources(mesh, "--sort", "source")
+    assert (found[0], found[-1]) == ("default/web", "unknown")
+    assert sources(mesh, "--sort", "source", "--reverse") == found[::-1]
+    assert sources(mesh, "--sort", "rate")[0] == "default/web"
+    assert sources(mesh, "--namespace", "nowhere") == []
 
 
 def test_programs_may_follow_line_by_line(mesh):
