@@ -143,6 +143,11 @@ class InboundEvent:
         return self.passage.reason
 
     @property
+    def detail(self) -> str | None:
+        """What the reason of a refusal leaves out; never any of a token."""
+        return self.passage.detail
+
+    @property
     def generation(self) -> int:
         """Of the policy that decided; 0: there was none."""
         return self.passage.generation

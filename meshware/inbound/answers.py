@@ -168,8 +168,11 @@ class Answers:
 
     def refuse(self, asked: Question, refused: Refused) -> Denial:
         """Refuse a call for what it proves of who makes it, or does not."""
-        denial = self.deny(asked, refused.status, refused.reason)
-        denial.body, denial.headers = refused.body, refused.headers
+        policy, rule = refused.policy, refused.rule
+        key = None if policy is None else f"authn/{policy}"
+        verdict = Verdict(False, policy, rule, key)
+        denial = self.deny(asked, refused.status, refused.reason, verdict)
+        denial.body, denial.headers, denial.detail = refused.body, refused.headers, refused.detail
         denial.is_last = refused.is_last
         return denial
 

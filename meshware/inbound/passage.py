@@ -44,6 +44,7 @@ class Passage:
     generation: int  # of the policy that decided; 0: there was none
     request_id: str
     reason: str  # Envoy's response code details
+    detail: str | None = None  # of a refusal, what those leave out; for the log
     policy: str | None = None  # "namespace/name" of the policy that decided; None: none did
     rule: int | None = None
     place: str | None = None  # "file:line" of that rule, where a refusal has one

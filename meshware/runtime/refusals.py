@@ -33,6 +33,7 @@ def decision_of(event: InboundEvent) -> dict[str, Any]:
     return {
         "status": event.status,
         "reason": event.reason,
+        "detail": event.detail,
         "policy": event.policy,
         "rule": event.rule,
         "place": event.place,

@@ -161,7 +161,11 @@ def test_an_inbound_question_is_answered_by_the_gate(ask, question, code, expect
             },
         ),
         ({"exp": 1}, 1, {"verdict": "unauthenticated", "body": "Jwt is expired"}),
-        ({"aud": "them"}, 1, {"verdict": "deny", "status": 403, "policy": None}),
+        (
+            {"aud": "them"},
+            1,
+            {"verdict": "deny", "status": 403, "policy": "default/users", "rule": 0},
+        ),
     ],
     ids=["good", "another issuer", "expired", "another audience"],
 )
