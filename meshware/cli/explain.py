@@ -11,7 +11,6 @@ from typing import Any
 import click
 import msgspec
 
-from meshware.cli.explain_text import text_of
 from meshware.cli.options import PLACE, format_option
 from meshware.cli.records import naming
 from meshware.clock import SystemClock
@@ -21,6 +20,7 @@ from meshware.policy.file import MemoryRecords
 from meshware.policy.places import Places
 from meshware.policy.records import build_records
 from meshware.runtime.explain import Explainer, Question
+from meshware.runtime.explain_text import text_of
 from meshware.runtime.policy_file import open_policy_file, trusted_owners
 from meshware.runtime.readers import is_source, load_sources
 from meshware.runtime.settings import workload_client

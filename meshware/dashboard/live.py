@@ -61,7 +61,7 @@ class Live:
         self._told: dict[str, Any] = {}
         self._generation: int | None = None
         self._refused: Any = None
-        self._newest_call: Any = None
+        self._calls_seen: int | None = None  # None: nobody watches yet
 
     # --- once a second ------------------------------------------------------------------------
 
@@ -87,14 +87,20 @@ class Live:
         if is_other:
             self._tell("layout", {})
         self._tell_numbers()
-        policy, calls = self._console.policy(), self._console.calls()
+        policy = self._console.policy()
         if (generation, policy["refused"]) != (self._generation, self._refused):
             self._generation, self._refused = generation, policy["refused"]
             self._tell("policy", {"generation": generation})
-        newest = calls[0] if calls else None
-        if newest is not None and newest != self._newest_call:
-            self._newest_call = newest
-            self._tell("call", newest)
+        self._tell_calls()
+
+    def _tell_calls(self) -> None:
+        """Tell that calls were refused or failed: how many, and the newest of them."""
+        before, self._calls_seen = self._calls_seen, self._console.seen().number
+        if before is None:
+            return  # who has just come fetches them all
+        new = [call for call in self._console.calls() if call["seen"] > before]
+        if new:
+            self._tell("call", {"count": len(new), "newest": new[0]})
 
     def _tell_numbers(self) -> None:
         whole = self.view(60)
@@ -115,6 +121,11 @@ class Live:
 
     # --- readers ------------------------------------------------------------------------------
 
+    @property
+    def is_watched(self) -> bool:
+        """Whether there is a reader."""
+        return bool(self._readers)
+
     def join(self) -> Reader:
         """Return a new reader.
 
@@ -124,6 +135,8 @@ class Live:
         if len(self._readers) >= _MOST_READERS:
             raise TooManyError
         reader = Reader()
+        if not self._readers:
+            self._calls_seen = None
         self._readers.add(reader)
         self._told = {}  # the newcomer has fetched no numbers yet
         return reader

@@ -32,9 +32,11 @@ from meshware.policy.view import Client
 from meshware.runtime.identity import Identity, SVIDSource
 from meshware.runtime.identity_sources import IdentitySources
 from meshware.runtime.refusals import RefusalLog
+from meshware.telemetry.call_ring import CallRing
 from meshware.telemetry.counting import Counting
 from meshware.telemetry.fan import Fan
 from meshware.telemetry.report import Counted, Gauges
+from meshware.telemetry.ring_file import WorkerRings
 from meshware.telemetry.series import Labels
 from meshware.telemetry.tracing import Tracing
 from meshware.telemetry.worker import WorkerCounts
@@ -72,6 +74,7 @@ class Mesh:
         ledger: what is in flight outbound.
         identity: what this process proves about itself, and whom it believes.
         tracing: makes the spans of sampled calls, and keeps the last ones.
+        calls: the last calls that were refused or failed; nothing in a mesh with its own sink.
         clock, rng: time and chance, as every decision here is handed them.
         port: where this process is reached, from MESH_PORT or its server; None: not known.
     """
@@ -104,10 +107,11 @@ class Mesh:
         self._peers = Peers(self.identity.bundles_of, self.clock.now)
         self._token_of = token_of
         self._counting: Counting | None = None
+        self.calls = CallRing(self.clock.monotonic, self._unix_time)
         if sink is None:
             self._counting = Counting(self._snapshot, self._unix_time)
             refusals = RefusalLog(self.clock.monotonic)
-            sink = Fan((refusals, self._counting), _tell_once)
+            sink = Fan((refusals, self._counting, self.calls), _tell_once)
         self.tracing = Tracing(self._snapshot, clock=self.clock, rng=self.rng, environ=os.environ)
         self._sink = sink = self.tracing.told(sink)
         self._follower: Follower | None = None
@@ -238,7 +242,11 @@ class Mesh:
         from meshware.runtime.dns_lookup import lookup_for
         from meshware.runtime.follower import Follower
         from meshware.runtime.reporter import Reporter
+        from meshware.runtime.ring_writer import RingWriter
 
+        rings = WorkerRings(
+            self.calls.snapshot, lambda: self.calls.left_out, self.tracing.ring.snapshot
+        )
         reporter = Reporter(
             settings.run_dir,
             settings.client,
@@ -247,6 +255,7 @@ class Mesh:
             clock=self.clock,
             bundle_of=self._bundles_digest,
             counted=None if self._counting is None else WorkerCounts(self._counting, self._gauges),
+            rings=RingWriter(rings),
         )
 
         def not_compiled(name: str, error: Exception) -> None:
@@ -342,6 +351,7 @@ class Mesh:
         if self._counting is not None:
             self._counting.renew()
         self.tracing.renew()
+        self.calls.renew()
         if self.cell.current is not None:
             self.cell.current.renew_lock()
 

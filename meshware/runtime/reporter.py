@@ -29,6 +29,7 @@ from meshware.clock import Clock, SystemClock
 from meshware.policy.file import FORMAT
 from meshware.runtime.files import printable, replace_file
 from meshware.runtime.fork import renew_after_fork
+from meshware.runtime.ring_writer import RingWriter
 from meshware.runtime.unknown_keys import MOST_UNKNOWN, UnknownKeys
 
 if TYPE_CHECKING:
@@ -110,6 +111,7 @@ class Reporter:
         clock: tells when the worker started.
         bundle_of: returns the digest of whom this process believes; None: it has no policy yet.
         counted: returns the file of what this process has counted; None: nothing is.
+        rings: writes what this process remembers of calls; None: nothing is.
     """
 
     def __init__(
@@ -122,6 +124,7 @@ class Reporter:
         clock: Clock | None = None,
         bundle_of: Callable[[], str | None] = _nobody,
         counted: Counted | None = None,
+        rings: RingWriter | None = None,
     ) -> None:
         self._reports = run_dir / "reports"
         self._client = client
@@ -130,6 +133,7 @@ class Reporter:
         self._clock: Clock = clock or SystemClock()
         self._bundle_of = bundle_of
         self._counted = counted
+        self._rings = rings
         self._generation: int | None = None
         self._refusals: tuple[Refusal, ...] = ()
         self._unknown_keys = UnknownKeys()
@@ -148,6 +152,8 @@ class Reporter:
         self._lock_identity: tuple[int, int] | None = None
         self._written = b""
         self._written_counts = b""
+        if self._rings is not None:
+            self._rings.renew()
         self._started_at = ""
         self._is_warned = False
         self._is_started = False
@@ -266,6 +272,8 @@ class Reporter:
         if is_new:  # before the counts, which are many times as long: the daemon knows us by it
             replace_file(path, body, mode=0o600)
             self._written = body
+        if self._rings is not None:
+            self._rings.write(directory, self._id)
         self._write_counts(directory, counts)
         return is_new
 
@@ -293,7 +301,10 @@ class Reporter:
         if self._lock_descriptor is None:
             return
         try:
-            self._write_counts(self._directory(), self._counts())
+            directory = self._directory()
+            if self._rings is not None:
+                self._rings.write(directory, self._id)
+            self._write_counts(directory, self._counts())
         except OSError as error:
             self._warn(f"{error.filename or self._reports}: {error.strerror or error}")
 

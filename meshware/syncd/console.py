@@ -7,11 +7,15 @@ from typing import Any
 
 import msgspec
 
-from meshware.dashboard.data import Sample
+from meshware.dashboard.data import Sample, Seen
+from meshware.dashboard.listing import since_of
 from meshware.syncd.counts import Merged
 from meshware.syncd.keeper import Keeper
 from meshware.syncd.overview import worker_state
+from meshware.syncd.rings import Remembered
 from meshware.syncd.status import Finding
+from meshware.syncd.told_calls import call_told, calls_told, traces_told
+from meshware.syncd.why import Why
 from meshware.telemetry.series import COUNT, DURATION, Series
 
 __all__ = ["DaemonConsole", "samples_of"]
@@ -26,14 +30,21 @@ def _nothing() -> Iterable[Sample]:
 class DaemonConsole:
     """Answers from what the keeper has read; all of that is replaced whole, so any thread may ask.
 
+    What workers remember of calls is read by `look`, when somebody wants to see it.
+
     Args:
         keeper: of the run directory.
+        why: tells what policy says of a call.
         samples: tells what all workers have counted.
     """
 
-    def __init__(self, keeper: Keeper, samples: Callable[[], Iterable[Sample]] = _nothing) -> None:
+    def __init__(
+        self, keeper: Keeper, why: Why, samples: Callable[[], Iterable[Sample]] = _nothing
+    ) -> None:
         self._keeper = keeper
+        self._why = why
         self._samples = samples
+        self._told: tuple[Remembered, list[dict[str, Any]], list[dict[str, Any]]] | None = None
 
     def generation(self) -> int | None:
         """Return the published generation."""
@@ -77,13 +88,33 @@ class DaemonConsole:
             "changes": self._keeper.changes.newest_first,
         }
 
+    def look(self) -> None:
+        """Read what workers remember of calls."""
+        remembered = self._keeper.rings.look()
+        if self._told is None or self._told[0] is not remembered:
+            self._told = (remembered, calls_told(remembered), traces_told(remembered))
+
+    def seen(self) -> Seen:
+        """Return how far calls and traces have been read."""
+        remembered = self._keeper.rings.remembered if self._told is None else self._told[0]
+        return Seen(remembered.epoch, remembered.seen, remembered.left_out)
+
     def calls(self) -> list[dict[str, Any]]:
-        """Return none: workers do not tell of calls yet."""
-        return []
+        """Return the refused and failed calls that were read last, the newest first."""
+        return [] if self._told is None else self._told[1]
 
     def traces(self) -> list[dict[str, Any]]:
-        """Return none: workers do not tell of traces yet."""
-        return []
+        """Return the traces that were read last, the newest first."""
+        return [] if self._told is None else self._told[2]
+
+    def why(self, call_id: str) -> dict[str, Any] | None:
+        """Return a call and what policy says of it now; None: nobody remembers it."""
+        remembered = self._keeper.rings.look()
+        number = since_of(call_id, remembered.epoch)
+        found = next((each for each in remembered.calls if each.seen == number), None)
+        if found is None:
+            return None
+        return {"call": call_told(remembered.epoch, found), **self._why.of(found)}
 
 
 def samples_of(merged: Merged) -> list[Sample]:

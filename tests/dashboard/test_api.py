@@ -10,7 +10,7 @@ import pytest
 from meshware.clock import SystemClock
 from meshware.dashboard.access import Access, is_loopback
 from meshware.dashboard.api import build_app
-from meshware.dashboard.data import Sample
+from meshware.dashboard.data import Sample, Seen
 from meshware.dashboard.live import Live, TooManyError
 
 TOKEN = "a-token-that-is-long-enough"
@@ -41,11 +41,20 @@ class Known:
     def policy(self):
         return {"resources": [], "findings": [], "refused": None, "changes": []}
 
+    def look(self):
+        pass
+
+    def seen(self):
+        return Seen("a", 2)
+
     def calls(self):
         return []
 
     def traces(self):
         return []
+
+    def why(self, call_id):
+        return {"call": {"id": call_id}, "text": []} if call_id == "a.1" else None
 
 
 def ask(path: str, host: str = "127.0.0.1:1", access: Access | None = None, **headers: str):
