@@ -157,7 +157,8 @@ def test_a_refused_call_shows_why(page, visit, complaints):
     newest = page.locator(".calls details").first
     expect(newest).to_contain_text("/ratings/9")
     newest.locator("summary").click()
-    expect(newest.locator(".why")).to_contain_text("no rule of ALLOW policies matched")
+    expect(newest.locator(".why")).to_contain_text("none of their rules takes the call")
+    expect(newest.locator(".why")).to_contain_text("Policy has changed since")
     expect(newest.locator(".why")).to_contain_text("security.yaml:14")
     assert complaints == []
 
@@ -176,6 +177,56 @@ def test_a_trace_is_a_waterfall_in_the_order_of_the_tree(page, visit, complaints
     rows.nth(4).click()
     expect(page.locator(".waterfall dl:visible")).to_contain_text("meshware.generation")
     assert complaints == []
+
+
+def test_calls_are_narrowed_by_what_happened_and_by_words(page, visit):
+    visit(dashboard_world.shop(), "calls")
+    rows = page.locator(".calls details:visible")
+    expect(rows).to_have_count(3)
+    page.get_by_label("What happened").select_option("failed")
+    expect(rows).to_have_count(1)
+    expect(rows).to_contain_text("payments")
+    page.get_by_label("What happened").select_option("")
+    page.get_by_label("Find calls").fill("jwt_is_expired")
+    expect(rows).to_have_count(1)
+    expect(rows).to_contain_text("41 more before it")
+    expect(page.locator(".count")).to_have_text("1 of 3")
+
+
+def test_a_failed_call_has_its_attempts(page, visit):
+    visit(dashboard_world.shop(), "calls")
+    failed = page.locator(".calls details").nth(1)
+    failed.locator("summary").first.click()
+    expect(failed.locator(".tries tbody tr")).to_have_count(2)
+    failed.get_by_role("link", name=re.compile("^7d1f")).click()
+    expect(page.locator(".waterfall h2")).to_contain_text("7d1f0c8a")
+
+
+def test_a_trace_is_a_table_for_those_who_do_not_look_at_bars(page, visit, complaints):
+    visit(dashboard_world.shop(), "traces")
+    page.get_by_role("button", name="Table").click()
+    rows = page.locator(".waterfall .spans tbody tr")
+    expect(rows).to_have_count(9)
+    expect(page.get_by_role("button", name="Table")).to_be_focused()
+    expect(rows.nth(4).locator("td").nth(2)).to_have_text("1")
+    expect(rows.nth(5).locator("td").nth(2)).to_have_text("2")
+    assert complaints == []
+
+
+def test_arrow_keys_walk_through_a_waterfall_and_the_list_of_traces(page, visit):
+    visit(dashboard_world.shop(), "traces")
+    rows = page.locator(".waterfall .row")
+    rows.first.focus()
+    page.keyboard.press("ArrowDown")
+    expect(rows.nth(1)).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(rows.nth(1)).to_have_attribute("aria-expanded", "true")
+    buttons = page.locator(".trace-list button")
+    buttons.first.focus()
+    page.keyboard.press("ArrowDown")
+    expect(buttons.nth(1)).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(rows).to_have_count(2)
 
 
 def test_a_daemon_that_goes_away_is_told_and_one_that_returns_is_live_again(page, visit):
