@@ -77,7 +77,7 @@ def _trace(trace_id: str, trace: _Gathered) -> dict[str, Any]:
         "seen": trace.seen,
         "at": at,
         "duration_s": end - at,
-        "name": root.span.name,
+        "name": _label(root.span),
         "namespace": root.namespace,
         "workload": root.workload,
         "is_failed": any(each.span.status == "error" for each in spans),
@@ -94,6 +94,7 @@ def _span(placed: Placed, began: float) -> dict[str, Any]:
         "span_id": span.span_id,
         "parent_id": span.parent_id,
         "name": span.name,
+        "label": _label(span),
         "namespace": placed.namespace,
         "workload": placed.workload,
         "kind": span.kind,
@@ -108,3 +109,18 @@ def _span(placed: Placed, began: float) -> dict[str, Any]:
         "endpoint": said.get("meshware.endpoint"),
         "attributes": dict(said),
     }
+
+
+def _label(span: SpanRecord) -> str:
+    """Return what a person calls a span: Istio's names say neither method nor path."""
+    said = span.attributes
+    attempt, method = said.get("meshware.attempt"), said.get("http.request.method")
+    if isinstance(attempt, int):
+        endpoint = said.get("meshware.endpoint")
+        return f"attempt {attempt}{f' at {endpoint}' if endpoint else ''}"
+    path, service = said.get("url.path"), said.get("meshware.service")
+    if method and span.kind == "server" and isinstance(path, str):
+        return f"{method} {path}"
+    if method and span.kind == "client" and isinstance(service, str):
+        return f"{method} {service.removesuffix(':80').replace('.svc.cluster.local', '')}"
+    return span.name

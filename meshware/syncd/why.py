@@ -22,6 +22,7 @@ from meshware.policy.places import Places
 from meshware.policy.view import Client
 from meshware.runtime.explain import Answer, Explainer, Question, Source
 from meshware.runtime.explain_text import text_of
+from meshware.runtime.outbound_answer import OutboundAnswer
 from meshware.runtime.policy_file import open_policy_file, trusted_owners
 from meshware.runtime.reporter import NO_WORKLOAD
 from meshware.syncd.rings import SeenCall
@@ -163,15 +164,19 @@ def _compared(call: CallRecord, answer: Answer) -> tuple[bool, str]:
     if call.outcome == "failed":
         if out.status is None:
             return True, "Policy sends such a call out: it was the destination that failed."
-        return False, f"Policy would answer such a call itself: {out.status}, flag {out.flag}."
+        return False, f"Policy would answer such a call itself: {_answer(out)}."
     if out.status is None:
         return False, (
             "Policy would send such a call out. What endpoints were out, and which limits were "
             "reached, is not kept."
         )
     if out.status == call.status:
-        return True, f"Policy answers such a call itself: {out.status}, flag {out.flag}."
-    return False, f"Policy answers such a call otherwise: {out.status}, flag {out.flag}."
+        return True, f"Policy answers such a call itself: {_answer(out)}."
+    return False, f"Policy answers such a call otherwise: {_answer(out)}."
+
+
+def _answer(out: OutboundAnswer) -> str:
+    return f"{out.status}" if out.flag in (None, "-") else f"{out.status}, flag {out.flag}"
 
 
 def _address(written: str | None) -> str | None:

@@ -112,7 +112,7 @@ function words(call) {
 function row(call) {
   const outbound = call.direction === "outbound";
   const what = `${call.method} ${outbound ? call.service ?? call.host : ""}${call.path}`;
-  const because = [call.exception, call.policy && `${call.policy} rule ${call.rule ?? "–"}`, call.reason].filter(Boolean).join(" · ");
+  const because = reasons(call).filter(Boolean).join(" · ");
   const details = el("details", { "data-id": call.id },
     el("summary", {},
       format.time(call.at),
@@ -124,6 +124,14 @@ function row(call) {
   if (call.left_out) details.querySelector("summary").append(el("span", { class: "left-out" }, `${call.left_out} more before it were not kept one by one`));
   details.addEventListener("toggle", () => details.open && details.children.length === 1 && details.append(why(call)));
   return details;
+}
+
+/** Why, in as few words as there are. */
+function reasons(call) {
+  if (call.direction === "inbound" && call.outcome === "failed") return [call.exception ?? "answered so by the app", call.route];
+  if (call.direction === "inbound") return [call.policy && `${call.policy} rule ${call.rule ?? "–"}`, call.reason];
+  const last = call.tries.at(-1);
+  return [call.reason, last?.failure && [last.failure, last.detail].filter(Boolean).join(": "), call.attempts > 1 && `${call.attempts} attempts`, call.route && `route ${call.route}`];
 }
 
 /** Record and explanation side by side; the daemon is asked when somebody looks. */

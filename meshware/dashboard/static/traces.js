@@ -3,7 +3,7 @@
 import { get } from "./api.js";
 import { el, empty } from "./dom.js";
 import * as format from "./format.js";
-import { isBad, ordered, table, waterfall } from "./waterfall.js";
+import { isBad, ordered, table, title, waterfall } from "./waterfall.js";
 
 const EVERY = 2; // ticks between two fetches
 const AT_MOST = 200;
@@ -101,7 +101,7 @@ export class Traces {
       this.#detail.querySelector("h2 button")?.focus();
     } }, "Table");
     this.#detail.replaceChildren(
-      el("h2", {}, "Trace", el("small", { class: "code" }, trace.trace_id), toggle),
+      el("h2", {}, el("span", {}, "Trace"), el("small", { class: "code" }, trace.trace_id), toggle),
       el("p", { class: "facts" }, `${format.absolute(trace.at)} · ${format.ms(trace.duration_s * 1000)} · ${count(trace.spans.length, "span")} · ${count(trace.services.length, "workload")}${trace.left_out ? ` · ${count(trace.left_out, "more span")} not shown` : ""}`),
       this.#asTable ? table(trace) : waterfall(trace));
   }
@@ -117,7 +117,7 @@ export class Traces {
     const root = ordered(trace.spans)[0]?.span;
     const failed = trace.is_failed ?? trace.spans.some((span) => isBad(span));
     return el("li", {}, el("button", { type: "button", "data-trace": trace.trace_id, "aria-pressed": String(trace.trace_id === this.#chosen), onclick: () => (location.hash = `#/traces/${trace.trace_id}`) },
-      el("b", {}, root ? `${root.workload}: ${root.name}` : trace.trace_id), el("span", {}, format.ms(trace.duration_s * 1000)),
+      el("b", {}, root ? `${root.workload}: ${title(root)}` : trace.trace_id), el("span", {}, format.ms(trace.duration_s * 1000)),
       el("small", {}, format.time(trace.at), ` · ${count(trace.spans.length, "span")}`),
       failed ? el("small", { class: "mark bad" }, el("span", { class: "glyph", "aria-hidden": "true" }, "◆"), "error") : el("small", {}, "")));
   }
