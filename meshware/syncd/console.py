@@ -21,6 +21,7 @@ from meshware.telemetry.series import COUNT, DURATION, Series
 __all__ = ["DaemonConsole", "samples_of"]
 
 _MOST_FINDINGS = 1000
+_PAUSE_S = 0.2
 
 
 def _nothing() -> Iterable[Sample]:
@@ -35,15 +36,22 @@ class DaemonConsole:
     Args:
         keeper: of the run directory.
         why: tells what policy says of a call.
+        monotonic: time in seconds.
         samples: tells what all workers have counted.
     """
 
     def __init__(
-        self, keeper: Keeper, why: Why, samples: Callable[[], Iterable[Sample]] = _nothing
+        self,
+        keeper: Keeper,
+        why: Why,
+        monotonic: Callable[[], float],
+        samples: Callable[[], Iterable[Sample]] = _nothing,
     ) -> None:
         self._keeper = keeper
         self._why = why
         self._samples = samples
+        self._monotonic = monotonic
+        self._look_at = float("-inf")
         self._told: tuple[Remembered, list[dict[str, Any]], list[dict[str, Any]]] | None = None
 
     def generation(self) -> int | None:
@@ -89,10 +97,13 @@ class DaemonConsole:
         }
 
     def look(self) -> None:
-        """Read what workers remember of calls."""
+        """Read what workers remember of calls; not again within moments, whoever asks."""
+        if self._monotonic() < self._look_at:
+            return
         remembered = self._keeper.rings.look()
         if self._told is None or self._told[0] is not remembered:
             self._told = (remembered, calls_told(remembered), traces_told(remembered))
+        self._look_at = self._monotonic() + _PAUSE_S
 
     def seen(self) -> Seen:
         """Return how far calls and traces have been read."""

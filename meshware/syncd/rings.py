@@ -46,6 +46,7 @@ MOST_FILES = 256
 MOST_OF_WORKLOAD = 32
 """Those of one workload, the last to write first."""
 
+_MOST_READ = 64  # files in one look; of those that all have changed, each has its turn
 _MOST_ENDED = 8  # of one workload: one that ends at once, again and again, is not all there is
 
 _Worker = tuple[str, str, str]
@@ -98,6 +99,7 @@ class _Known:
     """A worker's file as it was read last."""
 
     signature: tuple[int, int, int]
+    turn: int  # in which it was read
     calls: dict[int, SeenCall]  # by the worker's own number
     spans: dict[tuple[str, str], SeenSpans]  # by trace, and the first span's id
     left_out: int
@@ -125,7 +127,7 @@ class NodeRings:
         self._most_spans = most_spans
         self._lock = threading.Lock()
         self._known: dict[_Worker, _Known] = {}
-        self._numbers = count(1)
+        self._numbers, self._turns = count(1), count(1)
         self._seen = 0
         self._epoch = token_hex(4)
         self._remembered = Remembered(self._epoch, 0)
@@ -139,13 +141,17 @@ class NodeRings:
         """Read what has changed, and return all that is remembered."""
         with self._lock:
             known: dict[_Worker, _Known] = {}
+            changed: list[tuple[int, _Worker, WorkerFile]] = []
             for file in self._chosen(self._reader.ring_files()):
                 worker = (file.namespace, file.workload, file.worker)
                 before = self._known.get(worker)
-                if before is not None and before.signature == file.signature:
+                if before is not None:
                     known[worker] = before
-                else:
-                    known[worker] = self._read(file, before)
+                if before is None or before.signature != file.signature:
+                    changed.append((0 if before is None else before.turn, worker, file))
+            changed.sort(key=lambda each: each[0])  # those that have waited longest
+            for _, worker, file in changed[:_MOST_READ]:
+                known[worker] = self._read(file, known.get(worker))
             if known != self._known:
                 self._known = known
                 self._remembered = self._merged()
@@ -205,7 +211,7 @@ class NodeRings:
                 if known is not None and known.spans == of_call
                 else SeenSpans(self._number(), file.namespace, file.workload, file.worker, of_call)
             )
-        return _Known(file.signature, calls, spans, rings.left_out)
+        return _Known(file.signature, next(self._turns), calls, spans, rings.left_out)
 
     def _number(self) -> int:
         self._seen = next(self._numbers)

@@ -212,3 +212,21 @@ def test_numbers_of_another_life_of_the_daemon_mean_nothing(node):
     node.write("shop/web", calls=[call(1, 100.0)])
     again = NodeRings(ReportReader(node.root), lambda: node.now)
     assert again.look().epoch != node.rings.look().epoch
+
+
+def test_of_many_that_write_all_the_time_each_has_its_turn(node, monkeypatch):
+    """And nobody reads a whole node's files at once."""
+    monkeypatch.setattr("meshware.syncd.rings._MOST_READ", 3)
+    reads = []
+    read = NodeRings._read
+    monkeypatch.setattr(
+        NodeRings, "_read", lambda self, file, before: reads.append(file.workload)
+        or read(self, file, before)
+    )  # fmt: skip
+    for turn in range(4):
+        node.now += 1
+        for number in range(6):
+            node.write(f"shop/w{number}", calls=[call(turn * 10 + number, node.now)])
+        node.rings.look()
+    assert len(reads) == 12
+    assert {name: reads.count(name) for name in reads} == {f"w{n}": 2 for n in range(6)}

@@ -18,6 +18,7 @@ export class Calls {
     el("option", { value: "" }, "Refused and failed"), el("option", { value: "refused" }, "Refused by the mesh"), el("option", { value: "failed" }, "Failed"));
   #rows = new Map(); // id -> {call, element, text}
   #cursor = "";
+  #leftOut = 0; // since the newest
   #stale = false;
   #asking = false;
 
@@ -64,6 +65,7 @@ export class Calls {
   #take(answer) {
     if (!this.#cursor || answer.is_whole) this.#rows.clear();
     this.#cursor = answer.cursor ?? "";
+    this.#leftOut = answer.left_out ?? 0;
     for (const call of answer.calls) this.#rows.set(call.id, { call, element: row(call), text: words(call) });
     const newest = [...this.#rows.entries()].sort(([, a], [, b]) => b.call.at - a.call.at || b.call.seen - a.call.seen);
     this.#rows = new Map(newest.slice(0, AT_MOST));
@@ -92,7 +94,8 @@ export class Calls {
         (this.#outcome.value !== "" && call.outcome !== this.#outcome.value);
       shown += element.hidden ? 0 : 1;
     }
-    this.#count.textContent = shown === this.#rows.size ? `${shown}` : `${shown} of ${this.#rows.size}`;
+    const since = this.#leftOut ? ` · ${this.#leftOut} more since were not kept one by one` : "";
+    this.#count.textContent = (shown === this.#rows.size ? `${shown}` : `${shown} of ${this.#rows.size}`) + since;
   }
 }
 
