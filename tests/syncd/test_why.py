@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 
 from meshware.clock import SystemClock
@@ -56,7 +58,10 @@ def write_policy_file(place, text: str, generation: int):
 def why(tmp_path):
     """Asks a published policy of generation 5."""
     path = write_policy_file(tmp_path, POLICY, generation=5)
-    return Why(path, Places, SystemClock().now)
+    made = Why(path, Places, SystemClock().now)
+    yield made
+    del made
+    gc.collect()  # it holds policy files open, which other tests count
 
 
 def seen(workload: str = "app", **said) -> SeenCall:
