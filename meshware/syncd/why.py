@@ -31,11 +31,12 @@ from meshware.telemetry.redaction import legible
 
 __all__ = ["Why", "question_of"]
 
+_NO_TOKEN = 401  # the status of a call whose token is missing or bad
 _MOST_KEPT = 8  # workloads whose policy is compiled and kept
 
 _NOT_KEPT = (
-    "Headers, query and tokens of the call are not kept: rules that look at them are judged as if "
-    "there were none."
+    "Headers, query and tokens of the call are not kept, nor what the app would have run: rules "
+    "that look at them are judged as if there were none."
 )
 
 
@@ -155,7 +156,8 @@ def _compared(call: CallRecord, answer: Answer) -> tuple[bool, str]:
                 return True, "Policy lets such a call in: it was the app that failed."
             return False, f"Policy would not let such a call in: {said.status}{by}."
         if said.verdict == "allow":
-            return False, "Policy would let such a call in."
+            without = "without its token, which is not kept, " if call.status == _NO_TOKEN else ""
+            return False, f"Policy would {without}let such a call in."
         if (said.status, said.policy, said.rule) == (call.status, call.policy, call.rule):
             return True, f"Policy refuses such a call in the same way: {said.status}{by}."
         return False, f"Policy refuses such a call in another way: {said.status}{by}."

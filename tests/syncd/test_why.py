@@ -60,7 +60,7 @@ def why(tmp_path):
     path = write_policy_file(tmp_path, POLICY, generation=5)
     made = Why(path, Places, SystemClock().now)
     yield made
-    del made
+    made._kept.clear()
     gc.collect()  # it holds policy files open, which other tests count
 
 
@@ -82,6 +82,8 @@ OUT = {"direction": "outbound", "policy": None, "rule": None, "path": "/"}
     [
         ({}, True, "refuses such a call in the same way: 403 by default/doors"),
         ({"path": "/open"}, False, "would let such a call in"),
+        ({"path": "/open", "status": 401, "policy": None, "rule": None}, False,
+         "would without its token, which is not kept, let such a call in"),
         ({"rule": 1}, False, "refuses such a call in another way: 403 by default/doors"),
         ({"principal": "cluster.local/ns/jobs/sa/nightly", "path": "/open", "rule": 1}, True,
          "in the same way"),
