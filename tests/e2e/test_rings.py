@@ -152,6 +152,17 @@ def test_the_last_written_calls_of_a_killed_worker_remain(mesh):
     assert mesh.wait_for_call(path="/closed")["id"] == call["id"]
     assert mesh.ask("why", id=call["id"])["agrees"] is True
 
+    # Who calls it tells of that: each attempt, and the file and line of the route that was taken.
+    mesh.web.get("/buy")
+    call = mesh.wait_for_call(direction="outbound")
+    assert (call["status"], call["attempts"], call["route"]) == (503, 3, "patient")
+    assert "UF" in call["flags"].split(",")
+    assert {tried["failure"] for tried in call["tries"]} == {"connect"}
+    why = mesh.ask("why", id=call["id"])
+    assert "it was the destination that failed" in why["notes"][1]
+    assert 'rule 0 ("patient") matched' in "\n".join(why["text"])
+    assert "mesh/shop.yaml:" in "\n".join(why["text"])
+
 
 def test_forked_workers_tell_each_of_their_own_calls(tmp_path):
     """What the parent process remembers is not told again by its children."""

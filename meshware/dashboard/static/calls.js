@@ -38,6 +38,11 @@ export class Calls {
     if (this.#stale) this.#fetch();
   }
 
+  onPolicy() {
+    // What stands open is asked anew: it says what policy says now.
+    for (const open of this.#list.querySelectorAll("details[open] > .why")) open.dispatchEvent(new Event("ask"));
+  }
+
   onState(state) {
     if (state === "live") this.#fetch();
   }
@@ -139,10 +144,15 @@ function reasons(call) {
 
 /** Record and explanation side by side; the daemon is asked when somebody looks. */
 function why(call) {
-  const now = el("section", { class: "now", "aria-label": "What policy says now", "aria-busy": "true" }, el("h3", {}, "What policy says now"), el("p", { class: "none" }, "Asking policy…"));
-  get("why", { id: call.id }).then(
-    (answer) => now.replaceChildren(el("h3", {}, "What policy says now"), ...explanation(answer)),
-    (error) => now.replaceChildren(el("h3", {}, "What policy says now"), el("p", { class: "none" }, error.message)),
-  ).finally(() => now.removeAttribute("aria-busy"));
-  return el("div", { class: "why" }, el("section", { "aria-label": "What was decided" }, el("h3", {}, "What was decided"), ...record(call)), now);
+  const head = el("h3", {}, "What policy says now");
+  const now = el("section", { class: "now", "aria-label": "What policy says now" }, head, el("p", { class: "none" }, "Asking policy…"));
+  const ask = () => {
+    now.setAttribute("aria-busy", "true");
+    get("why", { id: call.id }).then(
+      (answer) => now.replaceChildren(head, ...explanation(answer)),
+      (error) => now.replaceChildren(head, el("p", { class: "none" }, error.message)),
+    ).finally(() => now.removeAttribute("aria-busy"));
+  };
+  ask();
+  return el("div", { class: "why", onask: ask }, el("section", { "aria-label": "What was decided" }, el("h3", {}, "What was decided"), ...record(call)), now);
 }
