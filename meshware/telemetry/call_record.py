@@ -41,27 +41,28 @@ _SERVER_ERROR = 500
 # Not failures by themselves: a call that was only delayed on purpose, or whose caller had enough.
 _HARMLESS = frozenset({"-", Flag.DELAY_INJECTED.value, Flag.DOWNSTREAM_CLOSED.value})
 
-# Source: Envoy, `source/common/stream_info/utility.h`, response code details.
-_DETAILS = {
-    Flag.NO_ROUTE: "route_not_found",
-    Flag.NO_CLUSTER: "cluster_not_found",
-    Flag.NO_HEALTHY_UPSTREAM: "no_healthy_upstream",
-    Flag.FAULT_INJECTED: "fault_filter_abort",
-    Flag.UPSTREAM_TIMEOUT: "upstream_response_timeout",
-    Flag.UPSTREAM_CONNECT_FAILURE: "upstream_reset_before_response_started{connection_failure}",
-    Flag.UPSTREAM_REMOTE_RESET: "upstream_reset_before_response_started{remote_reset}",
-    Flag.UPSTREAM_TERMINATION: ("upstream_reset_before_response_started{connection_termination}"),
-    Flag.UPSTREAM_PROTOCOL: "upstream_reset_before_response_started{protocol_error}",
-    Flag.UPSTREAM_OVERFLOW: "upstream_reset_before_response_started{overflow}",
+# Response code details of calls that go out, as access logs say them. Source: Envoy,
+# `source/common/stream_info/utility.h` and `source/common/http/utility.cc`.
+_BEFORE = {  # any attempt; the last two behind one as well
+    "NR": "route_not_found",
+    "NC": "cluster_not_found",
+    "UH": "no_healthy_upstream",
+    "UO": "upstream_reset_before_response_started{overflow}",
 }
-
-# What ends a response's body before its end.
-_CUT = (
-    Flag.UPSTREAM_TERMINATION,
-    Flag.UPSTREAM_REMOTE_RESET,
-    Flag.UPSTREAM_PROTOCOL,
-    Flag.UPSTREAM_TIMEOUT,
-)
+_AFTER = {  # the headers of the response
+    "UC": "upstream_reset_after_response_started{connection_termination}",
+    "UPE": "upstream_reset_after_response_started{protocol_error}",
+    "UF": "upstream_reset_after_response_started{connection_termination}",
+    "UT": "response_timeout",
+}
+_RESETS = {
+    "connect": "remote_connection_failure",
+    "connect-timeout": "connection_timeout",
+    "tls": "remote_connection_failure",
+    "reset": "connection_termination",
+    "terminated": "connection_termination",
+    "protocol": "protocol_error",
+}
 
 _FORMATS: tuple[Propagation, ...] = ("w3c", "b3", "b3multi")
 
@@ -255,18 +256,26 @@ def _try(tried: Try) -> TryRecord:
 
 def _reason(event: OutboundEvent) -> str:
     """Return Envoy's response code details of a call that went out."""
-    flags = frozenset(event.flags.split(","))
-    if event.tries and event.tries[-1].status and event.status == event.tries[-1].status:
-        cut = next((flag for flag in _CUT if flag.value in flags), None)
-        return "via_upstream" if cut is None else _DETAILS[cut].replace("before", "after")
-    for flag, details in _DETAILS.items():
-        if flag.value in flags:
-            return details
-    if not event.status or Flag.DOWNSTREAM_CLOSED.value in flags:
+    flags = event.flags.split(",")
+    last = event.tries[-1] if event.tries else None
+    if "DC" in flags:
         return "downstream_remote_disconnect"
-    if not event.generation:
-        return "no_policy"
-    return "via_upstream" if event.attempts else "direct_response"
+    if event.response is not None:
+        return next((words for flag, words in _AFTER.items() if flag in flags), "via_upstream")
+    if "FI" in flags:
+        return "fault_filter_abort"
+    for flag, details in _BEFORE.items():
+        if flag in flags and (not event.attempts or flag in ("UH", "UO")):
+            return details
+    if last is not None and last.failure is not None and last.failure != "timeout":
+        return (
+            f"upstream_reset_before_response_started{{{_RESETS.get(last.failure, last.failure)}}}"
+        )
+    if "UT" in flags:
+        return "response_timeout"
+    if event.attempts:  # of what is passed through, nothing is known but the flags
+        return "upstream_reset_before_response_started"
+    return "direct_response" if event.generation else "no_policy"
 
 
 def _trace_id(headers: HeaderLookup) -> str | None:

@@ -17,7 +17,7 @@ def call(seen: int, **said) -> dict:
 
 
 OUT = call(3, direction="outbound", service="orders.shop.svc.cluster.local:80", host="orders",
-           reason="upstream_response_timeout", policy=None, flags="UT")  # fmt: skip
+           reason="response_timeout", policy=None, flags="UT")  # fmt: skip
 CALLS = [OUT, call(2, namespace="jobs", workload="nightly"), call(1, exception="ValueError")]
 
 

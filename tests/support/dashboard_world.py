@@ -243,7 +243,7 @@ def _calls(now: float) -> list[dict[str, Any]]:
     )  # fmt: skip
     second = refusal(
         now - 41, workload="cart-v1", direction="outbound", outcome="failed", status=504,
-        flags="UT", reason="upstream_response_timeout", policy=None, rule=None, place=None,
+        flags="UT", reason="response_timeout", policy=None, rule=None, place=None,
         method="POST", host="payments", path="/charge/<b>bold</b>", principal=None,
         proved_by=None, candidates=(), service="payments.checkout.svc.cluster.local:80",
         route="charge", cluster="outbound|80||payments.checkout.svc.cluster.local", attempts=2,

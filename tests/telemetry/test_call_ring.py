@@ -250,3 +250,40 @@ def test_a_mesh_keeps_them_of_itself_and_a_child_begins_with_nothing():
     assert (call.outcome, call.generation, call.reason) == ("refused", 0, "no_policy")
     mesh._renew()
     assert mesh.calls.snapshot() == []
+
+
+def test_a_body_that_was_cut_and_a_caller_that_gave_up_are_failures_of_their_own():
+    world, ring = World(), ring_of()
+    world.mesh._sink = ring
+    flow = world.exchange(target="/cut")
+    next(flow)
+    flow.send(answered(200))
+    finish(flow, failure=FailureKind.TERMINATED)
+    gone = world.exchange(target="/gone")
+    next(gone)
+    gone.close()
+    left = world.exchange(target="/left")
+    next(left)
+    left.send(answered(200))
+    left.close()  # the caller has had enough of a body: nothing failed
+    assert [(call.path, call.status, call.flags, call.reason) for call in ring.snapshot()] == [
+        ("/cut", 200, "UC", "upstream_reset_after_response_started{connection_termination}"),
+        ("/gone", 0, "DC", "downstream_remote_disconnect"),
+    ]
+
+
+def test_a_copy_for_a_mirror_is_nobodys_failure():
+    world, ring = World(route(
+        "  - route: [{destination: {host: orders, subset: v1}}]\n"
+        "    mirror: {host: orders, subset: v2}"
+    )), ring_of()  # fmt: skip
+    world.mesh._sink = ring
+    flow = world.exchange()
+    mirror = next(flow)
+    next(mirror.exchange)
+    mirror.exchange.send(REFUSED)
+    mirror.exchange.close()
+    next(flow)
+    flow.send(answered(200))
+    finish(flow)
+    assert ring.snapshot() == []
