@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from meshware.clock import Clock
 from meshware.dashboard.data import Sample, Seen
 from meshware.dashboard.listing import since_of
 from meshware.syncd.counts import Merged
@@ -36,7 +37,7 @@ class DaemonConsole:
     Args:
         keeper: of the run directory.
         why: tells what policy says of a call.
-        monotonic: time in seconds.
+        clock: the machine's.
         samples: tells what all workers have counted.
     """
 
@@ -44,13 +45,13 @@ class DaemonConsole:
         self,
         keeper: Keeper,
         why: Why,
-        monotonic: Callable[[], float],
+        clock: Clock,
         samples: Callable[[], Iterable[Sample]] = _nothing,
     ) -> None:
         self._keeper = keeper
         self._why = why
         self._samples = samples
-        self._monotonic = monotonic
+        self._monotonic = clock.monotonic
         self._look_at = float("-inf")
         self._told: tuple[Remembered, list[dict[str, Any]], list[dict[str, Any]]] | None = None
 

@@ -180,7 +180,7 @@ def _listen(
         return samples_of(keeper.counts.merged())
 
     answers = Answers(keeper.current_figures, keeper.counts.merged)
-    console = DaemonConsole(keeper, why, clock.monotonic, samples)
+    console = DaemonConsole(keeper, why, clock, samples)
     return DashboardServer(address, answers, console, Access(token), clock)
 
 
