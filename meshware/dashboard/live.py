@@ -96,11 +96,12 @@ class Live:
     def _tell_calls(self) -> None:
         """Tell that calls were refused or failed: how many, and the newest of them."""
         before, self._calls_seen = self._calls_seen, self._console.seen().number
-        if before is None:
-            return  # who has just come fetches them all
-        new = [call for call in self._console.calls() if call["seen"] > before]
-        if new:
-            self._tell("call", {"count": len(new), "newest": new[0]})
+        calls = self._console.calls()
+        # The first who watches may have fetched them a moment ago: none of them is new to it, but it
+        # is to look once more.
+        new = [] if before is None else [call for call in calls if call["seen"] > before]
+        if new or (calls and before is None):
+            self._tell("call", {"count": len(new), "newest": calls[0]})
 
     def _tell_numbers(self) -> None:
         whole = self.view(60)

@@ -194,6 +194,7 @@ def test_readers_are_told_how_many_calls_are_new_and_the_newest():
         events = [reader.events.get_nowait() for _ in range(reader.events.qsize())]
         return [event for event in events if event.startswith(b"event: call")]
 
+    assert told() == [b'event: call\ndata: {"count":0,"newest":{"seen":1}}\n\n']
     assert told() == []
     console.told = [{"seen": 3}, {"seen": 2}, {"seen": 1}]
     assert told() == [b'event: call\ndata: {"count":2,"newest":{"seen":3}}\n\n']
