@@ -97,8 +97,8 @@ class Live:
         """Tell that calls were refused or failed: how many, and the newest of them."""
         before, self._calls_seen = self._calls_seen, self._console.seen().number
         calls = self._console.calls()
-        # The first who watches may have fetched them a moment ago: none of them is new to it, but it
-        # is to look once more.
+        # The first who watches may have fetched them a moment ago: none of them is new to it, but
+        # it is to look once more.
         new = [] if before is None else [call for call in calls if call["seen"] > before]
         if new or (calls and before is None):
             self._tell("call", {"count": len(new), "newest": calls[0]})
