@@ -16,7 +16,7 @@ import msgspec
 from meshware.policy.file import MAX_GENERATION
 from meshware.telemetry.call_record import MOST_LISTED, MOST_PATH, CallRecord, TryRecord
 from meshware.telemetry.call_ring import MOST_CALLS
-from meshware.telemetry.redaction import legible, without_tokens
+from meshware.telemetry.redaction import legible, without_queries, without_tokens
 from meshware.telemetry.span_ring import MOST_ATTRIBUTE, SpanRecord
 
 __all__ = ["MAX_RING_BYTES", "MOST_SPANS", "RING_FORMAT", "Rings", "WorkerRings", "decode"]
@@ -141,6 +141,9 @@ def _shortened(span: SpanRecord) -> SpanRecord:
         for name, value in span.attributes.items()
         if name not in _LEFT_OUT
     }
+    failure = told.get("meshware.failure")  # what a library says
+    if isinstance(failure, str):
+        told["meshware.failure"] = without_queries(failure)
     full = told.get("url.full")
     if isinstance(full, str) and "@" in full:
         scheme, _, rest = full.partition("://")

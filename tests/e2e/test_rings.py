@@ -8,7 +8,7 @@ import socket
 
 import pytest
 from inbound_servers import QUIET
-from ringed_world import APPS, DOORS, DOORS_PLACE, MOVED_MESH, ringed
+from ringed_world import APPS, DOORS, DOORS_PLACE, REGISTRY_ONLY, ringed
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_what_an_app_fails_at_and_what_goes_out_in_vain(mesh):
     why = mesh.ask("why", id=call["id"])
     assert "it was the app that failed" in why["notes"][1]
 
-    mesh.edit("mesh.yaml", MOVED_MESH)
+    mesh.edit("mesh.yaml", REGISTRY_ONLY)
     mesh.web.get("/lost")
     call = mesh.wait_for_call(direction="outbound")
     assert (call["workload"], call["status"], call["outcome"]) == ("web", 502, "refused")

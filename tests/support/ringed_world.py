@@ -59,7 +59,7 @@ spec:
 """
 
 DOORS_PLACE = "mesh/doors.yaml:7"  # of the rule, as the daemon says it
-MOVED_MESH = """\
+REGISTRY_ONLY = """\
 apiVersion: meshware.dev/v1alpha1
 kind: MeshConfig
 metadata: {name: mesh, namespace: istio-system}

@@ -95,10 +95,12 @@ def test_spans_are_written_without_secrets_and_without_callers_headers():
     said = {
         "url.path": f"/a/{token}", "url.full": "http://user:hunter2@shop/a", "user_agent": "curl",
         "user_agent.original": "curl", "http.url": f"http://x/{token}", "meshware.attempt": 2,
+        "meshware.failure": "no way to http://a/b?key=hunter2",
     }  # fmt: skip
     [[read_span]] = read(file_of(spans=[(span(attributes=said),)])).spans
     assert read_span.attributes == {
         "url.path": "/a/[token]", "url.full": "http://***@shop/a", "meshware.attempt": 2,
+        "meshware.failure": "no way to http://a/b?...",
     }  # fmt: skip
 
 
