@@ -15,7 +15,18 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "meshware"
 
 VALUES = frozenset(
-    {"errors", "clock", "call", "events", "ids", "grpc", "authz", "trace", "typed_claims"}
+    {
+        "errors",
+        "clock",
+        "call",
+        "events",
+        "ids",
+        "grpc",
+        "authz",
+        "trace",
+        "typed_claims",
+        "legible",
+    }
 )
 DECISIONS = VALUES | {"identity", "policy"}
 WIRING = DECISIONS | {"inbound", "outbound", "telemetry", "runtime"}

@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from meshware.errors import MeshError
+from meshware.legible import legible
 from meshware.policy.places import Places
 from meshware.policy.view import Client
 from meshware.runtime.explain import Answer, Explainer, Question, Source
@@ -27,7 +28,6 @@ from meshware.runtime.policy_file import open_policy_file, trusted_owners
 from meshware.runtime.reporter import NO_WORKLOAD
 from meshware.syncd.rings import SeenCall
 from meshware.telemetry.call_record import CallRecord
-from meshware.telemetry.redaction import legible
 
 __all__ = ["Why", "question_of"]
 

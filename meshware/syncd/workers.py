@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from meshware.legible import legible
 from meshware.runtime.lag import LagOf
-from meshware.runtime.legible import legible
 from meshware.runtime.reporter import Refusal, Report
 from meshware.runtime.vitals import Certificate, Vitals
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["legible", "without_queries", "without_secrets", "without_tokens"]
+__all__ = ["without_queries", "without_secrets", "without_tokens"]
 
 _TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]{6,}(?:\.[A-Za-z0-9_-]*){0,2}")
 """What looks like a token: a caller may write one anywhere."""
@@ -27,15 +27,3 @@ def without_secrets(text: str) -> str:
 def without_queries(text: str) -> str:
     """Return what a library says of a failure, without the queries of URLs in it."""
     return without_tokens(_QUERY.sub("?...", text) if "?" in text else text)
-
-
-def legible(text: str) -> str:
-    r"""Return a text that does nothing to who looks at it: what cannot be seen is written `\x1b`.
-
-    Control characters move a terminal's cursor, and others turn the direction of what follows.
-    """
-    if text.isprintable():
-        return text
-    return "".join(
-        each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
-    )

@@ -13,10 +13,11 @@ from math import isfinite
 
 import msgspec
 
+from meshware.legible import legible
 from meshware.policy.file import MAX_GENERATION
 from meshware.telemetry.call_record import MOST_LISTED, MOST_PATH, CallRecord, TryRecord
 from meshware.telemetry.call_ring import MOST_CALLS
-from meshware.telemetry.redaction import legible, without_queries, without_tokens
+from meshware.telemetry.redaction import without_queries, without_tokens
 from meshware.telemetry.span_ring import MOST_ATTRIBUTE, SpanRecord
 
 __all__ = ["MAX_RING_BYTES", "MOST_SPANS", "RING_FORMAT", "Rings", "WorkerRings", "decode"]

@@ -9,7 +9,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from meshware.dashboard.access import COOKIE
 from meshware.errors import SettingsError, SyncError
-from meshware.runtime.legible import legible
+from meshware.legible import legible
 from meshware.terminal.edges import Edges, read_edges
 
 __all__ = ["Dashboard", "parsed"]

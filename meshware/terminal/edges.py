@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from meshware.errors import SyncError
-from meshware.runtime.legible import legible
+from meshware.legible import legible
 
 __all__ = ["SORTS", "EdgeRow", "Edges", "chosen", "namespaces_of", "read_edges"]
 

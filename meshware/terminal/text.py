@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import unicodedata
 
-from meshware.runtime.legible import legible
+from meshware.legible import legible
 
 __all__ = ["Style", "cut", "filled", "shown", "styled", "width"]
 

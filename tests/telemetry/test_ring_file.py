@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from meshware.legible import legible
 from meshware.telemetry.call_record import CallRecord, TryRecord
 from meshware.telemetry.call_ring import MOST_CALLS
-from meshware.telemetry.redaction import legible
 from meshware.telemetry.ring_file import MAX_RING_BYTES, MOST_SPANS, Rings, WorkerRings, decode
 from meshware.telemetry.span_ring import SpanRecord
 
