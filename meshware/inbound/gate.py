@@ -188,7 +188,10 @@ class Gate:
             self._mark(asked, own, facts)
         verdict = probed or decide(own.rules, facts, meaning.candidates, meaning.partial)
         if not verdict.is_allowed:
-            return self._answers.deny(asked, 403, verdict.details, verdict)
+            denial = self._answers.deny(asked, 403, verdict.details, verdict)
+            if verdict.policy is None and own.rules.allowing:
+                denial.detail = f"no ALLOW policy has a rule that takes it: {own.rules.allowing}"
+            return denial
         return self._let_in(asked, own, facts, verdict)
 
     def _mark(self, asked: Question, own: InboundView, facts: Facts) -> None:

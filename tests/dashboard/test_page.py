@@ -191,7 +191,7 @@ def test_a_refused_call_shows_why(page, visit, complaints):
     newest = page.locator(".calls details").first
     expect(newest).to_contain_text("/ratings/9")
     newest.locator("summary").click()
-    expect(newest.locator(".why")).to_contain_text("none of their rules takes the call")
+    expect(newest.locator(".why")).to_contain_text("no ALLOW policy has a rule that takes it")
     expect(newest.locator(".why")).to_contain_text("Policy has changed since")
     expect(newest.locator(".why")).to_contain_text("security.yaml:14")
     assert complaints == []

@@ -280,8 +280,8 @@ def explained(call: dict[str, Any]) -> dict[str, Any]:
         ],
         "answer": {},
         "text": [
-            "deny, status 403, by no rule: there are ALLOW policies, and none of their rules takes "
-            "the call (rbac_access_denied_matched_policy[none])",
+            "deny, status 403, by no rule: no ALLOW policy has a rule that takes it: shop/readers "
+            "(rbac_access_denied_matched_policy[none])",
             f"  path decided on: {call['path']}",
         ],
     }  # fmt: skip
