@@ -10,11 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from meshware.call import Call, Flag, HeaderLookup, Peer, RequestHead
+from meshware.call import Call, Flag, HeaderLookup, MessageEdit, Peer, RequestHead
 
 if TYPE_CHECKING:
     from meshware.inbound.head import InboundHead
     from meshware.inbound.passage import Passage
+    from meshware.trace import TraceContext
 
 __all__ = ["Event", "EventSink", "InboundEvent", "OutboundEvent", "Try", "ignore"]
 
@@ -219,6 +220,12 @@ class OutboundEvent:
     response: HeaderLookup | None = field(default=None, repr=False)  # headers of the last answer
     received_bytes: int = 0  # of the response's body
     tries: list[Try] = field(default_factory=list)
+    # What the mesh has made of the request: headers set, those changed before, and the target in
+    # place of the caller's.
+    sent: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    edit: MessageEdit | None = field(default=None, repr=False)
+    target: str | None = None
+    trace: TraceContext | None = None  # of its span, where it is sampled
     is_mirror: bool = False  # a copy, whose answer nobody waits for
 
 

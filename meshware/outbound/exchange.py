@@ -141,6 +141,7 @@ def exchange(
         nonlocal is_over
         is_over = True
         event.status, content, headers = for_protocol(head, status, body, grpc_status)
+        event.received_bytes = 0 if head.method == "HEAD" else len(content)
         event.complete = True
         return Reply(event.status, content, info(), headers + extra)
 
@@ -243,6 +244,7 @@ def exchange(
         state = ledger.cluster(cluster.name)
         retry = route.retry
         message = message_for(goal, head, rng)
+        event.sent, event.edit, event.target = message.headers, message.edit, message.target
         hashed: int | None = None
         cookie: str | None = None
         skip_tried = retry.skip_tried is not False

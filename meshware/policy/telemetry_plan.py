@@ -100,6 +100,7 @@ class LogPlan:
     path: str | None = "/dev/stdout"  # None: through the standard library's logging alone
     text: str | None = None  # a format string; None: Envoy's default, unless `labels` says JSON
     labels: Mapping[str, object] | None = None  # members of a JSON object, each a format string
+    omits_empty: bool = False  # what has no value is left out, in place of `-` or null
     filter: Expression | None = None  # None: every call is logged
 
 

@@ -32,6 +32,7 @@ from meshware.policy.view import Client
 from meshware.runtime.identity import Identity, SVIDSource
 from meshware.runtime.identity_sources import IdentitySources
 from meshware.runtime.refusals import RefusalLog
+from meshware.telemetry.access_log import AccessLog
 from meshware.telemetry.counting import Counting
 from meshware.telemetry.fan import Fan
 from meshware.telemetry.report import Counted, Gauges
@@ -104,10 +105,12 @@ class Mesh:
         self._peers = Peers(self.identity.bundles_of, self.clock.now)
         self._token_of = token_of
         self._counting: Counting | None = None
+        self._logs: AccessLog | None = None
         if sink is None:
-            self._counting = Counting(self._snapshot, self._unix_time)
+            self._logs = AccessLog(self._snapshot, self.clock.now, os.environ, _tell_once)
+            self._counting = Counting(self._snapshot, self._unix_time, self._logs.failures)
             refusals = RefusalLog(self.clock.monotonic)
-            sink = Fan((refusals, self._counting), _tell_once)
+            sink = Fan((refusals, self._counting, self._logs), _tell_once)
         self.tracing = Tracing(self._snapshot, clock=self.clock, rng=self.rng, environ=os.environ)
         self._sink = sink = self.tracing.told(sink)
         self._follower: Follower | None = None
@@ -341,6 +344,8 @@ class Mesh:
         self._peers.renew()
         if self._counting is not None:
             self._counting.renew()
+        if self._logs is not None:
+            self._logs.renew()
         self.tracing.renew()
         if self.cell.current is not None:
             self.cell.current.renew_lock()

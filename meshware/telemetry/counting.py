@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from meshware.call import Call, Flag
@@ -68,6 +68,7 @@ class Counting:
     Args:
         snapshot_of: returns the policy in force.
         now: unix time in seconds, for exemplars.
+        failures: returns what else of telemetry has failed since it was last asked, by counter.
 
     Attributes:
         store: what was counted.
@@ -75,10 +76,14 @@ class Counting:
     """
 
     def __init__(
-        self, snapshot_of: Callable[[], Snapshot | None], now: Callable[[], float]
+        self,
+        snapshot_of: Callable[[], Snapshot | None],
+        now: Callable[[], float],
+        failures: Callable[[], Mapping[CounterKey, int]] = dict,
     ) -> None:
         self._snapshot_of = snapshot_of
         self._now = now
+        self._failures = failures
         self.folded = 0
         self.renew()
 
@@ -213,6 +218,10 @@ class Counting:
             self._found.clear()
             self._found_for = snapshot
         waiting = self._waiting
+        if may_look_up:
+            for (name, labels), count in self._failures().items():
+                self.store.count(name, labels, count)
+                self.folded += 1
         if may_look_up and self._new:
             # Those that waited longest come first.
             waiting.extendleft(self._new.pop() for _ in range(len(self._new)))

@@ -30,8 +30,9 @@ class Background:
         lost: how many were dropped or failed.
     """
 
-    def __init__(self, most: int = MOST_WAITING) -> None:
+    def __init__(self, most: int = MOST_WAITING, name: str = "meshware-spans") -> None:
         self.lost = 0
+        self._name = name
         self._most = most
         self._is_at_exit = False
         self.renew()
@@ -69,7 +70,7 @@ class Background:
             self._is_at_exit = True
             atexit.register(self.flush)
         thread = threading.Thread(
-            target=self._run, args=(self._queue,), name="meshware-spans", daemon=True
+            target=self._run, args=(self._queue,), name=self._name, daemon=True
         )
         # In no call: with `meshware.install()` a thread carries the one that has started it.
         Context().run(thread.start)

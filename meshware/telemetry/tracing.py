@@ -245,6 +245,7 @@ class Tracing:
 
         def tell(event: Event) -> None:
             if isinstance(event, OutboundEvent) and not event.is_mirror:
+                event.trace = spans.span.context
                 try:
                     spans.ended(event)
                 except Exception:
