@@ -78,6 +78,7 @@ DEFAULT_LABELS: Mapping[str, object] = MappingProxyType(
 
 _OPERATOR = re.compile(r"%([A-Z0-9_]+)(?:\((.*?)\))?(?::([0-9]+))?%")  # Envoy's own pattern
 _NAME = re.compile(r"%([A-Za-z0-9_]+)")
+_LENGTH = re.compile(r"(?:\([^)]*\))?:(?![0-9]+%)")
 _MOST_TEXT = 16384  # characters of a format
 _DEEPEST = 16  # objects and lists within labels
 _MOST_SHOWN = 40
@@ -300,8 +301,8 @@ def _unreadable(text: str, percent: int) -> str:
     behind = text[name.end() : name.end() + 1]
     if behind == "(" and ")" not in text[name.end() :]:
         return f"%{_brief(word)}( is not closed; {_FORM}"
-    if behind == ":" and word in OPERATORS:
-        return f"the length behind %{word}: is no number; {_FORM}"
+    if _LENGTH.match(text, name.end()) is not None and word in OPERATORS:
+        return f"the length behind %{word} is no number; {_FORM}"
     return f"%{_brief(word)} is no operator, for want of a percent sign behind it; {_FORM}"
 
 

@@ -489,4 +489,4 @@ _BEFORE = {
 
 
 def _milliseconds(seconds: float | None) -> str | None:
-    return None if seconds is None else str(int(seconds * 1000))
+    return None if seconds is None else str(round(seconds * 10**9) // 10**6)

@@ -175,7 +175,10 @@ def _time(at: Callable[[Entry], datetime | None], *, is_local: bool = False) -> 
 
 
 def _whole(seconds: float | None, a_second: int = 1000) -> int | None:
-    return None if seconds is None else int(seconds * a_second)
+    """Return a whole number of units, less than one of them cut off, as Envoy does."""
+    if seconds is None:
+        return None
+    return round(seconds * 10**9) // (10**9 // a_second)  # floats are a little off
 
 
 def _after_answer(entry: Entry) -> Value:
