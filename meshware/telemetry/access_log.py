@@ -150,7 +150,10 @@ class AccessLog:
                         error,
                     )
             sides.append(tuple(logs))
-            self._files.update(log.out for log in logs if log.out is not None)
+            for log in logs:
+                if log.out is not None and log.out not in self._files:
+                    self._told_of[log.out.path] = log.out.lost  # what another's log has lost
+                    self._files.add(log.out)
         self._compiled = compiled = (plan, sides[0], sides[1])
         return compiled
 
