@@ -198,6 +198,7 @@ class Try:
     status: int = 0  # 0: no response headers came
     failure: str | None = None  # a `FailureKind`'s value
     detail: str = ""  # what the library says of the failure
+    is_over_try: bool = False  # it took longer than policy gives each attempt
 
 
 @dataclass(slots=True, kw_only=True)
@@ -218,6 +219,11 @@ class OutboundEvent:
     decided_s: float = 0.0  # to the first attempt, without waits; 0: none was made
     head: RequestHead | None = field(default=None, repr=False)  # the request, as its caller wrote
     response: HeaderLookup | None = field(default=None, repr=False)  # headers of the last answer
+    response_edit: MessageEdit | None = field(
+        default=None, repr=False
+    )  # what the caller gets of it
+    # Headers of what the mesh has answered itself; None: it has not.
+    replied: tuple[tuple[str, str], ...] | None = field(default=None, repr=False)
     received_bytes: int = 0  # of the response's body
     tries: list[Try] = field(default_factory=list)
     # What the mesh has made of the request: headers set, those changed before, and the target in

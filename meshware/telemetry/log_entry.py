@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-from meshware.call import Call, Flag, current_call
+from meshware.call import Call, Flag, HeaderLookup, MessageEdit, current_call
 from meshware.events import Event, InboundEvent, OutboundEvent
 from meshware.grpc import is_grpc
 from meshware.inbound.passage import Admission
@@ -27,6 +27,8 @@ __all__ = ["Address", "Entry", "entry_of"]
 ORIGINAL_PATH = "x-envoy-original-path"
 _SERVICE_TIME = "x-envoy-upstream-service-time"
 _VIA_UPSTREAM = "via_upstream"
+_OVERFLOW = "upstream_reset_before_response_started{overflow}"
+_BLACK_HOLE = "BlackHoleCluster"  # Istio's name for what the mesh refuses to pass through
 _UNCONNECTED = ("connect", "connect-timeout", "tls")
 
 
@@ -60,6 +62,20 @@ class Address(NamedTuple):
 
 def _first(values: Sequence[str]) -> str | None:
     return values[0] if values else None
+
+
+def _no_headers(_: str) -> Sequence[str]:
+    return ()
+
+
+def _edited(headers: HeaderLookup, edit: MessageEdit | None, name: str) -> str | None:
+    """Return the first line of a header, as it is when all changes are made."""
+    found = None if edit is not None and name in edit.drop else _first(headers(name))
+    if found is None and edit is not None:
+        for added, value in edit.append:
+            if added.lower() == name:
+                return value
+    return found
 
 
 class _Inbound:
@@ -107,7 +123,8 @@ class _Inbound:
         if name == ":status":
             return str(self.event.status)
         look_up = self.event.response
-        found = None if look_up is None else _first(look_up(name))
+        edit = None if self._admission is None else self._admission.response
+        found = None if look_up is None else _edited(look_up, edit, name)
         if found is None and name == _SERVICE_TIME and self._admission is not None:
             return _milliseconds(self.answered_s)
         return found
@@ -283,16 +300,7 @@ class _Outbound:
                 return value
         if name == ORIGINAL_PATH:
             return None  # what is written there is the caller's word alone
-        edit = event.edit
-        if head is not None and (edit is None or name not in edit.drop):
-            found = _first(head.headers(name))
-            if found is not None:
-                return found
-        if edit is not None:
-            for added, value in edit.append:
-                if added == name:
-                    return value
-        return None
+        return _edited(_no_headers if head is None else head.headers, event.edit, name)
 
     def response_header(self, name: str) -> str | None:
         event = self.event
@@ -300,7 +308,12 @@ class _Outbound:
             return str(event.status)
         if name == _SERVICE_TIME:
             return None if event.response is None else _milliseconds(self.answered_s)
-        return None if event.response is None else _first(event.response(name))
+        if event.response is not None:
+            return _edited(event.response, event.response_edit, name)
+        for replied, value in event.replied or ():
+            if replied.lower() == name:
+                return value
+        return None
 
     @property
     def is_grpc(self) -> bool:
@@ -332,9 +345,9 @@ class _Outbound:
         if "DC" in flags:
             return "downstream_remote_disconnect"
         if event.response is not None:
-            for flag, reset in _AFTER.items():
+            for flag, details in _AFTER.items():
                 if flag in flags:
-                    return f"upstream_reset_after_response_started{{{reset}}}"
+                    return details
             return _VIA_UPSTREAM
         if "FI" in flags:
             return "fault_filter_abort"
@@ -344,7 +357,7 @@ class _Outbound:
         last = event.tries[-1] if event.tries else None
         if last is not None and last.failure is not None:
             if last.failure == "timeout":
-                return "response_timeout"
+                return "upstream_per_try_timeout" if last.is_over_try else "response_timeout"
             reason = _RESETS.get(last.failure, last.failure)
             detail = f"|{last.detail}" if last.failure in _UNCONNECTED and last.detail else ""
             return f"upstream_reset_before_response_started{{{reason}{detail}}}"
@@ -382,7 +395,11 @@ class _Outbound:
 
     @property
     def attempts(self) -> int:
-        return self.event.attempts
+        # Envoy counts the one that found no endpoint, or no room.
+        is_in_vain = self.event.replied is not None and self.details in (
+            "no_healthy_upstream", _OVERFLOW,
+        )  # fmt: skip
+        return self.event.attempts + is_in_vain
 
     @property
     def upstream(self) -> Address | None:
@@ -395,7 +412,10 @@ class _Outbound:
 
     @property
     def cluster(self) -> str | None:
-        return self.event.cluster or None
+        found = self.event.cluster
+        return (
+            None if found == _BLACK_HOLE else found or None
+        )  # Envoy: that is an answer, no cluster
 
     @property
     def failure(self) -> str | None:
@@ -475,16 +495,16 @@ _RESETS = {
     "protocol": "protocol_error",
 }
 _AFTER = {
-    "UC": "connection_termination",
-    "UPE": "protocol_error",
+    "UC": "upstream_reset_after_response_started{connection_termination}",
+    "UPE": "upstream_reset_after_response_started{protocol_error}",
+    "UF": "upstream_reset_after_response_started{connection_termination}",
     "UT": "response_timeout",
-    "UF": "connection_termination",
 }
 _BEFORE = {
     "NR": "route_not_found",
     "NC": "cluster_not_found",
     "UH": "no_healthy_upstream",
-    "UO": "upstream_reset_before_response_started{overflow}",
+    "UO": _OVERFLOW,
 }
 
 

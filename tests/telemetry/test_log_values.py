@@ -308,7 +308,7 @@ def test_no_route_and_no_endpoint():
     flow = world.exchange()
     next(flow)
     flow.close()
-    assert world.line(SAID) == '503 UH no_healthy_upstream - 0 19 "-"'
+    assert world.line(SAID) == '503 UH no_healthy_upstream - 1 19 "-"'
 
 
 def test_a_failed_connection_after_retries():
