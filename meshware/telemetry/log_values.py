@@ -14,7 +14,7 @@ from datetime import datetime
 from functools import lru_cache
 from ipaddress import ip_network
 from typing import NamedTuple
-from urllib.parse import parse_qsl, unquote_plus
+from urllib.parse import unquote
 
 from meshware.call import Flag
 from meshware.policy.log_format import Part
@@ -119,12 +119,14 @@ def _path(argument: str) -> ValueOf:
 
 
 def _query_parameter(argument: str) -> ValueOf:
+    wanted = argument.encode().decode("latin-1")  # as whatever servers hand over
+
     def value(entry: Entry) -> Value:
-        # Envoy: names and values as they are written, the first one counts.
+        # Envoy: the first one counts, and `+` is no blank.
         for pair in (entry.query or "").split("&"):
             name, _, found = pair.partition("=")
-            if name == argument:
-                return found
+            if unquote(name, encoding="latin-1") == wanted:
+                return unquote(found, encoding="latin-1")
         return None
 
     return value
@@ -135,8 +137,7 @@ def _query_parameters(argument: str) -> ValueOf:
         query = entry.query
         if query is None or argument != "DECODED":
             return query
-        pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=1000)
-        return "&".join(f"{name}={found}" for name, found in pairs) or unquote_plus(query)
+        return unquote(query, encoding="latin-1")
 
     return value
 

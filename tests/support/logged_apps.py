@@ -106,3 +106,27 @@ def __getattr__(name: str):
     if name == "fastapi_app":
         return _fastapi()
     raise AttributeError(name)
+
+
+async def _plain(scope, receive, send):
+    """Answer with the status and status of gRPC that the request asks for."""
+    if scope["type"] == "lifespan":
+        while True:
+            message = await receive()
+            await send({"type": message["type"] + ".complete"})
+            if message["type"] == "lifespan.shutdown":
+                return
+    asked = dict(scope["headers"])
+    while (await receive()).get("more_body"):
+        pass
+    status = int(asked.get(b"x-status", b"200"))
+    headers = [(b"content-type", b"text/plain"), (b"x-b", b"response")]
+    if b"x-grpc" in asked:
+        headers.append((b"grpc-status", asked[b"x-grpc"]))
+    body = b"" if status == 204 or scope["method"] == "HEAD" else b"hello"
+    headers += [(b"content-length", b"5")] if status != 204 else []
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+plain = AsgiMesh(_plain)

@@ -46,7 +46,7 @@ INBOUND = {
     "%REQ_WITHOUT_QUERY(:PATH):3%": "/a/",
     "%PATH%|%PATH(NQ)%|%PATH(WQ:PATH)%|%PATH(NQ:ORIG)%|%PATH():2%":
         "/a/%7Eb?x=1&y=a%20b|/a/%7Eb|/a/%7Eb?x=1&y=a%20b|-|/a",
-    "%QUERY_PARAM(y)%|%QUERY_PARAM(z)%|%QUERY_PARAM(y):1%": "a%20b|-|a",
+    "%QUERY_PARAM(y)%|%QUERY_PARAM(z)%|%QUERY_PARAM(y):1%": "a b|-|a",
     "%QUERY_PARAMS%|%QUERY_PARAMS(ORIG)%": "x=1&y=a%20b|x=1&y=a%20b",
     "%QUERY_PARAMS(DECODED)%": "x=1&y=a b",
     "%RESP(CONTENT-TYPE)%|%RESP(:STATUS)%|%RESP(X-NO?CONTENT-TYPE):4%": "text/plain|200|text",
