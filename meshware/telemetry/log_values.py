@@ -364,12 +364,17 @@ def _certificate(der: bytes) -> _Certificate | None:
         return _Certificate(
             subject_text(found.subject),
             subject_text(found.issuer),
-            f"{found.serial_number:x}",
+            _in_bytes(f"{found.serial_number:x}"),
             found.not_valid_before_utc,
             found.not_valid_after_utc,
         )
     except ValueError:
         return None
+
+
+def _in_bytes(digits: str) -> str:
+    """Return hex digits as BoringSSL writes a number: two for each byte."""
+    return digits.zfill(len(digits) + len(digits) % 2)
 
 
 def _of_certificate(of: Callable[[_Certificate], str]) -> ValueOf:

@@ -31,8 +31,8 @@ spec:
 class Inbound:
     """A workload that answers `hello` after 40 ms, of which 30 pass before the response begins."""
 
-    def __init__(self, *policies, **settings) -> None:
-        self.clock = FakeClock(NOW)
+    def __init__(self, *policies, now=NOW, **settings) -> None:
+        self.clock = FakeClock(now)
         self.mesh = TestMesh([CLOSED, *policies], clock=self.clock, **settings)
         self.headers: list[tuple[bytes, bytes]] = [(b"content-type", b"text/plain")]
         self.status = 200

@@ -6,6 +6,8 @@ Source of the table: Envoy, "Substitution Formatter".
 from __future__ import annotations
 
 import pytest
+from cryptography.hazmat.primitives.hashes import SHA1, SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
 from log_world import Calls, Inbound
 from outbound_world import REFUSED, RESET, TIMED_OUT, answered, finish, route
 
@@ -112,7 +114,7 @@ OTHERS = (
     "%DOWNSTREAM_DIRECT_REMOTE_PORT%", "%DOWNSTREAM_DIRECT_LOCAL_ADDRESS%",
     "%DOWNSTREAM_DIRECT_LOCAL_ADDRESS_WITHOUT_PORT%", "%DOWNSTREAM_DIRECT_LOCAL_PORT%",
 )  # fmt: skip
-"""What other tests here look at."""
+"""What other tests look at; of certificates, those of conformance with Envoy."""
 
 
 def test_what_is_not_in_the_table_says_something_too():
@@ -204,6 +206,34 @@ def test_addresses_of_ip_version_6_are_in_brackets():
         "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT(32)% %DOWNSTREAM_LOCAL_ADDRESS%",
         event,
     ) == ("[2001:db8::1]:4 2001:db8::1 2001:db8::/32 [::1]:80")
+
+
+def test_the_caller_of_mutual_tls_is_named():
+    """By its certificate, and by the identity that it has proved."""
+    caller = "spiffe://cluster.local/ns/default/sa/web"
+    world = Inbound(
+        "{apiVersion: networking.istio.io/v1, kind: WorkloadEntry, metadata: {name: app}, "
+        "spec: {address: 10.0.0.1, serviceAccount: app, labels: {app: app}}}"
+    )
+    svid = world.mesh.issue(caller)
+    [leaf] = svid.chain[:1]
+    chain = [one.public_bytes(Encoding.PEM).decode() for one in svid.chain]
+    event = world.call(extensions={"tls": {"client_cert_chain": chain}})
+    assert event.status == 200, event.reason
+    assert world.line("%DOWNSTREAM_PEER_URI_SAN% %DOWNSTREAM_LOCAL_URI_SAN%", event) == (
+        f"{caller} spiffe://cluster.local/ns/default/sa/app"
+    )
+    assert world.line("%DOWNSTREAM_PEER_FINGERPRINT_256%", event) == (
+        leaf.fingerprint(SHA256()).hex()
+    )
+    assert world.line("%DOWNSTREAM_PEER_FINGERPRINT_1%", event) == leaf.fingerprint(SHA1()).hex()
+    assert world.line("%DOWNSTREAM_PEER_SERIAL%", event).lstrip("0") == (f"{leaf.serial_number:x}")
+    assert world.line("%DOWNSTREAM_PEER_SUBJECT%|%DOWNSTREAM_PEER_ISSUER%", event).startswith("-|")
+    stamps = world.line(
+        "%DOWNSTREAM_PEER_CERT_V_START(%s)% %DOWNSTREAM_PEER_CERT_V_END(%s)%", event
+    )
+    begins, ends = leaf.not_valid_before_utc, leaf.not_valid_after_utc
+    assert stamps == f"{begins.timestamp():.0f} {ends.timestamp():.0f}"
 
 
 @pytest.mark.parametrize(
