@@ -273,6 +273,7 @@ class Mesh:
         def applied(snapshot: Snapshot) -> None:
             nonlocal is_told
             _tell_about_authorizers(self, snapshot, missing)
+            self._prepare_logs(snapshot)
             self.ledger.retain(snapshot.cluster_names())
             reporter.applied(snapshot.generation)
             self._applied_at = self._unix_time()
@@ -293,6 +294,13 @@ class Mesh:
             make_lookup=lambda: lookup_for(settings.dns_servers),
             rng=self.rng,
         )
+
+    def _prepare_logs(self, snapshot: Snapshot) -> None:
+        if self._logs is not None:
+            try:
+                self._logs.prepare(snapshot)
+            except Exception as error:
+                _tell_once(error)  # no log is a reason to refuse policy
 
     def _snapshot(self) -> Snapshot | None:
         return self.cell.current

@@ -111,8 +111,15 @@ class AccessLog:
                 self._failed += 1
                 self._on_error(error)
 
+    def prepare(self, snapshot: Snapshot) -> None:
+        """Compile the logs of a policy and start their threads, before its first call."""
+        plan = snapshot.telemetry
+        if plan.inbound.logs or plan.outbound.logs:
+            self._compile(plan)
+
     def renew(self) -> None:
-        """Count from nothing, in a child process: what its parent has lost is the parent's."""
+        """Begin with nothing, in a child process: what its parent has lost is the parent's."""
+        self._records.renew()
         self._told_of.clear()
         self._failed = self._records.lost = 0
 
@@ -151,7 +158,11 @@ class AccessLog:
                     )
             sides.append(tuple(logs))
             for log in logs:
-                if log.out is not None and log.out not in self._files:
+                if log.out is None:
+                    self._records.start(waits=False)
+                    continue
+                log.out.start()
+                if log.out not in self._files:
                     self._told_of[log.out.path] = log.out.lost  # what another's log has lost
                     self._files.add(log.out)
         self._compiled = compiled = (plan, sides[0], sides[1])
@@ -175,6 +186,7 @@ class AccessLog:
         if log.out is not None:
             log.out.put(line.encode("utf-8", "backslashreplace") + b"\n")
         if log.out is None or (LOGGER.handlers and LOGGER.isEnabledFor(logging.INFO)):
+            self._records.start(waits=False)  # in a child process, there is none yet
             self._records.put(partial(_emit, line, _fields(entry), entry.ended_at.timestamp()))
 
 

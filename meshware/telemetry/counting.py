@@ -29,7 +29,7 @@ from meshware.policy.snapshot import Snapshot
 from meshware.policy.telemetry_plan import DEFAULT_PLAN, MetricsPlan, TelemetryPlan
 from meshware.telemetry.labels import InboundKey, OutboundKey, inbound_labels, outbound_labels
 from meshware.telemetry.report import Counted, Gauges, encode
-from meshware.telemetry.series import Exemplar, Labels, Series, Store
+from meshware.telemetry.series import CounterKey, Exemplar, Labels, Series, Store
 from meshware.telemetry.tags import Tags, split, tags_of
 
 __all__ = ["MOST_SERIES", "Counting"]

@@ -43,11 +43,17 @@ class Background:
         self._starting = threading.Lock()
         self._is_started = False
 
-    def start(self) -> None:
-        """Start the thread, unless there is one."""
-        if not self._is_started:
-            with self._starting:
+    def start(self, *, waits: bool = True) -> None:
+        """Start the thread, unless there is one.
+
+        Args:
+            waits: for another thread that is starting it; a finalizer must not.
+        """
+        if not self._is_started and self._starting.acquire(blocking=waits):
+            try:
                 self._start()
+            finally:
+                self._starting.release()
 
     def put(self, work: Work) -> None:
         """Have a function called soon; it is dropped where too many wait."""

@@ -90,7 +90,7 @@ class LogFile:
         self._queue: SimpleQueue[bytes] = SimpleQueue()
         self._put_lines = self._put_bytes = self._done_lines = self._done_bytes = 0
         self._told: set[object] = set()
-        self._is_running = self._is_torn = False
+        self._is_running = self._is_torn = self._is_stale = False
         self.lost = 0
 
     def renew(self) -> None:
@@ -102,8 +102,7 @@ class LogFile:
 
     def put(self, line: bytes) -> None:
         """Have a line written soon; its end is in it."""
-        if not self._is_running:
-            self._start()
+        self.start()  # in a child process, there is none yet
         size = len(line)
         if (
             self._put_lines - self._done_lines >= MOST_WAITING
@@ -115,9 +114,10 @@ class LogFile:
         self._put_bytes += size
         self._queue.put(line)
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Start the thread that writes, unless there is one."""
         # Taken without waiting: whoever has it starts the thread, and the line waits for that.
-        if not self._starting.acquire(blocking=False):
+        if self._is_running or not self._starting.acquire(blocking=False):
             return
         try:
             if not self._is_running:
@@ -173,10 +173,14 @@ class LogFile:
                 size += len(lines[end])
                 end += 1
             with _Turn(descriptor):
-                self._write_piece(descriptor, lines[begin:end])
+                is_written = self._write_piece(descriptor, lines[begin:end])
+            if not is_written:
+                self.lost += len(lines) - end
+                return
             begin = end
 
-    def _write_piece(self, descriptor: int, lines: list[bytes]) -> None:
+    def _write_piece(self, descriptor: int, lines: list[bytes]) -> bool:
+        """Write some lines at once. Returns whether they went out."""
         data = b"".join(lines)
         if self._is_torn:
             data = b"\n" + data
@@ -194,6 +198,8 @@ class LogFile:
                 self._is_torn = not gone.endswith(b"\n")
             whole = gone.count(b"\n") - data.startswith(b"\n")
             self._failed(error, len(lines) - max(0, min(whole, len(lines))))
+            return False
+        return True
 
     def _opened(self) -> tuple[int, bool]:
         """Return a descriptor to write to, and whether it takes any number of bytes at once.
@@ -201,6 +207,10 @@ class LogFile:
         Raises:
             OSError: there is none.
         """
+        if self._is_stale:
+            # Not before: in the middle of a turn the number might be another file's at its end.
+            self._is_stale = False
+            self._close()
         inherited = _STANDARD.get(self.path)
         numbered = _DESCRIPTOR.fullmatch(self.path)
         if numbered is not None:
@@ -233,7 +243,7 @@ class LogFile:
     def _failed(self, error: OSError, lines: int) -> None:
         self.lost += lines
         if self._descriptor >= 0 and error.errno in (errno.EPIPE, errno.EBADF, errno.EIO):
-            self._close()  # whatever is there by now may be opened anew
+            self._is_stale = True  # whatever is there by now may be opened anew, by and by
         self._tell(error.errno, f"{error.strerror or error}{_remedy(error)}")
 
     # --- told ---------------------------------------------------------------------------------

@@ -242,6 +242,23 @@ def test_standard_output_whose_reader_has_gone(told):
     os.close(written)
 
 
+def test_a_failure_in_the_middle_touches_no_other_file():
+    """What is closed may be another file's number at once: no line goes there, no lock is lost."""
+    read, written = os.pipe()
+    file = LogFile("/dev/stdout")
+    with in_place_of_standard_output(written):
+        write(file, "one")
+        assert os.read(read, 100) == b"one\n"
+        used = file._descriptor
+        os.close(read)
+        file._write([b"x" * 3000 + b"\n"] * 50)  # as its thread does: each is a piece of its own
+        assert os.fstat(used).st_ino == os.fstat(written).st_ino, "closed while it was in use"
+        assert file.lost == 50
+        write(file, "again")
+    file.renew()
+    os.close(written)
+
+
 def test_standard_output_that_is_closed(told):
     """And whatever has its number later gets no lines: the log had a copy, or has none."""
     program = """
