@@ -20,7 +20,9 @@ from meshware.call import Flag
 from meshware.policy.log_format import Part
 from meshware.policy.log_operators import OPERATORS
 from meshware.policy.log_time import compile_time
-from meshware.telemetry.log_entry import Address, Entry
+from meshware.telemetry.log_certificates import Certificate, certificate
+from meshware.telemetry.log_entry import Entry
+from meshware.telemetry.log_message import Address
 
 __all__ = ["Surroundings", "Value", "ValueOf", "value_of"]
 
@@ -344,52 +346,19 @@ def _grpc_status(argument: str) -> ValueOf:
 # --- TLS ----------------------------------------------------------------------------------------
 
 
-class _Certificate(NamedTuple):
-    subject: str
-    issuer: str
-    serial: str
-    begins: datetime
-    ends: datetime
-
-
-@lru_cache(maxsize=256)
-def _certificate(der: bytes) -> _Certificate | None:
-    """Read a certificate; None: it is none."""
-    from cryptography import x509  # not light, and not everybody's
-
-    from meshware.identity.xfcc import subject_text
-
-    try:
-        found = x509.load_der_x509_certificate(der)
-        return _Certificate(
-            subject_text(found.subject),
-            subject_text(found.issuer),
-            _in_bytes(f"{found.serial_number:x}"),
-            found.not_valid_before_utc,
-            found.not_valid_after_utc,
-        )
-    except ValueError:
-        return None
-
-
-def _in_bytes(digits: str) -> str:
-    """Return hex digits as BoringSSL writes a number: two for each byte."""
-    return digits.zfill(len(digits) + len(digits) % 2)
-
-
-def _of_certificate(of: Callable[[_Certificate], str]) -> ValueOf:
+def _of_certificate(of: Callable[[Certificate], str]) -> ValueOf:
     def value(entry: Entry) -> Value:
         chain = entry.peer_chain
-        found = _certificate(chain[0]) if chain else None
+        found = certificate(chain[0]) if chain else None
         return None if found is None else of(found) or None
 
     return value
 
 
-def _certificate_time(of: Callable[[_Certificate], datetime]) -> Callable[[Entry], datetime | None]:
+def _certificate_time(of: Callable[[Certificate], datetime]) -> Callable[[Entry], datetime | None]:
     def at(entry: Entry) -> datetime | None:
         chain = entry.peer_chain
-        found = _certificate(chain[0]) if chain else None
+        found = certificate(chain[0]) if chain else None
         return None if found is None else of(found)
 
     return at
