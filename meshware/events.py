@@ -29,12 +29,14 @@ class InboundEvent:
         status: of the response; 0: the caller went away before there was one.
         flag: why it ended as it did; None: as usual.
         duration_s: from the gate to the end of the response.
+        trace_id: of a refused call that was traced after all; others have theirs in their call.
     """
 
     passage: Passage
     status: int
     flag: Flag | None
     duration_s: float
+    trace_id: str | None = None
 
     @property
     def head(self) -> InboundHead:
@@ -233,6 +235,7 @@ class OutboundEvent:
     target: str | None = None
     trace: TraceContext | None = None  # of its span, where it is sampled
     is_mirror: bool = False  # a copy, whose answer nobody waits for
+    trace_id: str | None = None  # where it was traced
 
 
 Event = InboundEvent | OutboundEvent

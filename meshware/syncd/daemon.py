@@ -43,6 +43,7 @@ from meshware.syncd.serve import DashboardServer, read_token
 from meshware.syncd.settle import Settle
 from meshware.syncd.wake import Wake, stopped_by_signals
 from meshware.syncd.watch import Watcher
+from meshware.syncd.why import Why
 
 __all__ = ["run_daemon", "run_once"]
 
@@ -135,7 +136,8 @@ def run_daemon(
         keeper = Keeper(places, source, announce, clock, lookups)
         stack.callback(keeper.close)
         if listen is not None:
-            listener = _listen(listen, keeper, announce, clock, token_file)
+            why = Why(places.policy_file, lambda: keeper.written, clock.now)
+            listener = _listen(listen, keeper, announce, clock, token_file, why=why)
             stack.callback(listener.stop)
             keeper.listening = str(listener.address)
         if workload_api is not None:
@@ -156,7 +158,13 @@ def run_daemon(
 
 
 def _listen(
-    address: Address, keeper: Keeper, announce: Announcer, clock: Clock, token_file: Path | None
+    address: Address,
+    keeper: Keeper,
+    announce: Announcer,
+    clock: Clock,
+    token_file: Path | None,
+    *,
+    why: Why,
 ) -> Listener | DashboardServer:
     """Serve /healthz and /metrics, and the dashboard to those who may see it."""
     token = None if token_file is None else read_token(token_file)
@@ -172,7 +180,8 @@ def _listen(
         return samples_of(keeper.counts.merged())
 
     answers = Answers(keeper.current_figures, keeper.counts.merged)
-    return DashboardServer(address, answers, DaemonConsole(keeper, samples), Access(token), clock)
+    console = DaemonConsole(keeper, why, clock, samples)
+    return DashboardServer(address, answers, console, Access(token), clock)
 
 
 class _Loop:

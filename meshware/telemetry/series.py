@@ -17,6 +17,7 @@ from meshware.policy.telemetry_plan import METRICS
 
 __all__ = [
     "ALL",
+    "ATTEMPTS",
     "BUCKETS",
     "COUNT",
     "DURATION",
@@ -36,6 +37,7 @@ BUCKETS = (
 
 COUNT = METRICS["REQUEST_COUNT"]
 DURATION = METRICS["REQUEST_DURATION"]
+ATTEMPTS = "meshware_attempts_total"
 ALL = frozenset(METRICS.values())
 """All metrics of HTTP calls, which a series has where policy changes none of them."""
 

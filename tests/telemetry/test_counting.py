@@ -253,6 +253,13 @@ def test_a_call_that_goes_out_is_one_whatever_its_attempts():
     assert (series.count, labels["reporter"], labels["response_code"]) == (1, "source", "200")
     ours = {name: value for (name, _), value in store.counters.items()}
     assert ours == {"meshware_attempts_total": 2, "meshware_retries_total": 1}
+    for _, theirs in store.counters:
+        assert [name for name, _ in theirs] == [
+            "destination_service",
+            "source_workload",
+            "source_workload_namespace",
+        ]
+        assert dict(theirs).items() <= labels.items(), "so they are known as of the same pair"
 
 
 def test_hosts_outside_of_the_mesh_are_named_as_long_as_they_are_few(monkeypatch):
