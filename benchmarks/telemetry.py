@@ -224,17 +224,17 @@ def _scrapes(sets: int, *, is_shared: bool) -> list[tuple[int, str, list[float]]
 def run() -> None:
     """Print the rows of counting and of scrapes."""
     timing = in_turns({"counting": _counting()})["counting"]
+    table(
+        "Counting: one inbound call, told and folded, CPU (part of the inbound budget)",
+        ["", "us", "spread"],
+        [["told and folded", f"{timing.median_us:.2f}", f"{timing.spread:.0%}"]],
+    )
     logging = in_turns(
         {
             "off": _logging(),
             "Istio's text": _logging(LogPlan(provider="text", path="/dev/null")),
             "Istio's JSON": _logging(LogPlan(provider="json", path="/dev/null", labels={})),
         }
-    )
-    table(
-        "Counting: one inbound call, told and folded, CPU (part of the inbound budget)",
-        ["", "us", "spread"],
-        [["told and folded", f"{timing.median_us:.2f}", f"{timing.spread:.0%}"]],
     )
     table(
         "Access logs: one inbound call, its line made and written, CPU of both threads",

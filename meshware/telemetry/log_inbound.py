@@ -211,4 +211,8 @@ class InboundEntry:
             return TraceContext(call.trace_id, context[36:52], None)
         snapshot = self._snapshot
         formats = ("w3c",) if snapshot is None else snapshot.mesh.propagation
-        return read_context(self._head.headers, formats)
+        found = read_context(self._head.headers, formats)
+        begun = self.event.trace_id
+        if found is None and begun is not None:  # refused, and a trace of its own begun for that
+            return TraceContext(begun, "", True)
+        return found

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from log_world import Calls, Inbound
 from outbound_world import REFUSED, RESET, TIMED_OUT, answered, finish, route
+from tracing_world import traced_by
 
 from meshware.call import Call, FailureKind
 from meshware.policy.log_operators import OPERATORS
@@ -159,6 +160,15 @@ def test_a_refused_call_says_which_rule_decided():
         "403 - rbac_access_denied_matched_policy[ns[default]-policy[closed]-rule[0]] 19 - "
         "inbound|8000|| 0 0af7651916cd43dd8448eb211c80319c text/plain -"
     )
+
+
+def test_a_refused_call_that_is_traced_names_its_trace():
+    """Begun for the refusal, where the caller had none."""
+    world = Inbound()
+    traced_by(world.mesh)
+    event = world.call("/closed")
+    assert event.trace_id is not None
+    assert world.line("%TRACE_ID% %SPAN_ID%", event) == f"{event.trace_id} -"
 
 
 def test_a_call_that_its_caller_left_and_one_that_the_app_broke():
