@@ -207,6 +207,8 @@ class Decoder:
     def _annotated(self, node: Node, base: Any, meta: msgspec.Meta, path: str) -> Any:
         if meta.extra and meta.extra.get("format") == "duration":
             return self._duration(node, path)
+        if meta.extra and meta.extra.get("format") == "json":
+            return self._json(node, path)
         value = self._scalar(node, base, path)
         if value is BAD:
             return BAD
@@ -221,6 +223,26 @@ class Decoder:
             except ValueError:
                 pass
         return self._wrong(node, path, "a duration such as 5s, 0.5s, 10ms or 1m30s")
+
+    def _json(self, node: Node, path: str) -> Any:
+        """Return a mapping of anything."""
+        if not isinstance(node, MappingNode):
+            return self._wrong(node, path, "a mapping")
+        value = self._anything(node, path)
+        return BAD if value is BAD else value
+
+    def _anything(self, node: Node, path: str) -> Any:
+        self.lines[path] = node.line
+        if isinstance(node, MappingNode):
+            members = {
+                name: self._anything(child, f"{path}.{name}")
+                for name, (_, child) in node.items.items()
+            }
+            return BAD if BAD in members.values() else members
+        if isinstance(node, SequenceNode):
+            items = [self._anything(child, f"{path}[{at}]") for at, child in enumerate(node.items)]
+            return BAD if BAD in items else items
+        return BAD if node.is_told else node.value
 
     def _word(self, node: Node, words: tuple[str, ...], path: str) -> Any:
         value = node.value if isinstance(node, ScalarNode) else None

@@ -99,7 +99,7 @@ class AccessLog:
         entry: Entry | None = None
         for log in compiled[1] if is_inbound else compiled[2]:
             try:
-                if log.filter is not None and not _passes(log, event):
+                if log.filter is not None and not _passes(log, event, self._now):
                     continue
                 if log.out is None and not self._is_heard():
                     continue
@@ -190,10 +190,10 @@ class AccessLog:
             self._records.put(partial(_emit, line, _fields(entry), entry.ended_at.timestamp()))
 
 
-def _passes(log: _Log, event: Event) -> bool:
+def _passes(log: _Log, event: Event, now: Callable[[], datetime]) -> bool:
     """Say whether a call is logged. Source: Envoy's CEL filter: what fails is not."""
     try:
-        return log.filter is not None and log.filter(attributes_of(event)) is True
+        return log.filter is not None and log.filter(attributes_of(event, now)) is True
     except (KeyError, TypeError, ValueError):
         return False
 

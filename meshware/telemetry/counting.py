@@ -169,7 +169,7 @@ class Counting:
         call = event.call
         return _Told(
             key,
-            tags_of(event, metrics) if metrics.changed else (),
+            tags_of(event, metrics, self._now) if metrics.changed else (),
             event.duration_s,
             passage.received_bytes,
             passage.sent_bytes,
@@ -195,7 +195,7 @@ class Counting:
         lengths = () if head is None else head.headers("content-length")
         return _Told(
             key,
-            tags_of(event, metrics) if metrics.changed else (),
+            tags_of(event, metrics, self._now) if metrics.changed else (),
             event.duration_s,
             declared_length(lengths) or 0,
             event.received_bytes,

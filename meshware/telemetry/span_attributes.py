@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 
 from meshware.call import ExchangeInfo, HeaderLookup
 from meshware.events import InboundEvent, OutboundEvent, Try
+from meshware.policy.labels import canonical_service
 from meshware.policy.telemetry_plan import Tag, TracingPlan
 from meshware.telemetry.span_ring import Value
 
-__all__ = ["Workload", "custom", "of_answer", "of_attempt", "of_inbound", "of_outbound"]
+__all__ = ["Workload", "custom", "of_answer", "of_attempt", "of_inbound", "of_outbound", "shorten"]
 
 _SERVER_ERROR = 500
 _CLIENT_ERROR = 400
@@ -32,10 +33,7 @@ class Workload:
     @property
     def service(self) -> str:
         """Istio's canonical name."""
-        for label in ("service.istio.io/canonical-name", "app.kubernetes.io/name", "app"):
-            if self.labels.get(label):
-                return self.labels[label]
-        return self.name or "unknown"
+        return canonical_service(self.labels, self.name or "unknown")
 
     @property
     def revision(self) -> str:
@@ -220,6 +218,19 @@ def custom(
     said: dict[str, Value] = workload.tags if plan.has_istio_tags else {}
     said.update(_tags(plan.tags, headers, environ))
     return said
+
+
+def shorten(said: dict[str, Value], longest: int) -> None:
+    """Cut the path in `http.url`.
+
+    Args:
+        said: attributes of a span.
+        longest: characters of the path. Source: Envoy, `max_path_tag_length`.
+    """
+    url = said.get("http.url")
+    if isinstance(url, str) and len(url) > longest:
+        begin = url.find("/", url.find("://") + 3)
+        said["http.url"] = url[: begin + longest] if begin >= 0 else url
 
 
 def _tags(

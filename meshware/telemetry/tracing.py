@@ -37,6 +37,7 @@ from meshware.telemetry.span_attributes import (
     of_attempt,
     of_inbound,
     of_outbound,
+    shorten,
 )
 from meshware.telemetry.span_ring import SpanRecord, SpanRing
 from meshware.telemetry.spans import Span
@@ -191,6 +192,7 @@ class Tracing:
             span.attributes.update(
                 custom(plan, self._workload(snapshot), event.head.headers, self._environ)
             )
+            shorten(span.attributes, plan.longest_url)
         self.ring.add((span.end(event.duration_s),))
 
     def _answers(self, span: Span, passage: Any, status: int) -> None:
@@ -328,6 +330,7 @@ class Tracing:
         span.is_error = "error" in span.attributes
         if event.head is not None:
             span.attributes.update(custom(plan, workload, event.head.headers, self._environ))
+        shorten(span.attributes, plan.longest_url)
         records: list[SpanRecord] = [span.end(event.duration_s)]
         for made, tried, timeout_s in spans.attempts:
             made.name = f"{span.name} attempt {tried.number}"
