@@ -8,8 +8,7 @@ that names any says. A provider that MeshConfig does not have is dropped; names 
 case. Sides are told apart everywhere: CLIENT is what goes out, SERVER what comes in.
 
 Source: Istio, `mergeMetrics`, `mergeLogs`, `Tracing`. Differs from Istio: without
-`defaultProviders` metrics are on, as in its installations; entries of accessLogging for one side
-name the providers of that side alone.
+`defaultProviders` metrics are on, as in its installations.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ from meshware.policy.telemetry_merge import custom_metric
 from meshware.policy.telemetry_plan import METRICS, Expression
 from meshware.policy.telemetry_providers import BUILT_IN, Kind, kind_of
 from meshware.policy.validate.common import Report
-from meshware.policy.validate.fields import check_duration
+from meshware.policy.validate.fields import SHORTEST_S, check_duration
 from meshware.policy.validate.grammar import is_token
 from meshware.policy.yaml12 import brief
 
@@ -72,7 +72,7 @@ class _Checker:
         self._providers(path, entry.providers)
         interval = entry.reporting_interval
         check_duration(self._resource, f"{path}.reportingInterval", interval, self._report)
-        if interval is not None:
+        if interval is not None and interval >= SHORTEST_S:
             self._warn(
                 f"{path}.reportingInterval",
                 "reportingInterval is for TCP and gRPC streams, and changes nothing here: a call "
