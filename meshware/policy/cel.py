@@ -14,7 +14,7 @@ Source: the CEL specification; Envoy, "Attributes".
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import assert_never
 
 from meshware.policy.cel_attributes import ABSENT, ATTRIBUTES, PSEUDO
@@ -47,7 +47,6 @@ from meshware.policy.cel_values import (
     is_in,
     negative,
 )
-from meshware.policy.decode import nearest
 from meshware.policy.regex import Regex, compile_regex
 from meshware.policy.telemetry_plan import Expression, LookUp
 
@@ -180,7 +179,7 @@ class _Compiler:
             why = ABSENT.get(place)
             if why is not None:
                 raise self._error(tree.at, f"{root}.{rest[0]} cannot be known: {why}")
-            near = nearest(rest[0], fields)
+            near = _nearest(rest[0], fields)
             remedy = (
                 f"did you mean {root}.{near}?" if near else f"write one of {_dotted(root, fields)}"
             )
@@ -212,7 +211,7 @@ class _Compiler:
         return (lambda _: value), _kind_of(value)
 
     def _unknown_root(self, tree: Node, name: str) -> CelError:
-        near = nearest(name, _ROOTS)
+        near = _nearest(name, _ROOTS)
         hint = f"did you mean {near}?" if near else f"write one of {', '.join(sorted(_ROOTS))}"
         return self._error(tree.at, f"there is no attribute {name[:40]}; {hint}")
 
@@ -447,7 +446,7 @@ class _Compiler:
             return self._error(tree.at, f"{tree.name} is a method; write text.{tree.name}(...)")
         known = FUNCTIONS if tree.of is None else {**METHODS, "matches": None}
         names = (*known, "has") if tree.of is None else tuple(known)
-        near = nearest(tree.name, names)
+        near = _nearest(tree.name, names)
         hint = f"did you mean {near}()?" if near else f"write one of {', '.join(sorted(names))}"
         return self._error(tree.at, f"there is no function {tree.name[:40]}(); {hint}")
 
@@ -457,6 +456,12 @@ class _Compiler:
 
 def _a(kind: str) -> str:
     return f"an {kind}" if kind[0] in "aeio" else f"a {kind}"
+
+
+def _nearest(text: str, words: Collection[str]) -> str | None:
+    from meshware.policy.decode import nearest  # with a reader of YAML, which an app does not need
+
+    return nearest(text, words)
 
 
 def _fixed(value: object) -> _Evaluate:

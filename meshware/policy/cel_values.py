@@ -27,7 +27,7 @@ from types import MappingProxyType
 from typing import Any
 
 from meshware.policy.cel_syntax import Uint
-from meshware.policy.decode import parse_duration
+from meshware.policy.durations import parse_duration
 
 __all__ = [
     "ARITHMETIC",

@@ -6,9 +6,7 @@ from collections.abc import Mapping
 
 from meshware.policy.labels import canonical_service
 from meshware.policy.record_types import TelemetrySettings
-from meshware.policy.telemetry_merge import merge_telemetry
 from meshware.policy.telemetry_plan import DEFAULT_PLAN, TelemetryPlan
-from meshware.policy.telemetry_providers import Providers
 from meshware.policy.view import View
 
 __all__ = ["compile_telemetry"]
@@ -31,6 +29,9 @@ def compile_telemetry(seen: View, account: str | None) -> TelemetryPlan:
     policies = [found.spec for found in seen.telemetries]
     if not policies and not mesh.providers and mesh.telemetry == _NOTHING:
         return DEFAULT_PLAN
+    # An app whose policy says nothing of telemetry needs none of these.
+    from meshware.policy.telemetry_merge import merge_telemetry
+    from meshware.policy.telemetry_providers import Providers
 
     def dial(host: str, port: int) -> tuple[str, int]:
         return _reached(seen, host, port)
