@@ -1,8 +1,9 @@
 """Who takes metrics, spans and access logs: MeshConfig's extensionProviders, and what is built in.
 
 Built in are `prometheus` (metrics), `envoy` (an access log on standard output), both as in Istio,
-and ours: `meshware` (spans for the dashboard alone) and `opentelemetry` (spans by the provider that
-the app itself has set up). A provider of MeshConfig with one of these names stands in its place.
+and ours: `logging` (an access log by the standard library's logging alone), `meshware` (spans for
+the dashboard alone) and `opentelemetry` (spans by the provider that the app itself has set up). A
+provider of MeshConfig with one of these names stands in its place.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ KINDS: tuple[Kind, ...] = ("metrics", "tracing", "accessLogging")
 BUILT_IN: Mapping[str, Kind] = {
     "prometheus": "metrics",
     "envoy": "accessLogging",
+    "logging": "accessLogging",
     "meshware": "tracing",
     "opentelemetry": "tracing",
 }
@@ -112,13 +114,17 @@ class Providers:
     ) -> LogPlan | None:
         """Return an access log; None: there is none of that name."""
         found = self._found.get(name.casefold())
+        if found is None and name.casefold() == "logging":
+            text, labels = format_of_settings(settings)
+            return LogPlan(
+                provider="logging", path=None, text=text, labels=labels, filter=expression
+            )
         written = found.envoy_file_access_log if found is not None else None
         if found is None or written is None:
             return None
-        text = written.log_format.text if written.log_format is not None else None
-        labels: Mapping[str, object] | None = None
+        text, labels = None, None
         if written.log_format is not None:
-            labels = written.log_format.labels
+            text, labels = written.log_format.text, written.log_format.labels
         if text is None and labels is None and found.name.casefold() == "envoy":
             # Istio: the built-in one is written as MeshConfig says of accessLogFile.
             text, labels = format_of_settings(settings)

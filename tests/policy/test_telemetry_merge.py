@@ -515,6 +515,7 @@ YES, NO = "1 == 1", "1 == 2"
         ({}, [], {}, {}),
         ({}, [logging(entry("envoy"))], {"envoy": None}, "same"),
         ({}, [logging(entry("ENVOY"))], {"envoy": None}, "same"),
+        ({}, [logging(entry("Logging", "unknown"))], {"logging": None}, "same"),
         ({}, [logging(entry("unknown"))], {}, "same"),
         ({}, [logging(entry())], {}, "same"),  # nobody is named anywhere
         (DEFAULT_JSON, [], {"json": None}, "same"),
@@ -625,6 +626,12 @@ def test_meshconfig_alone_may_say_it(config, path, text, labels):
     """`accessLogFile` and its like, where nothing names a provider."""
     [log] = plan_of(mesh_config(**config)).outbound.logs
     assert (log.path, log.text, log.labels) == (path, text, labels)
+
+
+def test_a_log_may_go_by_the_standard_librarys_logging_alone():
+    """The built-in provider `logging` has no file."""
+    [log] = plan_of(telemetry(logging(entry("logging")))).inbound.logs
+    assert (log.provider, log.path, log.text, log.labels) == ("logging", None, None, None)
 
 
 def test_access_logs_of_a_telemetry_come_before_accesslogfile():

@@ -53,7 +53,10 @@ TELEMETRY: Mapping[str, Support] = MappingProxyType(
         f"{_TRACING}.useRequestIdForTraceSampling": differs(
             "decisions travel in trace context and never in x-request-id, whatever is written here"
         ),
-        f"{_LOGS}.providers": done("`envoy`, standard output, is built in"),
+        f"{_LOGS}.providers": done(
+            "`envoy`, standard output, and `logging`, the standard library's logging alone, are "
+            "built in"
+        ),
         f"{_LOGS}.filter.expression": differs(_CEL),
     }
 )
@@ -78,6 +81,8 @@ PROVIDERS: Mapping[str, Support] = MappingProxyType(
             "name itself, by DNS; in plain text"
         ),
         f"{_OTEL}.http": done("OTLP over HTTP; without it over gRPC"),
+        f"{_OTEL}.http.path": done(),
+        f"{_OTEL}.http.timeout": done("10 s where nothing is said"),
         f"{_OTEL}.http.headers": done("`envName` is a variable of the app's process"),
         f"{_OTEL}.maxTagLength": done("of the path in `http.url`; 256 where nothing is said"),
         f"{_OTEL}.grpc": later("OTLP over gRPC needs none of its settings"),

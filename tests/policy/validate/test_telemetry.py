@@ -123,10 +123,10 @@ def matching(**match):
             "the first counts",
         ),
         (
-            {"accessLogging": [{"providers": [{"name": "file"}]}]},
+            {"accessLogging": [{"providers": [{"name": "splunk"}]}]},
             "warning",
             "spec.accessLogging[0].providers[0].name",
-            "there are envoy",
+            "there are envoy, logging",
         ),
         (custom(), "error", CUSTOM, "write one of literal"),
         (
