@@ -50,7 +50,7 @@ from meshware.policy.cel_values import (
 from meshware.policy.regex import Regex, compile_regex
 from meshware.policy.telemetry_plan import Expression, LookUp
 
-__all__ = ["CelError", "compile_expression", "compile_filter"]
+__all__ = ["CelError", "Constants", "compile_expression", "compile_filter", "compile_tag"]
 
 _FAILURES = (KeyError, TypeError, ValueError, ArithmeticError, RecursionError)
 _MACROS = frozenset(("all", "exists", "exists_one", "map", "filter"))
@@ -90,6 +90,21 @@ def compile_filter(text: str, node: Constants | None = None) -> Expression:
             0,
             f"it gives {_a(kind)} and never true or false; compare it with something, as in "
             "`response.code >= 400`",
+        )
+    return _guarded(evaluate)
+
+
+def compile_tag(text: str, node: Constants | None = None) -> Expression:
+    """Compile an expression whose value is to be written. See `compile_expression`."""
+    tree = parse(text)
+    evaluate, kind = _Compiler(text, node or {}).compiled(tree)
+    if kind in ("headers", "map", "list", "node"):
+        what = "a list" if kind == "list" else "a map"
+        raise CelError(
+            text,
+            0,
+            f"it gives {what} and no single value; write a member of it, as in "
+            "request.headers['x-user']",
         )
     return _guarded(evaluate)
 

@@ -282,15 +282,17 @@ def _to_double(value: object) -> float:
 
 
 def _to_string(value: object) -> str:
-    if isinstance(value, tuple | Table) or value is None or _kind(value) == "map":
-        raise TypeError(f"{_kind(value)} is no text")
-    if isinstance(value, bytes):
-        return value.decode()
+    if value is None:
+        raise TypeError("null is no text")
     return shown(value)
 
 
 def shown(value: object) -> str:
-    """Return a value as labels and texts have it."""
+    """Return a value as labels and texts have it.
+
+    Raises:
+        TypeError: it is a list or a map.
+    """
     match value:
         case str():
             return value
@@ -309,7 +311,9 @@ def shown(value: object) -> str:
             return f"{text.rstrip('0') if '.' in text else text}Z"
         case timedelta():
             return f"{value.total_seconds():.6f}".rstrip("0").rstrip(".") + "s"
-    return str(value)
+        case bytes():
+            return value.decode()
+    raise TypeError(f"{_kind(value)} is no text")
 
 
 def _to_duration(value: object) -> timedelta:

@@ -347,11 +347,15 @@ class Snapshot:
         What cannot be compiled leaves the plan in force as it is: no call goes wrong for it.
         """
         client = seen.client
-        if previous is not None and previous.client == client and previous._telemetry_rests_on:
-            before = previous._telemetry_rests_on
-            if all(self._records.digest(key) == digest for key, digest in before.items()):
-                self.telemetry, self._telemetry_rests_on = previous.telemetry, before
-                return
+        before = {} if previous is None else previous._telemetry_rests_on
+        if (
+            previous is not None
+            and before
+            and (previous.client, previous.id) == (client, self.id)
+            and all(self._records.digest(key) == digest for key, digest in before.items())
+        ):
+            self.telemetry, self._telemetry_rests_on = previous.telemetry, before
+            return
         own = View(self._records, client, self._common)
         try:
             plan = compile_telemetry(own, account)

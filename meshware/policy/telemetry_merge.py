@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from meshware.policy.cel import Constants, compile_expression, compile_filter
+from meshware.policy.cel import Constants, compile_filter, compile_tag
 from meshware.policy.document.telemetry import (
     AccessLogging,
     CustomTag,
@@ -165,7 +165,7 @@ class _Merger:
 
     def _expression(self, text: str) -> Expression:
         if text not in self._compiled:
-            self._compiled[text] = compile_expression(text, self._node)
+            self._compiled[text] = compile_tag(text, self._node)
         return self._compiled[text]
 
     # --- tracing ------------------------------------------------------------------------------

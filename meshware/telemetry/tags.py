@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from meshware.events import Event
 from meshware.policy.cel_values import shown
-from meshware.policy.telemetry_plan import METRICS, MetricsPlan
+from meshware.policy.telemetry_plan import METRICS, Expression, MetricsPlan
 from meshware.telemetry.attributes import attributes_of
 from meshware.telemetry.series import ALL, Labels
 
@@ -33,13 +33,17 @@ def tags_of(event: Event, metrics: MetricsPlan, now: Callable[[], float]) -> Tag
         now: unix time in seconds.
     """
     look_up = attributes_of(event, lambda: datetime.fromtimestamp(now(), UTC))
+    values: dict[Expression, str] = {}  # of several metrics the same
     tags = []
     for metric, plan in metrics.changed.items():
         for name, expression in plan.tags.items():
-            try:
-                value = shown(expression(look_up))[:_MOST_TEXT]
-            except Exception:
-                value = "unknown"  # Istio's, of whatever fails
+            value = values.get(expression)
+            if value is None:
+                try:
+                    value = shown(expression(look_up))[:_MOST_TEXT]
+                except Exception:
+                    value = "unknown"  # Istio's, of whatever fails
+                values[expression] = value
             tags.append((metric, name, value))
     return tuple(tags)
 

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from meshware.policy.cel import CelError, compile_expression, compile_filter
+from meshware.policy.cel import CelError, compile_expression, compile_filter, compile_tag
 from meshware.policy.cel_attributes import ABSENT, ATTRIBUTES
+from meshware.policy.cel_values import shown
 
 HEADERS = {"x-user": "jane", "x-count": "7"}
 CALL = {
@@ -283,6 +284,20 @@ def test_a_filter_is_true_or_false(text):
     """What can never be is refused at load."""
     with pytest.raises(CelError, match="never true or false"):
         compile_filter(text)
+
+
+@pytest.mark.parametrize("text", ["request.headers", "[1]", "{'a': 1}", "xds.node.metadata"])
+def test_a_tag_is_one_value(text):
+    """What can never be written is refused at load."""
+    with pytest.raises(CelError, match="write a member of it"):
+        compile_tag(text, NODE)
+
+
+def test_a_list_that_shows_only_then_is_no_text():
+    """Nor are headers."""
+    for text in ("{'a': [1]}.a", "true ? request.headers : 'a'"):
+        with pytest.raises(TypeError):
+            shown(compile_tag(text)(look_up))
 
 
 def test_a_filter_that_may_be_either_is_taken():

@@ -5,7 +5,12 @@ from __future__ import annotations
 import pytest
 from policy_check import resource
 
+from meshware.policy.file import MemoryRecords
+from meshware.policy.parse import parse_text
+from meshware.policy.records import build_records
+from meshware.policy.snapshot import build_snapshot
 from meshware.policy.telemetry_plan import DEFAULT_PLAN, METRICS
+from meshware.policy.view import Client
 from meshware.testing import TestMesh
 
 TELEMETRY = "telemetry.istio.io/v1"
@@ -671,3 +676,30 @@ def test_a_workload_that_policy_does_not_know_has_its_namespaces_telemetry():
     """And is selected by no label."""
     mesh = TestMesh(telemetry(metrics(override(t="'v'")), namespace="default"), "default/app")
     assert shown(mesh.cell.current.telemetry.inbound.metrics) == all_with(t="v")
+
+
+def test_what_cannot_be_compiled_leaves_the_plan_as_it_is():
+    """Records of a newer daemon's, say. Telemetry fails open: no call goes wrong for it."""
+    resources, _ = parse_text(APP + telemetry(metrics(override(t="'v'"))), "mesh.yaml")
+    records = build_records(resources)
+    told = []
+
+    def built(records, previous=None):
+        return build_snapshot(
+            MemoryRecords(records),
+            Client(namespace=OWN, name="app"),
+            generation=1,
+            on_refusal=lambda subject, error: told.append((subject, str(error))),
+            previous=previous,
+        )
+
+    good = built(records)
+    bad = b'{"metrics":[{"overrides":[{"tagOverrides":{"t":{"value":"??"}}}]}]}'
+    broken = {**records, f"telemetry/{OWN}/it": bad}
+    assert built(broken, good).telemetry is good.telemetry
+    assert built(broken).telemetry is DEFAULT_PLAN
+    assert built(broken).inbound is not None
+    assert [subject for subject, _ in told] == ["telemetry"] * 3
+    assert "at line 1, column 1" in told[0][1]
+    again = built(records, built(broken, good))
+    assert shown(again.telemetry.inbound.metrics) == all_with(t="v")

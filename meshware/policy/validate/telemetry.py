@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from meshware.policy.cel import CelError, compile_expression, compile_filter
+from meshware.policy.cel import CelError, compile_filter, compile_tag
 from meshware.policy.codes import (
     NOT_APPLICABLE,
     TELEMETRIES_OF_NAMESPACE,
@@ -123,7 +123,7 @@ class _Checker:
                 "value is missing; write an expression such as request.host, or operation: REMOVE",
             )
         else:
-            self._expression(f"{path}.value", tag.value, compile_expression)
+            self._expression(f"{path}.value", tag.value, compile_tag)
 
     def tracing(self, path: str, entry: Tracing) -> None:
         """Report what is wrong with an entry of `tracing`."""
