@@ -51,7 +51,7 @@ TELEMETRY: Mapping[str, Support] = MappingProxyType(
             "with the operators of [access logs](access-logs.md)"
         ),
         f"{_TRACING}.useRequestIdForTraceSampling": differs(
-            "decisions travel in trace context and never in x-request-id, whatever is written here"
+            "an x-request-id is read, and never changed: decisions travel in trace context"
         ),
         f"{_LOGS}.providers": done(
             "`envoy`, standard output, and `logging`, the standard library's logging alone, are "
