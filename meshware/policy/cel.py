@@ -243,7 +243,21 @@ class _Compiler:
         argument, given = self.compiled(tree.args[0])
         if tree.name == "size":
             self._refuse_headers(tree.args[0], given, "counted")
+        if isinstance(tree.args[0], Literal):
+            return self._worked_out(tree, do), kind
         return (lambda look_up: do(argument(look_up))), kind
+
+    def _worked_out(self, tree: Call, do: Callable[[object], object]) -> _Evaluate:
+        """Return a function of a literal, worked out once."""
+        argument = tree.args[0]
+        assert isinstance(argument, Literal)
+        try:
+            return _fixed(do(argument.value))
+        except (TypeError, ValueError, ArithmeticError) as error:
+            why = str(error) or "it is none"
+            raise self._error(
+                argument.at, f"{tree.name}() cannot take this: {why[:100]}; mend it"
+            ) from None
 
     def _method(self, tree: Call) -> _Compiled:
         assert tree.of is not None

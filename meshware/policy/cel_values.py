@@ -322,7 +322,10 @@ def _to_duration(value: object) -> timedelta:
     if not isinstance(value, str):
         raise TypeError(f"{_kind(value)} is no duration")
     bare = value.removeprefix("-")
-    span = timedelta(seconds=parse_duration(bare))
+    try:
+        span = timedelta(seconds=parse_duration(bare))
+    except ValueError:
+        raise ValueError("the text is no duration, such as 500ms, 1.5s or 1h") from None
     return -span if bare != value else span
 
 
