@@ -190,6 +190,24 @@ def test_a_daemon_that_goes_away_is_told_and_one_that_returns_is_live_again(page
     expect(page.locator("#notice")).to_be_hidden()
 
 
+def test_a_clock_that_is_set_does_not_make_a_live_page_lost(page, visit):
+    visit(still(dashboard_world.shop()))
+    page.evaluate(
+        """() => {
+            window.states = [];
+            const live = document.getElementById('live');
+            new MutationObserver(() => window.states.push(live.dataset.state))
+                .observe(live, { attributes: true, attributeFilter: ['data-state'] });
+            let steps = 0;
+            const now = Date.now.bind(Date);
+            Date.now = () => now() + steps * 3600e3;
+            setInterval(() => { document.body.dataset.steps = (steps += 1); }, 700);
+        }"""
+    )
+    expect(page.locator("body")).to_have_attribute("data-steps", "5")
+    assert "lost" not in page.evaluate("window.states")
+
+
 def test_every_empty_view_says_what_to_do(page, visit):
     visit(dashboard_world.empty())
     expect(page.locator(".empty")).to_contain_text("meshware run")

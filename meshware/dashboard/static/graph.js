@@ -28,6 +28,8 @@ export class Graph {
   #hovered = null;
   #selected = null;
   #current = null; // the node that takes part in the tab order
+  #fetching = 0;
+  #meanwhile = []; // changes that were told since the first of those was asked for
   #moved = false; // whether the reader chose the view, which is then left alone
 
   constructor(live) {
@@ -77,6 +79,11 @@ export class Graph {
 
   /** Numbers that changed: kept until the next frame, whichever number of events come before. */
   onGraph(change) {
+    if (this.#fetching) this.#meanwhile.push(change);
+    this.#apply(change);
+  }
+
+  #apply(change) {
     for (const [id, rate, errors, health] of change.nodes ?? []) {
       const node = this.#scene.nodes.get(id);
       if (!node) continue;
@@ -104,15 +111,19 @@ export class Graph {
 
   async #fetch() {
     let graph;
+    this.#fetching += 1;
     try {
       graph = await get("graph", { window: 60 });
     } catch (error) {
+      this.#fetched();
       if (this.#scene.nodes.size === 0) this.#say("No graph", error.message);
       return;
     }
     const first = this.#scene.nodes.size === 0;
     this.#scene.load(graph, this.#isNarrow());
     this.#table.load(graph.edges);
+    for (const change of this.#meanwhile) this.#apply(change); // an answer may be older than these
+    this.#fetched();
     this.#controls.load(graph.nodes);
     if (graph.nodes.length === 0) {
       this.#say("No traffic yet", "Start an app with `meshware run`, or call one of its services: what calls what appears here within a second.");
@@ -123,6 +134,11 @@ export class Graph {
     if (first || !this.#moved) this.#fit();
     this.#makeCurrent(this.#scene.nodes.get(this.#current) ?? this.#scene.nodes.values().next().value);
     this.#highlight();
+  }
+
+  #fetched() {
+    this.#fetching -= 1;
+    if (!this.#fetching) this.#meanwhile = [];
   }
 
   #say(title, advice) {
