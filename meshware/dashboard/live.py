@@ -15,6 +15,7 @@ import msgspec
 from meshware.dashboard.data import Console
 from meshware.dashboard.graph import Edge, Graph, health_of, read_graph
 from meshware.dashboard.layout import Place, lay_out
+from meshware.dashboard.unnamed import Unnamed
 from meshware.dashboard.window import Figures, Rises, Window, figures_of
 
 __all__ = ["Live", "Reader", "TooManyError"]
@@ -54,6 +55,7 @@ class Live:
         self._console = console
         self._now = now
         self._rises = Rises()
+        self._unnamed = Unnamed()
         self.window = Window()
         self.graph = Graph()
         self._places: dict[str, Place] = {}
@@ -71,7 +73,8 @@ class Live:
         Args:
             seconds: since the last time.
         """
-        found = read_graph(self._rises.of(self._console.samples()))
+        told = read_graph(self._rises.of(self._console.samples()))
+        found = self._unnamed.settle(told, seconds)
         is_other = found.nodes.keys() != self.graph.nodes.keys() or (
             found.edges.keys() != self.graph.edges.keys()
         )
