@@ -20,7 +20,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from meshware.clock import Clock
 from meshware.dashboard.access import HEADERS, Access
 from meshware.dashboard.data import Console
+from meshware.dashboard.history import History
 from meshware.dashboard.live import Live, TooManyError
+from meshware.dashboard.prometheus import Prometheus
 
 __all__ = ["STATIC", "build_app"]
 
@@ -40,6 +42,7 @@ def build_app(
     *,
     static: Path = STATIC,
     abort: Abort | None = None,
+    prometheus: str | None = None,
 ) -> ASGIApp:
     """Return the application; its lifespan looks at the console once a second.
 
@@ -49,9 +52,11 @@ def build_app(
         clock: the machine's.
         static: the directory of the page.
         abort: ends the connection of a reader that does not read, without sending what waits.
+        prometheus: address of the server that knows what is older than an hour; None: nobody does.
     """
+    history = History(None if prometheus is None else Prometheus(prometheus), clock)
     live = Live(console, lambda: clock.now().timestamp())
-    pages = _Pages(console, live)
+    pages = _Pages(console, live, history)
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -62,6 +67,7 @@ def build_app(
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+            await history.close()
 
     async def index(_request: Request) -> Response:
         page = static / "index.html"
@@ -112,9 +118,10 @@ class _Json(JSONResponse):
 class _Pages:
     """What is answered from the console."""
 
-    def __init__(self, console: Console, live: Live) -> None:
+    def __init__(self, console: Console, live: Live, history: History) -> None:
         self._console = console
         self._live = live
+        self._history = history
 
     async def graph(self, request: Request) -> Response:
         window_s = _window(request, 60)
@@ -179,8 +186,9 @@ class _Pages:
     async def traces(self, _request: Request) -> Response:
         return _Json({"traces": self._console.traces()[:_MOST_LISTED]})
 
-    async def history(self, _request: Request) -> Response:
-        return _bad("there is no history beyond an hour: Prometheus is not asked here", 404)
+    async def history(self, request: Request) -> Response:
+        status, told = await self._history.answer(request.query_params, self._live.graph)
+        return _bad(told, status) if isinstance(told, str) else _Json(told)
 
 
 def _may_concern(resource: dict[str, Any], namespace: str, name: str) -> bool:

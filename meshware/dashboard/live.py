@@ -197,7 +197,7 @@ class Live:
             "p50_ms": [step.p50_ms for step in steps],
             "p95_ms": [step.p95_ms for step in steps],
             "p99_ms": [step.p99_ms for step in steps],
-            "attempts": [step.attempts_rate for step in steps],
+            "attempts": [step.attempts_rate * step_s for step in steps],
             "calls": [step.calls for step in steps],
         }
 

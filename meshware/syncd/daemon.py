@@ -101,6 +101,7 @@ def run_daemon(
     *,
     workload_api: Path | None = None,
     token_file: Path | None = None,
+    prometheus: str | None = None,
 ) -> None:
     """Publish, watch and publish again, until SIGTERM or SIGINT. Main thread only.
 
@@ -112,6 +113,7 @@ def run_daemon(
         servers: DNS servers to ask in place of the system's.
         workload_api: the socket on which to serve the SPIFFE Workload API; None: nowhere.
         token_file: with the token that the dashboard asks for; None: it is for the loopback alone.
+        prometheus: address of a server that has what is older than an hour; None: there is none.
 
     Raises:
         SyncError: it cannot start, or another daemon took its place.
@@ -135,7 +137,7 @@ def run_daemon(
         keeper = Keeper(places, source, announce, clock, lookups)
         stack.callback(keeper.close)
         if listen is not None:
-            listener = _listen(listen, keeper, announce, clock, token_file)
+            listener = _listen(listen, keeper, announce, clock, token_file, prometheus=prometheus)
             stack.callback(listener.stop)
             keeper.listening = str(listener.address)
         if workload_api is not None:
@@ -156,7 +158,13 @@ def run_daemon(
 
 
 def _listen(
-    address: Address, keeper: Keeper, announce: Announcer, clock: Clock, token_file: Path | None
+    address: Address,
+    keeper: Keeper,
+    announce: Announcer,
+    clock: Clock,
+    token_file: Path | None,
+    *,
+    prometheus: str | None = None,
 ) -> Listener | DashboardServer:
     """Serve /healthz and /metrics, and the dashboard to those who may see it."""
     token = None if token_file is None else read_token(token_file)
@@ -172,7 +180,8 @@ def _listen(
         return samples_of(keeper.counts.merged())
 
     answers = Answers(keeper.current_figures, keeper.counts.merged)
-    return DashboardServer(address, answers, DaemonConsole(keeper, samples), Access(token), clock)
+    console = DaemonConsole(keeper, samples)
+    return DashboardServer(address, answers, console, Access(token), clock, prometheus=prometheus)
 
 
 class _Loop:

@@ -59,13 +59,21 @@ class DashboardServer:
         console: what the dashboard shows.
         access: who may see it.
         clock: the machine's.
+        prometheus: address of a server that keeps history; None: there is none.
 
     Raises:
         SyncError: the address cannot be had.
     """
 
     def __init__(
-        self, address: Address, answers: Answers, console: Console, access: Access, clock: Clock
+        self,
+        address: Address,
+        answers: Answers,
+        console: Console,
+        access: Access,
+        clock: Clock,
+        *,
+        prometheus: str | None = None,
     ) -> None:
         import uvicorn
         from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -105,7 +113,9 @@ class DashboardServer:
             if transport is not None:
                 transport.abort()
 
-        app = _WithAnswers(build_app(console, access, clock, abort=abort), answers)
+        app = _WithAnswers(
+            build_app(console, access, clock, abort=abort, prometheus=prometheus), answers
+        )
         config = uvicorn.Config(
             app,
             http=Protocol,

@@ -48,9 +48,16 @@ class Known:
         return []
 
 
-def ask(path: str, host: str = "127.0.0.1:1", access: Access | None = None, **headers: str):
+def ask(
+    path: str,
+    host: str = "127.0.0.1:1",
+    access: Access | None = None,
+    *,
+    prometheus: str | None = None,
+    **headers: str,
+):
     """Ask the application once. Returns status, headers and body."""
-    app = build_app(Known(), access or Access(), SystemClock())
+    app = build_app(Known(), access or Access(), SystemClock(), prometheus=prometheus)
     path, _, query = path.partition("?")
     sent: list[dict] = []
 
@@ -125,6 +132,15 @@ def test_what_is_not_there_is_said(path):
     status, _, body = ask(f"/api/{path}")
     assert status == 404
     assert json.loads(body)["message"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["id=x", "from=x&to=1", "from=5&to=4", "from=0&to=9999999999", "from=-1&to=5"],
+    ids=["none", "no number", "backwards", "for ever", "before time"],
+)
+def test_a_time_of_history_that_is_none_is_said(query):
+    assert ask(f"/api/history?{query}", prometheus="http://127.0.0.1:1")[0] == 400
 
 
 def test_a_name_that_is_no_address_is_no_loopback():
