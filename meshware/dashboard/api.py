@@ -19,7 +19,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from meshware.clock import Clock
 from meshware.dashboard.access import HEADERS, Access
+from meshware.dashboard.concerns import may_concern
 from meshware.dashboard.data import Console
+from meshware.dashboard.graph import Node
 from meshware.dashboard.history import History
 from meshware.dashboard.live import Live, TooManyError
 from meshware.dashboard.prometheus import Prometheus
@@ -134,7 +136,7 @@ class _Pages:
         edge = self._live.graph.edges.get(name)
         if edge is None:
             return _bad("there is no such edge", 404)
-        return self._detail(request, name, [name], (edge.target.namespace, edge.target.name))
+        return self._detail(request, name, [name], edge.target, edge.source)
 
     async def node(self, request: Request) -> Response:
         name = request.query_params.get("id", "")
@@ -142,33 +144,24 @@ class _Pages:
         if node is None:
             return _bad("there is no such node", 404)
         edges = self._live.edges_of(name)
-        return self._detail(request, name, edges, (node.namespace, node.name))
+        return self._detail(request, name, edges, node, None)
 
     def _detail(
-        self, request: Request, name: str, edges: list[str], service: tuple[str, str]
+        self, request: Request, name: str, edges: list[str], target: Node, source: Node | None
     ) -> Response:
         window_s = _window(request, 300)
         if window_s is None:
             return _bad(f"window is seconds from 1 to {_MOST_WINDOW_S}")
+        hosts = self._live.graph.hosts.get(target.id.partition("@")[0], set())
         return _Json(
             {
                 "id": name,
                 "series": self._live.series(edges, window_s),
-                "endpoints": [
-                    {
-                        "address": f"{worker['address']}:{worker['port']}",
-                        "rate": None,
-                        "error_share": None,
-                        "ejected": None,
-                        "active": None,
-                    }
-                    for worker in self._console.workers()
-                    if (worker["namespace"], worker["workload"]) == service and worker["address"]
-                ],
+                "endpoints": self._live.endpoints.of(hosts),
                 "policies": [
                     resource
                     for resource in self._console.policy()["resources"]
-                    if _may_concern(resource, *service)
+                    if may_concern(resource, target, hosts, source)
                 ][:_MOST_LISTED],
             }
         )
@@ -189,11 +182,6 @@ class _Pages:
     async def history(self, request: Request) -> Response:
         status, told = await self._history.answer(request.query_params, self._live.graph)
         return _bad(told, status) if isinstance(told, str) else _Json(told)
-
-
-def _may_concern(resource: dict[str, Any], namespace: str, name: str) -> bool:
-    """Say whether a resource may be about a service: it is in its namespace and names it."""
-    return resource["namespace"] == namespace and name in resource["text"]
 
 
 def _window(request: Request, otherwise: int) -> int | None:

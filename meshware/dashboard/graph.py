@@ -80,11 +80,13 @@ class Graph:
         edges: by id.
         told: attempts by the service they went to: those that sources tell less those whose caller
             the destination names. `unnamed` finds them among those from unknown.
+        hosts: of the services, by their ids.
     """
 
     nodes: dict[str, Node] = field(default_factory=dict)
     edges: dict[str, Edge] = field(default_factory=dict)
     told: Mapping[str, float] = field(default_factory=dict)
+    hosts: Mapping[str, set[str]] = field(default_factory=dict)
 
 
 def edge_id(source: Node, target: Node) -> str:
@@ -107,6 +109,7 @@ def read_graph(samples: Iterable[Sample]) -> Graph:
     A service of which several versions are called is followed by a node for each of them.
     """
     by_reporter: dict[str, dict[str, Edge]] = {"source": {}, "destination": {}}
+    hosts: dict[str, set[str]] = {}
     lost: dict[str, float] = {}  # attempts that never arrived, by edge
     versions: dict[str, dict[str, dict[str, Edge]]] = {}
     for sample in samples:
@@ -114,6 +117,9 @@ def read_graph(samples: Iterable[Sample]) -> Graph:
         reporter = "source" if labels.get("reporter") == "source" else "destination"
         source, target = _source(labels), _target(labels)
         _add(by_reporter[reporter], source, target, sample)
+        host = _known(labels.get("destination_service"))
+        if host is not None:
+            hosts.setdefault(target.id, set()).add(host)
         if reporter == "source" and _LOST & set(labels.get("response_flags", "").split(",")):
             name = edge_id(source, target)
             lost[name] = lost.get(name, 0.0) + sample.requests
@@ -137,7 +143,7 @@ def read_graph(samples: Iterable[Sample]) -> Graph:
     for edge in by_reporter["destination"].values():
         if edge.source.id != UNKNOWN:
             told[edge.target.id] = told.get(edge.target.id, 0.0) - edge.counts[REQUESTS]
-    return with_edges(Graph(told=told), dict(sorted(edges.items())))
+    return with_edges(Graph(told=told, hosts=hosts), dict(sorted(edges.items())))
 
 
 def with_edges(graph: Graph, edges: Mapping[str, Edge]) -> Graph:

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from meshware.dashboard.data import Console
+from meshware.dashboard.endpoints import Endpoints
 from meshware.dashboard.graph import Edge, Graph, health_of, read_graph
 from meshware.dashboard.layout import Place, lay_out
 from meshware.dashboard.unnamed import Unnamed
@@ -56,6 +57,7 @@ class Live:
         self._now = now
         self._rises = Rises()
         self._unnamed = Unnamed()
+        self.endpoints = Endpoints()
         self.window = Window()
         self.graph = Graph()
         self._places: dict[str, Place] = {}
@@ -75,6 +77,7 @@ class Live:
         """
         told = read_graph(self._rises.of(self._console.samples()))
         found = self._unnamed.settle(told, seconds)
+        self.endpoints.look(self._console.endpoints(), seconds)
         is_other = found.nodes.keys() != self.graph.nodes.keys() or (
             found.edges.keys() != self.graph.edges.keys()
         )

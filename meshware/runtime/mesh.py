@@ -35,7 +35,7 @@ from meshware.runtime.refusals import RefusalLog
 from meshware.telemetry.counting import Counting
 from meshware.telemetry.fan import Fan
 from meshware.telemetry.report import Counted, Gauges
-from meshware.telemetry.series import Labels
+from meshware.telemetry.series import ENDPOINT_EJECTIONS, Labels
 from meshware.telemetry.tracing import Tracing
 from meshware.telemetry.worker import WorkerCounts
 
@@ -316,6 +316,9 @@ class Mesh:
                 key = ("meshware_ejected_endpoints", (("destination_service", host), *own))
                 out = self.ledger.cluster(cluster.name).ejected(cluster, now)
                 gauges[key] = gauges.get(key, 0) + len(out)
+                for endpoint in sorted(out)[:_MOST_EJECTED]:
+                    pair = (("destination_service", host), ("endpoint", endpoint))
+                    gauges[(ENDPOINT_EJECTIONS, (*pair, *own))] = 1
         return gauges
 
     def _bundles_digest(self) -> str | None:
@@ -380,6 +383,7 @@ def _tell_about_authorizers(mesh: Mesh, snapshot: Snapshot, told: set[str]) -> N
 
 
 _told: set[str] = set()
+_MOST_EJECTED = 100  # endpoints of a cluster that are told one by one
 _MOST_TOLD = 100  # distinct mistakes; what never ends must not fill the log
 
 

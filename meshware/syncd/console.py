@@ -7,14 +7,14 @@ from typing import Any
 
 import msgspec
 
-from meshware.dashboard.data import Sample
+from meshware.dashboard.data import EndpointSeen, Sample
 from meshware.syncd.counts import Merged
 from meshware.syncd.keeper import Keeper
 from meshware.syncd.overview import worker_state
 from meshware.syncd.status import Finding
-from meshware.telemetry.series import COUNT, DURATION, Series
+from meshware.telemetry.series import COUNT, DURATION, ENDPOINT_ATTEMPTS, ENDPOINT_EJECTIONS, Series
 
-__all__ = ["DaemonConsole", "samples_of"]
+__all__ = ["DaemonConsole", "endpoints_of", "samples_of"]
 
 _MOST_FINDINGS = 1000
 
@@ -42,6 +42,10 @@ class DaemonConsole:
     def samples(self) -> Iterable[Sample]:
         """Return what was counted by now."""
         return self._samples()
+
+    def endpoints(self) -> Iterable[EndpointSeen]:
+        """Return what workers have found of endpoints."""
+        return endpoints_of(self._keeper.counts.merged())
 
     def workers(self) -> list[dict[str, Any]]:
         """Return what each live worker claims."""
@@ -92,6 +96,37 @@ def samples_of(merged: Merged) -> list[Sample]:
     Tries are in series of their own, by cluster, so none are told here.
     """
     return [_sample(series) for series in merged.store.series.values() if COUNT in series.metrics]
+
+
+def endpoints_of(merged: Merged) -> list[EndpointSeen]:
+    """Return what all workers have found of endpoints, as the dashboard takes it."""
+    found: dict[tuple[str, str], list[float]] = {}
+    for samples, name in (
+        (merged.store.counters, ENDPOINT_ATTEMPTS),
+        (merged.gauges, ENDPOINT_EJECTIONS),
+    ):
+        for (metric, labels), value in samples.items():
+            if metric != name:
+                continue
+            told = dict(labels)
+            row = found.setdefault(
+                (told.get("destination_service", ""), told.get("endpoint", "")), [0.0, 0.0, 0.0]
+            )
+            if name == ENDPOINT_EJECTIONS:
+                row[2] += value
+            else:
+                row[0] += value
+                row[1] += value if told.get("outcome") == "failed" else 0
+    return [
+        EndpointSeen(
+            service=service,
+            address=address,
+            attempts=attempts,
+            failed=failed,
+            ejected_by=int(ejected),
+        )
+        for (service, address), (attempts, failed, ejected) in found.items()
+    ]
 
 
 def _sample(series: Series) -> Sample:

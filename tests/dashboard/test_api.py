@@ -10,7 +10,7 @@ import pytest
 from meshware.clock import SystemClock
 from meshware.dashboard.access import Access, is_loopback
 from meshware.dashboard.api import build_app
-from meshware.dashboard.data import Sample
+from meshware.dashboard.data import EndpointSeen, Sample
 from meshware.dashboard.live import Live, TooManyError
 
 TOKEN = "a-token-that-is-long-enough"
@@ -20,6 +20,7 @@ LABELS = {
     "source_workload_namespace": "shop",
     "destination_service_name": "cart",
     "destination_service_namespace": "shop",
+    "destination_service": "cart.shop.svc.cluster.local",
 }
 
 
@@ -34,6 +35,18 @@ class Known:
 
     def samples(self):
         return [Sample(labels=LABELS, requests=self.requests, errors=self.requests / 2)]
+
+    def endpoints(self):
+        return [
+            EndpointSeen(
+                service="cart.shop.svc.cluster.local",
+                address="10.0.0.1:80",
+                attempts=self.requests,
+                failed=self.requests / 4,
+                ejected_by=2,
+            ),
+            EndpointSeen(service="other.shop.svc.cluster.local", address="10.0.0.2:80"),
+        ]
 
     def workers(self):
         return []
@@ -158,6 +171,24 @@ def test_the_graph_has_the_rates_of_its_window():
     assert (edge["id"], edge["rate"], edge["error_share"]) == ("shop/web->shop/cart", 10, 0.5)
     assert {node["health"] for node in live.view(4)["nodes"]} == {"bad"}
     assert live.series(["shop/web->shop/cart"], 4)["rate"] == [10, 10, 10, 10]
+
+
+def test_endpoints_have_the_rates_of_all_their_callers():
+    console = Known()
+    live = Live(console, lambda: 1000.0)
+    live.tick()
+    for _ in range(4):
+        console.requests += 8
+        live.tick()
+    assert live.endpoints.of(live.graph.hosts["shop/cart"]) == [
+        {
+            "address": "10.0.0.1:80",
+            "rate": 32 / 5,
+            "error_share": 0.25,
+            "ejected": True,
+            "ejected_by": 2,
+        }
+    ]
 
 
 def test_who_does_not_read_is_dropped_and_who_reads_is_not():

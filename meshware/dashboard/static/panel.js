@@ -132,7 +132,7 @@ export class Panel {
   #showRest(detail, kind, id, whole) {
     const open = new Set([...this.#rest.querySelectorAll("details[open]")].map((item) => item.dataset.key));
     this.#rest.replaceChildren(
-      ...section("Endpoints", detail.endpoints ?? [], endpoints, "No endpoint was called in this time."),
+      ...section("Endpoints", detail.endpoints ?? [], endpoints, "No caller of the mesh tells of one yet."),
       ...section("Policies that apply", detail.policies ?? [], (policies) => el("div", {}, ...policies.map((policy) => policyText(policy))), "No policy names this: Istio's defaults hold."),
       ...this.#neighbours(kind, id),
     );
@@ -159,10 +159,10 @@ function section(title, items, draw, none) {
 function endpoints(items) {
   const rows = items.map((item) =>
     el("tr", { class: item.ejected ? "out" : null }, el("td", { class: "code" }, item.address), el("td", { class: "number" }, format.rate(item.rate)),
-      el("td", { class: "number" }, format.share(item.error_share)), el("td", { class: "number" }, String(item.active ?? "–")),
-      el("td", {}, item.ejected ? el("span", { class: "mark bad" }, el("span", { class: "glyph", "aria-hidden": "true" }, "⏏"), "ejected") : "in")));
+      el("td", { class: "number" }, format.share(item.error_share)),
+      el("td", {}, item.ejected ? el("span", { class: "mark bad" }, el("span", { class: "glyph", "aria-hidden": "true" }, "⏏"), `ejected by ${item.ejected_by} worker${item.ejected_by === 1 ? "" : "s"}`) : "in")));
   return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Endpoints" }, el("table", {},
-    el("thead", {}, el("tr", {}, ...["Address", "Rate", "Errors", "In flight", "State"].map((head, i) => el("th", { scope: "col", class: i > 0 && i < 4 ? "number" : null }, head)))),
+    el("thead", {}, el("tr", {}, ...["Address", "Attempts", "Failed", "State"].map((head, i) => el("th", { scope: "col", class: i > 0 && i < 3 ? "number" : null }, head)))),
     el("tbody", {}, ...rows)));
 }
 
