@@ -104,7 +104,8 @@ async def _keep_looking(live: Live, clock: Clock) -> None:
         try:
             seconds = max(1, int(clock.monotonic() - due) + 1)
             due += seconds
-            live.tick(seconds)
+            # Files of workers are read, and nobody waits for that here.
+            live.tick(seconds, await asyncio.to_thread(live.gather))
         except Exception as error:
             if told != repr(error):
                 told = repr(error)
@@ -264,7 +265,7 @@ class _Guarded:
     def _answering(self, scope: Scope) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
         request = Request(scope)
         if scope["method"] not in {"GET", "HEAD"}:
-            return PlainTextResponse("there is GET alone\n", 405)
+            return PlainTextResponse("there is GET alone\n", 405, {"Allow": "GET, HEAD"})
         if scope["path"] == "/" and self._access.is_presented(
             scope["query_string"].decode("latin-1")
         ):
@@ -274,7 +275,8 @@ class _Guarded:
             )
         hosts = request.headers.getlist("host")
         cookie = "; ".join(request.headers.getlist("cookie"))
-        why = self._access.refusal(hosts[0] if len(hosts) == 1 else "", cookie)
+        site = "" if scope["path"] == "/" else request.headers.get("sec-fetch-site", "")
+        why = self._access.refusal(hosts[0] if len(hosts) == 1 else "", cookie, site)
         if why is not None:
             return PlainTextResponse(f"{why}\n", 403)
         return self._app

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from meshware.dashboard.data import Console
+from meshware.dashboard.data import Console, EndpointSeen, Sample
 from meshware.dashboard.endpoints import Endpoints
 from meshware.dashboard.graph import Edge, Graph, health_of, read_graph
 from meshware.dashboard.layout import Place, lay_out
@@ -23,6 +23,10 @@ __all__ = ["Live", "Reader", "TooManyError"]
 
 _MOST_READERS = 32
 _MOST_WAITING = 32  # events of one reader
+
+
+Counts = tuple[list[Sample], list[EndpointSeen]]
+"""Of calls and of endpoints, by one moment."""
 
 
 class TooManyError(Exception):
@@ -69,15 +73,21 @@ class Live:
 
     # --- once a second ------------------------------------------------------------------------
 
-    def tick(self, seconds: int = 1) -> None:
+    def gather(self) -> Counts:
+        """Return what is counted by now. From any thread; it may read files."""
+        return list(self._console.samples()), list(self._console.endpoints())
+
+    def tick(self, seconds: int = 1, counts: Counts | None = None) -> None:
         """Look at everything, and tell readers what is new.
 
         Args:
             seconds: since the last time.
+            counts: as `gather` returned them; None: it is asked now.
         """
-        told = read_graph(self._rises.of(self._console.samples()))
+        samples, endpoints = self.gather() if counts is None else counts
+        told = read_graph(self._rises.of(samples))
         found = self._unnamed.settle(told, seconds)
-        self.endpoints.look(self._console.endpoints(), seconds)
+        self.endpoints.look(endpoints, seconds)
         is_other = found.nodes.keys() != self.graph.nodes.keys() or (
             found.edges.keys() != self.graph.edges.keys()
         )
