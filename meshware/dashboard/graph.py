@@ -112,10 +112,14 @@ def read_graph(samples: Iterable[Sample]) -> Graph:
     hosts: dict[str, set[str]] = {}
     lost: dict[str, float] = {}  # attempts that never arrived, by edge
     versions: dict[str, dict[str, dict[str, Edge]]] = {}
-    for sample in samples:
+    listed = list(samples)
+    owners = _owners(listed)
+    for sample in listed:
         labels = sample.labels
         reporter = "source" if labels.get("reporter") == "source" else "destination"
         source, target = _source(labels), _target(labels)
+        if source.id == UNKNOWN:
+            source = owners.get(labels.get("source_principal", ""), source)
         _add(by_reporter[reporter], source, target, sample)
         host = _known(labels.get("destination_service"))
         if host is not None:
@@ -134,6 +138,8 @@ def read_graph(samples: Iterable[Sample]) -> Graph:
         _prove(edges[name], named)
     for of_service in versions.values():
         merged = {**of_service["destination"], **of_service["source"]}
+        for name, part in of_service["destination"].items():
+            _prove(merged[name], part)
         if len(merged) > 1:
             edges.update(merged)
     told: dict[str, float] = {}
@@ -144,6 +150,24 @@ def read_graph(samples: Iterable[Sample]) -> Graph:
         if edge.source.id != UNKNOWN:
             told[edge.target.id] = told.get(edge.target.id, 0.0) - edge.counts[REQUESTS]
     return with_edges(Graph(told=told, hosts=hosts), dict(sorted(edges.items())))
+
+
+def _owners(samples: Iterable[Sample]) -> dict[str, Node]:
+    """Return callers by the identity that is theirs alone.
+
+    Several workloads may share an account, as versions of a service do. A destination then knows
+    the identity and no workload, while sources say who they are.
+    """
+    found: dict[str, Node | None] = {}
+    for sample in samples:
+        labels = sample.labels
+        principal = _known(labels.get("source_principal"))
+        if labels.get("reporter") == "source" and principal is not None:
+            node = _source(labels)
+            before = found.setdefault(principal, node)
+            if before != node:
+                found[principal] = None
+    return {name: node for name, node in found.items() if node is not None and node.id != UNKNOWN}
 
 
 def with_edges(graph: Graph, edges: Mapping[str, Edge]) -> Graph:

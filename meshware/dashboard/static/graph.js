@@ -4,6 +4,7 @@
 import { get } from "./api.js";
 import { Camera } from "./camera.js";
 import { el, empty, svg } from "./dom.js";
+import { EdgeKeys } from "./edgekeys.js";
 import { EdgeTable } from "./edgetable.js";
 import { Labels } from "./labels.js";
 import { Motion } from "./motion.js";
@@ -21,6 +22,7 @@ export class Graph {
   title = "Graph";
   #labels = new Labels();
   #scene = new Scene(this.#labels.layer);
+  #edgeKeys = new EdgeKeys(this.#scene);
   #live;
   #root = null;
   #dirty = { nodes: new Set(), edges: new Set() };
@@ -147,7 +149,7 @@ export class Graph {
   }
 
   #build() {
-    this.#drawing = svg("svg", { class: "drawing", role: "group", "aria-label": "Service graph: arrow keys move between services, Enter opens one" }, this.#scene.root);
+    this.#drawing = svg("svg", { class: "drawing", role: "group", "aria-label": "Service graph: arrow keys move between services, Enter opens one, E goes through its calls" }, this.#scene.root);
     const canvas = el("canvas", { class: "motion", "aria-hidden": "true" });
     this.#message = el("div", { class: "message", hidden: true });
     this.#stage = el("div", { class: "stage" }, canvas, this.#drawing, this.#message, legend());
@@ -191,17 +193,21 @@ export class Graph {
       this.#open(this.#scene.nodes.has(id) ? "node" : "edge", id);
     });
     this.#drawing.addEventListener("focusin", (event) => {
-      const node = this.#scene.nodes.get(target(event)?.dataset.id);
-      if (!node) return;
+      const id = target(event)?.dataset.id;
+      const node = this.#scene.nodes.get(id);
+      if (!node) return this.#scene.edges.has(id) ? this.#hover(id) : undefined;
       this.#makeCurrent(node);
       if (!event.target.matches(":focus-visible")) return;
       this.#camera.reveal(node.at.x, node.at.y);
       this.#hover(node.data.id);
     });
-    this.#drawing.addEventListener("focusout", () => this.#hover(null));
+    this.#drawing.addEventListener("focusout", () => {
+      this.#edgeKeys.left();
+      this.#hover(null);
+    });
     this.#drawing.addEventListener("keydown", (event) => this.#key(event));
     this.#root.addEventListener("keydown", (event) => {
-      if (event.key === "Escape" && this.#selected) this.#close();
+      if (event.key === "Escape" && this.#selected && !event.defaultPrevented) this.#close();
     });
   }
 
@@ -215,10 +221,14 @@ export class Graph {
   #key(event) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const node = this.#scene.nodes.get(this.#current);
+    const edge = this.#edgeKeys.current;
+    if (edge && event.key === "Enter") this.#open("edge", edge);
+    if (edge && (event.key === "Enter" || this.#edgeKeys.key(event.key))) return event.preventDefault();
     const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
     if (step && event.shiftKey) this.#camera.pan(-step[0] * 60, -step[1] * 60);
     else if (step && node) nearest(node, step, this.#scene.nodes.values())?.group.focus();
     else if (node && (event.key === "Enter" || event.key === " ")) this.#open("node", node.data.id);
+    else if (node && event.key.toLowerCase() === "e") this.#edgeKeys.enter(node);
     else if (event.key === "+" || event.key === "=") this.#camera.zoom(1.25);
     else if (event.key === "-") this.#camera.zoom(0.8);
     else if (event.key === "0") this.#fit();
