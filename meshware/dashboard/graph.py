@@ -138,8 +138,8 @@ def read_graph(samples: Iterable[Sample]) -> Graph:
         _prove(edges[name], named)
     for of_service in versions.values():
         merged = {**of_service["destination"], **of_service["source"]}
-        for name, part in of_service["destination"].items():
-            _prove(merged[name], part)
+        for name, named in of_service["destination"].items():
+            _prove(merged[name], named)
         if len(merged) > 1:
             edges.update(merged)
     told: dict[str, float] = {}
