@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import tempfile
 import time
@@ -14,11 +15,15 @@ from meshware.inbound.head import InboundHead, look_up
 from meshware.inbound.passage import Admission
 from meshware.syncd.counts import Counts
 from meshware.syncd.reports import ReportReader
+from meshware.telemetry.call_ring import MOST_CALLS, CallRing
 from meshware.telemetry.counting import Counting
 from meshware.telemetry.exposition import exposition
+from meshware.telemetry.fan import Fan
 from meshware.telemetry.labels import InboundKey, inbound_labels
 from meshware.telemetry.report import encode
+from meshware.telemetry.ring_file import WorkerRings, decode
 from meshware.telemetry.series import BUCKETS, Store
+from meshware.telemetry.span_ring import SpanRecord
 from meshware.testing import TestMesh
 
 __all__ = ["run"]
@@ -26,6 +31,12 @@ __all__ = ["run"]
 WORKERS = 16
 _SAMPLES = 1 + 3 * (len(BUCKETS) + 3)  # lines of one set of labels: a counter, and histograms
 _ROUNDS = 15
+_DENY = """
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: doors}
+spec: {action: DENY, rules: [{to: [{operation: {paths: ["/a"]}}]}]}
+"""
 _HEADERS = [("host", "app:8000"), ("user-agent", "benchmark"), ("accept", "*/*")]
 
 
@@ -36,8 +47,8 @@ class _AllAlive(ReportReader):
         return True
 
 
-def _event(mesh: TestMesh) -> InboundEvent:
-    head = InboundHead(
+def _head() -> InboundHead:
+    return InboundHead(
         method="GET",
         scheme="http",
         version="1.1",
@@ -49,7 +60,10 @@ def _event(mesh: TestMesh) -> InboundEvent:
         destination_ip=None,
         port=8000,
     )
-    passage = mesh.gate.admit(head)
+
+
+def _event(mesh: TestMesh) -> InboundEvent:
+    passage = mesh.gate.admit(_head())
     assert isinstance(passage, Admission)
     mesh.events.clear()
     return InboundEvent(passage, 200, None, 0.002)
@@ -68,6 +82,63 @@ def _counting() -> Work:
         counting.fold()
 
     return cpu(repeat)
+
+
+def _ring(which: str) -> Work:
+    """Return the telling of one event to the fan, with or without the ring of calls."""
+    mesh = TestMesh([], port=8000)
+    event = _event(mesh)
+    counting = Counting(lambda: mesh.cell.current, time.time)
+    seconds = itertools.count()
+    # A clock that goes on by a second each time makes a record of each call.
+    clock = time.monotonic if which != "refused, kept" else lambda: float(next(seconds))
+    ring = CallRing(clock, time.time)
+    fan = Fan((counting,) if which == "good, no ring" else (counting, ring), _raise)
+    if which.startswith("refused"):
+        denied = TestMesh(_DENY, port=8000)
+        passage = denied.gate.admit(event.head)
+        event = InboundEvent(passage, 403, None, 0.0001)
+    counting(event)
+    counting.fold()
+
+    def repeat(count: int) -> None:
+        for _ in range(count):
+            fan(event)
+        counting.fold()
+
+    return cpu(repeat)
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
+def _rings() -> WorkerRings:
+    """Return a process's full rings."""
+    mesh = TestMesh(_DENY, port=8000)
+    passage = mesh.gate.admit(_head())
+    seconds = itertools.count()
+    ring = CallRing(lambda: float(next(seconds)), time.time)
+    for _ in range(MOST_CALLS):
+        ring(InboundEvent(passage, 403, None, 0.0001))
+    said = {f"meshware.attribute-{n}": "a value of some length" for n in range(15)}
+    spans = [
+        tuple(
+            SpanRecord(
+                trace_id=f"{number:032x}",
+                span_id=f"{number:015x}{at}",
+                name="orders.default.svc.cluster.local:80/*",
+                kind="client",
+                start=1e9,
+                duration_s=0.1,
+                status="ok",
+                attributes=said,
+            )
+            for at in range(3)
+        )
+        for number in range(200)
+    ]
+    return WorkerRings(ring.snapshot, lambda: ring.left_out, lambda: spans)
 
 
 def _store(sets: int, worker: int, *, is_shared: bool) -> Store:
@@ -134,6 +205,37 @@ def run() -> None:
         "Counting: one inbound call, told and folded, CPU (part of the inbound budget)",
         ["", "us", "spread"],
         [["told and folded", f"{timing.median_us:.2f}", f"{timing.spread:.0%}"]],
+    )
+    names = ("good, no ring", "good", "refused, kept", "refused, of a flood")
+    timings = in_turns({name: _ring(name) for name in names})
+    bare = timings[names[0]]
+    table(
+        "The ring of refused and failed calls: one event told to the fan and counted, CPU",
+        ["", "us", "added us", "spread"],
+        [
+            [
+                name,
+                f"{timing.median_us:.2f}",
+                f"{timing.added_us(bare):+.2f}",
+                f"{timing.spread:.0%}",
+            ]
+            for name, timing in timings.items()
+        ],
+    )
+    full = [_rings() for _ in range(_ROUNDS + 1)]
+    first = _milliseconds(lambda: full.pop()(), lambda: None)  # noqa: PLW0108 - another each time
+    rings = _rings()
+    data = rings()
+    again = _milliseconds(rings, lambda: None)
+    read = _milliseconds(lambda: decode(data, 2e9), lambda: None)
+    table(
+        f"The file of full rings, {len(data):,} bytes: at most once a second",
+        ["", "ms"],
+        [
+            ["made, all new", f"{statistics.median(first):.2f}"],
+            ["asked for, nothing new", f"{statistics.median(again):.3f}"],
+            ["read by the daemon", f"{statistics.median(read):.2f}"],
+        ],
     )
     rows = []
     for sets in (16, 1000):

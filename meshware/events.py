@@ -28,12 +28,14 @@ class InboundEvent:
         status: of the response; 0: the caller went away before there was one.
         flag: why it ended as it did; None: as usual.
         duration_s: from the gate to the end of the response.
+        trace_id: of a refused call that was traced after all; others have theirs in their call.
     """
 
     passage: Passage
     status: int
     flag: Flag | None
     duration_s: float
+    trace_id: str | None = None
 
     @property
     def head(self) -> InboundHead:
@@ -141,6 +143,11 @@ class InboundEvent:
         return self.passage.reason
 
     @property
+    def detail(self) -> str | None:
+        """What the reason of a refusal leaves out; never any of a token."""
+        return self.passage.detail
+
+    @property
     def generation(self) -> int:
         """Of the policy that decided; 0: there was none."""
         return self.passage.generation
@@ -215,6 +222,7 @@ class OutboundEvent:
     received_bytes: int = 0  # of the response's body
     tries: list[Try] = field(default_factory=list)
     is_mirror: bool = False  # a copy, whose answer nobody waits for
+    trace_id: str | None = None  # where it was traced
 
 
 Event = InboundEvent | OutboundEvent

@@ -8,10 +8,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from meshware.dashboard import traces
 from meshware.policy.load import load
 from meshware.runtime import outbound_answer
 from meshware.runtime.explain import InboundAnswer, Question
 from meshware.runtime.outbound_answer import OutboundAnswer
+from meshware.syncd import rings
+from meshware.telemetry import call_ring, ring_file, span_ring
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")])
@@ -82,3 +85,18 @@ def test_every_file_of_the_life_of_a_request_exists():
     names = set(re.findall(r"`([a-z0-9_]+/(?:[a-z0-9_/]+\.py)?)`", text))
     assert names
     assert [name for name in sorted(names) if not (ROOT / "meshware" / name).exists()] == []
+
+
+def test_the_page_of_the_dashboard_says_what_is_kept():
+    """As many calls and spans as the code keeps, for as long."""
+    page = (ROOT / "docs/reference/dashboard.md").read_text()
+    said = {
+        f"{call_ring.MOST_CALLS} calls and {ring_file.MOST_SPANS} spans",
+        f"{ring_file.MAX_RING_BYTES // 1024} KiB",
+        f"for {rings.KEPT_S / 60:.0f} minutes",
+        f"{rings.MOST_FILES} workers, {rings.MOST_OF_WORKLOAD} of one workload",
+        f"{traces.MOST_TRACES} traces of {traces.MOST_SPANS_OF_TRACE} spans",
+        f"keeps {call_ring.MOST_A_SECOND} calls at the most",
+        f"its last {span_ring.MOST_CALLS} sampled calls",
+    }
+    assert {words for words in said if words not in page} == set()

@@ -15,7 +15,18 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "meshware"
 
 VALUES = frozenset(
-    {"errors", "clock", "call", "events", "ids", "grpc", "authz", "trace", "typed_claims"}
+    {
+        "errors",
+        "clock",
+        "call",
+        "events",
+        "ids",
+        "grpc",
+        "authz",
+        "trace",
+        "typed_claims",
+        "legible",
+    }
 )
 DECISIONS = VALUES | {"identity", "policy"}
 WIRING = DECISIONS | {"inbound", "outbound", "telemetry", "runtime"}
@@ -42,6 +53,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "syncd": WIRING | {"ca", "dashboard"},
     "run": WIRING | {"asgi", "wsgi", "clients", "servers"},
     "instrumentation": frozenset({"run"}),
+    "terminal": WIRING | {"dashboard"},
 }
 # These put everything together.
 TOP = frozenset({"cli", "demo", "__init__", "__main__"})

@@ -56,6 +56,12 @@ def inbound_head(
     if root:
         if is_below(path, root):
             partial = (path[len(root) :],)
+            front = _put_in_front(receive)
+            if front and is_below(root, front):
+                # The caller did not write it: as with a server that keeps it apart.
+                paths, prefixes = (path, path[len(front) :] or "/"), (root, root[len(front) :])
+                if root == front:
+                    partial = ()
         else:  # hypercorn keeps them apart, frameworks put them together
             paths, prefixes = (root + path, path), (root, "")
     about = _about_transport(receive)
@@ -115,6 +121,17 @@ def _about_transport(receive: Receive) -> About | None:
         transport = getattr(getattr(owner, "protocol", None), "transport", None)
     about: About | None = getattr(transport, "get_extra_info", None)
     return about
+
+
+def _put_in_front(receive: Receive) -> str:
+    """Return the prefix that uvicorn puts in front of every path; "" where none is known."""
+    owner = getattr(receive, "__self__", None)  # of a WebSocket the protocol itself
+    if not hasattr(owner, "root_path"):
+        find = getattr(getattr(owner, "transport", None), "get_protocol", None)
+        owner = None if find is None else find()
+    front = getattr(owner, "root_path", "")
+    is_uvicorns = any(cls.__module__.startswith("uvicorn.") for cls in type(owner).__mro__)
+    return front.rstrip("/") if is_uvicorns and isinstance(front, str) else ""
 
 
 def _shown(scope: Scope, about: About | None) -> Shown:

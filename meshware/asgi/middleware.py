@@ -64,6 +64,8 @@ class MeshMiddleware:
             return
         mesh = self._mesh or Mesh.current()
         mesh.start()
+        if not mesh.signs.is_met:
+            mesh.signs.meet_asgi(receive)
         if kind == "lifespan":
             await self.app(scope, receive, send)
             return

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from meshware.cli.options import PLACE
+from meshware.cli.served import served_at
 
 __all__ = ["command"]
 
@@ -26,18 +27,7 @@ def command(*, run_dir: Path, is_opened: bool) -> int:
 
     Exit code 0: told; 2: no daemon is running there, or it serves nothing.
     """
-    from meshware.errors import SyncError
-    from meshware.syncd.overview import look
-
-    daemon = look(run_dir).daemon
-    if daemon is None or daemon.is_running is False or daemon.ended_at is not None:
-        raise SyncError(f"no daemon is running for {run_dir}: start `meshware sync` first")
-    if daemon.listen is None:
-        raise SyncError(
-            "the daemon serves no dashboard: start it without --listen off, on a loopback address "
-            "as 127.0.0.1:15090"
-        )
-    address = f"http://{daemon.listen}/"
+    address = f"http://{served_at(run_dir)}/"
     click.echo(address)
     if is_opened:
         webbrowser.open(address)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,6 @@ from typing import Any
 import click
 import msgspec
 
-from meshware.cli.explain_text import text_of
 from meshware.cli.options import PLACE, format_option
 from meshware.cli.records import naming
 from meshware.clock import SystemClock
@@ -20,7 +20,8 @@ from meshware.policy.dns_records import with_names
 from meshware.policy.file import MemoryRecords
 from meshware.policy.places import Places
 from meshware.policy.records import build_records
-from meshware.runtime.explain import Explainer, Question
+from meshware.runtime.explain import Explainer, Handling, Question, Source
+from meshware.runtime.explain_text import text_of
 from meshware.runtime.policy_file import open_policy_file, trusted_owners
 from meshware.runtime.readers import is_source, load_sources
 from meshware.runtime.settings import workload_client
@@ -65,10 +66,10 @@ def command(policy: Path, workload: str, batch: bool, output: str) -> int:
             answer = explainer.answer(_QUESTION.decode(text))
         except _UNREADABLE as error:
             if not batch:
-                raise SettingsError(f"the question on standard input: {error}") from None
+                raise SettingsError(f"the question on standard input: {_in_words(error)}") from None
             unread += 1
-            _warn(f"line {line} of standard input: {error}")
-            click.echo(json.dumps({"id": _id_of(text), "error": str(error)}))
+            _warn(f"line {line} of standard input: {_in_words(error)}")
+            click.echo(json.dumps({"id": _id_of(text), "error": _in_words(error)}))
             continue
         answers.append(answer)
         in_json = batch or output == "json"
@@ -102,6 +103,24 @@ def _questions(data: bytes, batch: bool) -> Iterator[tuple[int, bytes]]:
     if not data.strip():
         raise SettingsError("standard input is empty; write the question there, as JSON")
     yield 1, data
+
+
+_FIELDS = {"source": Source, "handlers": Handling}
+
+
+def _in_words(error: Exception) -> str:
+    """Return what is wrong with a question, with what may stand there where that is a few words."""
+    text = str(error)
+    if not isinstance(error, msgspec.ValidationError):
+        return text
+    where = re.search(r"at `\$\.?(\w*)", text)
+    part = where[1] if where else ""
+    if "Invalid enum value" in text and part == "direction":
+        return f'{text}; write "inbound" or "outbound"'
+    if "unknown field" in text:
+        fields = sorted(_FIELDS.get(part, Question).__struct_fields__)
+        return f"{text}; there are {', '.join(fields)}"
+    return text
 
 
 def _id_of(text: bytes) -> Any:

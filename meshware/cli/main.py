@@ -28,6 +28,7 @@ COMMANDS = {
     "sync": "Run the daemon: check, publish and watch policy.",
     "run": "Run a program in the mesh, unchanged.",
     "dashboard": "Open the dashboard of a running daemon.",
+    "top": "Watch who calls whom, how often and how fast.",
     "status": "Tell which policy the daemon published and the workers follow.",
     "cert": "Look after authorities and identities.",
     "probe": "Ask a workload whether it is well, in its own name.",

@@ -9,9 +9,11 @@ import click
 
 from meshware.cli.options import PLACE, format_option
 from meshware.cli.output import printed, table
+from meshware.terminal.words import age, left, milliseconds, size
 
 if TYPE_CHECKING:
     from meshware.syncd.overview import Overview
+    from meshware.syncd.workers import WorkerSeen
 
 __all__ = ["as_text", "command"]
 
@@ -28,13 +30,17 @@ def command(run_dir: Path, output: str) -> int:
     """Tell which policy the daemon published and what each live worker follows.
 
     Workers' own reports are claims, and are told as such: nothing here was checked with them.
+    Where something is amiss with one (another generation than the published, a certificate that
+    should have been renewed, calls that wait for its loop or threads) its line begins with `!`
+    and ends with what it is.
 
     Exit code 0: all is well; 1: no policy is published, the sources are refused, the daemon was
     killed, or a worker refuses policy; 2: there is no such run directory.
     """
+    from meshware.clock import SystemClock
     from meshware.syncd.overview import look
 
-    overview = look(run_dir)
+    overview = look(run_dir, SystemClock().now().timestamp())
     printed(output, overview, as_text(overview))
     return 0 if overview.ok else 1
 
@@ -51,19 +57,7 @@ def as_text(overview: Overview) -> list[str]:
     ]
     lines.append(_workers_line(overview))
     if overview.workers:
-        rows = [("workload", "worker", "pid", "generation", "where", "")]
-        rows += [
-            (
-                f"{worker.namespace}/{worker.workload or '-'}",
-                worker.id[:8],
-                str(worker.pid),
-                "none" if worker.generation is None else str(worker.generation),
-                worker.where,
-                worker.state,
-            )
-            for worker in overview.workers
-        ]
-        lines += [f"  {line}".rstrip() for line in table(rows)]
+        lines += [line.rstrip() for line in table([_HEADS, *map(_row, overview.workers)])]
     for worker in overview.workers:
         for refusal in worker.refusals:
             reason = " ".join(refusal.reason.split())
@@ -74,6 +68,37 @@ def as_text(overview: Overview) -> list[str]:
     if overview.unreadable:
         lines.append(f"  {overview.unreadable} more in reports/ cannot be read, or is no report")
     return lines
+
+
+_HEADS = (
+    "", "workload", "worker", "pid", "generation", "age", "certificate", "memory", "lag", "calls",
+    "meshware", "where", "",
+)  # fmt: skip
+
+
+def _row(worker: WorkerSeen) -> tuple[str, ...]:
+    """Return what is told of a worker, each thing as short as people read it."""
+    certificate = worker.certificate
+    words = [worker.state, *worker.troubles]
+    if worker.state == "behind":
+        words.pop(0)  # a trouble says by how much
+    elif worker.state != "current":
+        words.pop(1)  # the first trouble is the state, in more words
+    return (
+        "!" if worker.troubles else " ",
+        f"{worker.namespace}/{worker.workload or '-'}",
+        worker.id[:8],
+        str(worker.pid),
+        "none" if worker.generation is None else str(worker.generation),
+        age(worker.policy_age_s),
+        "-" if certificate is None else left(certificate.left_s),
+        size(worker.memory_bytes),
+        milliseconds(None if worker.lag_s is None else worker.lag_s * 1000),
+        "-" if worker.in_flight is None else str(worker.in_flight),
+        worker.version or "-",
+        worker.where,
+        ", ".join(words),
+    )
 
 
 def _daemon_line(overview: Overview) -> str:

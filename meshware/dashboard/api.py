@@ -23,6 +23,14 @@ from meshware.dashboard.concerns import may_concern
 from meshware.dashboard.data import Console
 from meshware.dashboard.graph import Node
 from meshware.dashboard.history import History
+from meshware.dashboard.listing import (
+    Wanted,
+    calls_of,
+    cursor,
+    since_of,
+    traces_of,
+    wanted,
+)
 from meshware.dashboard.live import Live, TooManyError
 from meshware.dashboard.prometheus import Prometheus
 
@@ -62,7 +70,7 @@ def build_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        task = asyncio.create_task(_keep_looking(live, clock))
+        task = asyncio.create_task(_keep_looking(live, console, clock))
         try:
             yield
         finally:
@@ -87,6 +95,7 @@ def build_app(
             Route("/api/policy", pages.policy),
             Route("/api/calls", pages.calls),
             Route("/api/traces", pages.traces),
+            Route("/api/why", pages.why),
             Route("/api/history", pages.history),
             Route("/api/events", _Events(live, abort)),
             Mount("/static", StaticFiles(directory=static, check_dir=False)),
@@ -96,7 +105,7 @@ def build_app(
     return _Guarded(app, access)
 
 
-async def _keep_looking(live: Live, clock: Clock) -> None:
+async def _keep_looking(live: Live, console: Console, clock: Clock) -> None:
     """Look once a second, for ever: what goes wrong once is told once, and tried again."""
     told = ""
     due = clock.monotonic()
@@ -104,6 +113,8 @@ async def _keep_looking(live: Live, clock: Clock) -> None:
         try:
             seconds = max(1, int(clock.monotonic() - due) + 1)
             due += seconds
+            if live.is_watched:
+                await asyncio.to_thread(console.look)
             # Files of workers are read, and nobody waits for that here.
             live.tick(seconds, await asyncio.to_thread(live.gather))
         except Exception as error:
@@ -174,11 +185,40 @@ class _Pages:
     async def policy(self, _request: Request) -> Response:
         return _Json({"generation": self._console.generation(), **self._console.policy()})
 
-    async def calls(self, _request: Request) -> Response:
-        return _Json({"calls": self._console.calls()[:_MOST_LISTED]})
+    async def calls(self, request: Request) -> Response:
+        return await self._listed(request, "calls", self._console.calls, calls_of)
 
-    async def traces(self, _request: Request) -> Response:
-        return _Json({"traces": self._console.traces()[:_MOST_LISTED]})
+    async def traces(self, request: Request) -> Response:
+        return await self._listed(request, "traces", self._console.traces, traces_of, listed=100)
+
+    async def _listed(
+        self,
+        request: Request,
+        name: str,
+        items: Callable[[], list[dict[str, Any]]],
+        pick: Callable[[list[dict[str, Any]], Wanted, int], list[dict[str, Any]]],
+        listed: int = 300,
+    ) -> Response:
+        want = wanted(request.query_params, listed=listed)
+        if isinstance(want, str):
+            return _bad(want)
+        await asyncio.to_thread(self._console.look)
+        seen = self._console.seen()
+        since = since_of(want.since, seen.epoch)
+        return _Json(
+            {
+                name: pick(items(), want, since),
+                "cursor": cursor(seen.epoch, seen.number),
+                "is_whole": not since,
+                "left_out": seen.left_out,
+            }
+        )
+
+    async def why(self, request: Request) -> Response:
+        found = await asyncio.to_thread(self._console.why, request.query_params.get("id", ""))
+        if found is None:
+            return _bad("no such call is remembered any more", 404)
+        return _Json(found)
 
     async def history(self, request: Request) -> Response:
         status, told = await self._history.answer(request.query_params, self._live.graph)

@@ -1,7 +1,7 @@
 """What the dashboard asks of the daemon, and in which shapes the answers come.
 
-Everything here is asked from the dashboard's own thread, so an implementation answers from what is
-replaced whole, and never waits.
+What is asked from the dashboard's own thread is answered from what is replaced whole, and never
+waits. `look` and `why` read files, and are asked from other threads.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-__all__ = ["BOUNDS_MS", "Console", "EndpointSeen", "Sample"]
+__all__ = ["BOUNDS_MS", "Console", "EndpointSeen", "Sample", "Seen"]
 
 BOUNDS_MS = (
     0.5, 1.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0, 10000.0,
@@ -57,6 +57,21 @@ class EndpointSeen:
     ejected_by: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """How far calls and traces have been read.
+
+    Attributes:
+        epoch: of the daemon's life; numbers of another one mean nothing.
+        number: of the call or trace that was seen last.
+        left_out: calls that workers did not keep one by one since their last.
+    """
+
+    epoch: str
+    number: int
+    left_out: int = 0
+
+
 class Console(Protocol):
     """What the daemon knows. The answers are made of what JSON has."""
 
@@ -70,13 +85,25 @@ class Console(Protocol):
         """Return all endpoints that were called or ejected."""
 
     def workers(self) -> list[dict[str, Any]]:
-        """Return the live workers."""
+        """Return the live workers, in the shape of `syncd.workers.WorkerSeen`."""
 
     def policy(self) -> dict[str, Any]:
         """Return `resources`, `findings`, `refused` and `changes`."""
 
+    def look(self) -> None:
+        """Read what workers remember of calls and traces."""
+
+    def seen(self) -> Seen:
+        """Return how far `calls` and `traces` have been read."""
+
     def calls(self) -> list[dict[str, Any]]:
-        """Return calls that were refused or failed, the newest first."""
+        """Return calls that were refused or failed, the newest first.
+
+        Each has a `seen`, larger for what was seen later, and an `id`.
+        """
 
     def traces(self) -> list[dict[str, Any]]:
-        """Return traces, the newest first."""
+        """Return traces, the newest first. Each has a `seen`."""
+
+    def why(self, call_id: str) -> dict[str, Any] | None:
+        """Return a call with what policy says of it now; None: there is no such call."""

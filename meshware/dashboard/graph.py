@@ -64,6 +64,7 @@ class Edge:
     mtls: bool | None = None  # None: nobody says; False: some calls are without
     source_principal: str | None = None
     target_principal: str | None = None
+    is_of_source: bool = False  # told by who called, and not by who was called
 
     @property
     def id(self) -> str:
@@ -184,7 +185,8 @@ def _add(edges: dict[str, Edge], source: Node, target: Node, sample: Sample) -> 
     name = edge_id(source, target)
     edge = edges.get(name)
     if edge is None:
-        edge = edges[name] = Edge(source, target, counts)
+        is_of_source = sample.labels.get("reporter") == "source"
+        edge = edges[name] = Edge(source, target, counts, is_of_source=is_of_source)
     else:
         for index, value in enumerate(counts):
             edge.counts[index] += value

@@ -16,6 +16,7 @@ from meshware.dashboard.data import Console, EndpointSeen, Sample
 from meshware.dashboard.endpoints import Endpoints
 from meshware.dashboard.graph import Edge, Graph, health_of, read_graph
 from meshware.dashboard.layout import Place, lay_out
+from meshware.dashboard.tellers import Tellers
 from meshware.dashboard.unnamed import Unnamed
 from meshware.dashboard.window import Figures, Rises, Window, figures_of
 
@@ -62,6 +63,7 @@ class Live:
         self._rises = Rises()
         self._unnamed = Unnamed()
         self.endpoints = Endpoints()
+        self._tellers = Tellers()
         self.window = Window()
         self.graph = Graph()
         self._places: dict[str, Place] = {}
@@ -69,7 +71,7 @@ class Live:
         self._told: dict[str, Any] = {}
         self._generation: int | None = None
         self._refused: Any = None
-        self._newest_call: Any = None
+        self._calls_seen: int | None = None  # None: nobody watches yet
 
     # --- once a second ------------------------------------------------------------------------
 
@@ -92,7 +94,7 @@ class Live:
             found.edges.keys() != self.graph.edges.keys()
         )
         self.graph = found
-        self.window.add({name: edge.counts for name, edge in found.edges.items()}, seconds)
+        self.window.add(self._tellers.once(found), seconds)
         if is_other:
             pairs = [(edge.source.id, edge.target.id) for edge in found.edges.values()]
             self._places = lay_out(found.nodes, pairs, self._places)
@@ -103,14 +105,21 @@ class Live:
         if is_other:
             self._tell("layout", {})
         self._tell_numbers()
-        policy, calls = self._console.policy(), self._console.calls()
+        policy = self._console.policy()
         if (generation, policy["refused"]) != (self._generation, self._refused):
             self._generation, self._refused = generation, policy["refused"]
             self._tell("policy", {"generation": generation})
-        newest = calls[0] if calls else None
-        if newest is not None and newest != self._newest_call:
-            self._newest_call = newest
-            self._tell("call", newest)
+        self._tell_calls()
+
+    def _tell_calls(self) -> None:
+        """Tell that calls were refused or failed: how many, and the newest of them."""
+        before, self._calls_seen = self._calls_seen, self._console.seen().number
+        calls = self._console.calls()
+        # The first who watches may have fetched them a moment ago: none of them is new to it, but
+        # it is to look once more.
+        new = [] if before is None else [call for call in calls if call["seen"] > before]
+        if new or (calls and before is None):
+            self._tell("call", {"count": len(new), "newest": calls[0]})
 
     def _tell_numbers(self) -> None:
         whole = self.view(60)
@@ -131,6 +140,11 @@ class Live:
 
     # --- readers ------------------------------------------------------------------------------
 
+    @property
+    def is_watched(self) -> bool:
+        """Whether there is a reader."""
+        return bool(self._readers)
+
     def join(self) -> Reader:
         """Return a new reader.
 
@@ -140,6 +154,8 @@ class Live:
         if len(self._readers) >= _MOST_READERS:
             raise TooManyError
         reader = Reader()
+        if not self._readers:
+            self._calls_seen = None
         self._readers.add(reader)
         self._told = {}  # the newcomer has fetched no numbers yet
         return reader

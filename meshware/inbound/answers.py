@@ -45,7 +45,8 @@ class Answers:
     Args:
         teller: whom to tell about calls that are over.
         new_request_id: makes an `x-request-id` for a call that brings none.
-        under_way: has an entry for each call that counts.
+        let_in: has an entry for each call under way.
+        limited: has one for each of them that counts for a limit.
         begin_trace: goes on with the trace of a call, or begins one.
     """
 
@@ -53,12 +54,15 @@ class Answers:
         self,
         teller: Teller,
         new_request_id: Callable[[], str],
-        under_way: deque[None],
+        let_in: deque[None],
+        limited: deque[None],
         begin_trace: BeginTrace,
     ) -> None:
         self._teller = teller
         self._new_request_id = new_request_id
-        self._under_way = under_way
+        self._let_in = let_in
+        self._unlimited = (let_in,)
+        self._limited = (let_in, limited)
         self._begin_trace = begin_trace
 
     def admit(self, asked: Question, verdict: Verdict, changes: Changes) -> Admission:
@@ -76,6 +80,7 @@ class Answers:
             remove += tuple(TRACE_HEADERS.intersection(head.names))
             add += trace.shown
         believed = asked.user.believed
+        self._let_in.append(None)
         return Admission(
             teller=self._teller,
             head=head,
@@ -105,7 +110,7 @@ class Answers:
             path=asked.meaning.rewritten,
             response=changes.response,
             is_last=asked.caller.is_ending,
-            counted=self._under_way if asked.is_counted else None,
+            counted=self._limited if asked.is_counted else self._unlimited,
             binds_handlers=(
                 asked.snapshot is not None
                 and asked.snapshot.inbound is not None
@@ -163,8 +168,11 @@ class Answers:
 
     def refuse(self, asked: Question, refused: Refused) -> Denial:
         """Refuse a call for what it proves of who makes it, or does not."""
-        denial = self.deny(asked, refused.status, refused.reason)
-        denial.body, denial.headers = refused.body, refused.headers
+        policy, rule = refused.policy, refused.rule
+        key = None if policy is None else f"authn/{policy}"
+        verdict = Verdict(False, policy, rule, key)
+        denial = self.deny(asked, refused.status, refused.reason, verdict)
+        denial.body, denial.headers, denial.detail = refused.body, refused.headers, refused.detail
         denial.is_last = refused.is_last
         return denial
 

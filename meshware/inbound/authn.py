@@ -27,7 +27,14 @@ from meshware.inbound.cors import is_preflight
 from meshware.inbound.head import InboundHead
 from meshware.inbound.peer import Refused
 from meshware.inbound.token_places import SEVERAL, Found, find_tokens
-from meshware.inbound.user_tokens import AUDIENCE, UNKNOWN_ISSUER, Believed, Outcome, UserTokens
+from meshware.inbound.user_tokens import (
+    AUDIENCE,
+    UNKNOWN_ISSUER,
+    Believed,
+    Outcome,
+    UserTokens,
+    Wrong,
+)
 from meshware.policy.jwt_rules import Place, UserRule, UserRules
 
 __all__ = ["NO_USER", "EndUsers", "Identified"]
@@ -102,18 +109,21 @@ class EndUsers:
                     if is_gone:
                         sanitised += (place.name,)
                     return Identified(outcome, sanitised, outcome.outputs)
-            return _refused(_telling(outcomes), head, path)
+            message, position = _telling(place, outcomes)
+            return _refused(message, rules.rules[position], head, path)
         asked = [_Asked(place, self._ask(token, place, rules, now)) for place, token in found]
         for one in asked:
             if not any(isinstance(outcome, Believed) for outcome in one.outcomes):
-                return _refused(_telling(one.outcomes), head, path)
+                message, position = _telling(one.place, one.outcomes)
+                return _refused(message, rules.rules[position], head, path)
         for position in range(len(rules.rules)):
             own = [each for one in asked if (each := one.by(position)) is not None]
             believed = [each for each in own if isinstance(each, Believed)]
             if own and len(believed) == len(own):
                 gone = _gone(asked, position, rules.rules)
                 return Identified(believed[0], sanitised + gone, believed[0].outputs)
-        return _refused(_first_refusal(asked, len(rules.rules)), head, path)
+        message, position = _first_refusal(asked, len(rules.rules))
+        return _refused(message, rules.rules[position], head, path)
 
     def _ask(self, token: Found, place: Place, rules: UserRules, now: float) -> tuple[Outcome, ...]:
         if token is SEVERAL:
@@ -121,16 +131,23 @@ class EndUsers:
         return self._tokens.outcomes(token, place, rules, now)
 
 
-def _telling(outcomes: Sequence[Outcome]) -> str:
-    """Return why nobody believes a token: by the first rule that knows its issuer, if any does."""
-    said = [outcome for outcome in outcomes if isinstance(outcome, str)]
-    return next((one for one in said if one != UNKNOWN_ISSUER), UNKNOWN_ISSUER)
+def _telling(place: Place, outcomes: Sequence[Outcome]) -> tuple[str, int]:
+    """Return why nobody believes a token, and which rule says so.
+
+    The first one that knows its issuer, if any does.
+    """
+    said = [
+        (outcome, position)
+        for outcome, position in zip(outcomes, place.rules, strict=True)
+        if isinstance(outcome, str)
+    ]
+    return next((one for one in said if one[0] != UNKNOWN_ISSUER), said[0])
 
 
-def _first_refusal(asked: Sequence[_Asked], count: int) -> str:
+def _first_refusal(asked: Sequence[_Asked], count: int) -> tuple[str, int]:
     """Return why no rule believes all the tokens at its places, although each is believed."""
     return next(
-        outcome
+        (outcome, position)
         for position in range(count)
         for one in asked
         if isinstance(outcome := one.by(position), str)
@@ -154,7 +171,7 @@ def _gone(asked: Sequence[_Asked], position: int, rules: Sequence[UserRule]) -> 
     return tuple(gone)
 
 
-def _refused(message: str, head: InboundHead, path: str) -> Refused:
+def _refused(message: str, rule: UserRule, head: InboundHead, path: str) -> Refused:
     """Return Envoy's answer to a token that is not good."""
     reason = f"jwt_authn_access_denied{{{_BLANKS.sub('_', message)}}}"
     hosts = head.headers("host")
@@ -169,6 +186,9 @@ def _refused(message: str, head: InboundHead, path: str) -> Refused:
             ("content-type", "text/plain"),
             ("www-authenticate", f'Bearer realm="{where}", error="invalid_token"'),
         ),
+        detail=message.why if isinstance(message, Wrong) else None,
+        policy=rule.policy,
+        rule=rule.position,
     )
 
 

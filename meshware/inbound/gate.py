@@ -106,10 +106,23 @@ class Gate:
         self._peers = peers
         self._users = EndUsers(now, on_unknown_key)
         self._on_error = on_error
-        # An entry for each counted call: a call may end in garbage collection, which takes no lock.
-        self._under_way: deque[None] = deque()
+        # An entry for each call under way: one may end in garbage collection, which takes no lock.
+        self._let_in_now: deque[None] = deque()
+        self._under_way: deque[None] = deque()  # those that count for a limit
         teller = Teller(monotonic, sink, on_error)
-        self._answers = Answers(teller, new_request_id, self._under_way, begin_trace)
+        self._answers = Answers(
+            teller, new_request_id, self._let_in_now, self._under_way, begin_trace
+        )
+
+    @property
+    def in_flight(self) -> int:
+        """How many calls were let in and are not over."""
+        return len(self._let_in_now)
+
+    def renew(self) -> None:
+        """Forget, in a child process, the calls that are the parent's."""
+        self._let_in_now.clear()
+        self._under_way.clear()
 
     def admit(self, head: InboundHead) -> Admission | Denial | Ask:
         """Decide one call."""
@@ -175,7 +188,10 @@ class Gate:
             self._mark(asked, own, facts)
         verdict = probed or decide(own.rules, facts, meaning.candidates, meaning.partial)
         if not verdict.is_allowed:
-            return self._answers.deny(asked, 403, verdict.details, verdict)
+            denial = self._answers.deny(asked, 403, verdict.details, verdict)
+            if verdict.policy is None and own.rules.allowing:
+                denial.detail = f"no ALLOW policy has a rule that takes it: {own.rules.allowing}"
+            return denial
         return self._let_in(asked, own, facts, verdict)
 
     def _mark(self, asked: Question, own: InboundView, facts: Facts) -> None:

@@ -44,6 +44,7 @@ class Passage:
     generation: int  # of the policy that decided; 0: there was none
     request_id: str
     reason: str  # Envoy's response code details
+    detail: str | None = None  # of a refusal, what those leave out; for the log
     policy: str | None = None  # "namespace/name" of the policy that decided; None: none did
     rule: int | None = None
     place: str | None = None  # "file:line" of that rule, where a refusal has one
@@ -52,7 +53,9 @@ class Passage:
     marks: Marks = NO_MARKS  # by policies that decide nothing
     request_principal: str | None = None  # "iss/sub" of the token that was verified
     flag: Flag | None = None  # why the mesh answered, where that has a flag
-    counted: deque[None] | None = field(default=None, repr=False)  # of calls under way, with this
+    counted: tuple[deque[None], ...] = field(
+        default=(), repr=False
+    )  # of calls under way, with this
     is_last: bool = False  # the caller should make another connection for its next call
     is_finished: bool = False
     is_stopped: bool = False  # let in, and refused before what then would have run
@@ -89,8 +92,9 @@ class Passage:
         if self.is_finished:
             return
         self.is_finished = True
-        if self.counted is not None:
-            self.counted.pop()
+        for calls in self.counted:
+            if calls:  # there are none in a child that this call has forked
+                calls.pop()
         if flag is None:
             flag = self.flag
         self.head.route_of.settle()

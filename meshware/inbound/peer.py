@@ -72,6 +72,9 @@ class Refused(NamedTuple):
     body: str = "RBAC: access denied"
     headers: tuple[tuple[str, str], ...] = (("content-type", "text/plain"),)
     is_last: bool = False  # the connection is good for nothing any more
+    detail: str | None = None  # what Envoy's words leave out; for the log
+    policy: str | None = None  # "namespace/name" of the RequestAuthentication that says so
+    rule: int | None = None  # position in that policy's `jwtRules`
 
 
 NOBODY = Caller(None)

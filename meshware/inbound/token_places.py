@@ -87,8 +87,11 @@ def _has_prefix(value: str, prefix: str) -> bool:
     scheme = prefix.rstrip(_BLANK)
     if scheme == prefix:
         return False
-    written = value.strip()
-    return written[: len(scheme)].lower() == scheme.lower() and written[len(scheme) :][:1].isspace()
+    # A server of WSGI puts the lines of a header together with commas.
+    return any(
+        part[: len(scheme)].lower() == scheme.lower() and part[len(scheme) :][:1].isspace()
+        for part in map(str.strip, value.split(","))
+    )
 
 
 def _params(head: InboundHead, names: frozenset[str]) -> Iterator[tuple[str, Found]]:

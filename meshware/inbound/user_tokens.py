@@ -27,7 +27,15 @@ from meshware.identity.jose import MAX_TOKEN_BYTES, Flaw, Token, number, parse
 from meshware.policy.inbound_facts import EndUser
 from meshware.policy.jwt_rules import ClaimHeader, Place, UserRule, UserRules
 
-__all__ = ["AUDIENCE", "LEEWAY_S", "UNKNOWN_ISSUER", "Believed", "Outcome", "UserTokens"]
+__all__ = [
+    "AUDIENCE",
+    "LEEWAY_S",
+    "UNKNOWN_ISSUER",
+    "Believed",
+    "Outcome",
+    "UserTokens",
+    "Wrong",
+]
 
 LEEWAY_S = 60.0
 """How far two clocks may be apart. Source: Envoy."""
@@ -64,6 +72,22 @@ class Believed:
     user: EndUser
     claims: Claims  # for the app, as they are signed
     outputs: tuple[tuple[str, str], ...] = field(repr=False)  # headers for the app
+
+
+class Wrong(str):
+    """Why a token is refused: in Envoy's words, which the caller is told, and in ours for the log.
+
+    Ours never repeat any of the token.
+    """
+
+    __slots__ = ("why",)
+    why: str
+
+    def __new__(cls, said: str, why: str) -> Wrong:
+        """Return Envoy's words with ours."""
+        made = super().__new__(cls, said)
+        made.why = why
+        return made
 
 
 Outcome = Believed | str
@@ -115,7 +139,8 @@ class UserTokens:
             now: unix seconds.
         """
         if len(text) > MAX_TOKEN_BYTES:
-            return (MALFORMED,) * len(place.rules)
+            wrong_size = Wrong(MALFORMED, f"it is longer than {MAX_TOKEN_BYTES} bytes")
+            return (wrong_size,) * len(place.rules)
         key = (hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest(), place.digest)
         known = self._young.get(key)
         if known is None:
@@ -127,7 +152,8 @@ class UserTokens:
         try:
             token = parse(text, algorithms=_user_algorithms())
         except TokenError as error:
-            return (_FLAWS.get(error.flaw, _FAILS),) * len(place.rules)
+            said = Wrong(_FLAWS.get(error.flaw, _FAILS), str(error))
+            return (said,) * len(place.rules)
         wrong = _wrong_type(token.claims)
         if wrong is not None:
             return (wrong,) * len(place.rules)
@@ -151,7 +177,7 @@ class UserTokens:
         if rule.issuer is not None and claims.get("iss", "") != rule.issuer:
             return UNKNOWN_ISSUER
         if until is None:
-            return _FAILS
+            return Wrong(_FAILS, "it has no exp, and one that never ends is not taken")
         wrong = _time(read.since, until, now)
         if wrong is not None:
             return wrong
@@ -168,7 +194,7 @@ class UserTokens:
                 self._on_unknown_key(rule.source)
             if not signature.has_key:
                 return "Jwks doesn't have key to match kid or alg from Jwt"
-            return _FAILS
+            return Wrong(_FAILS, "no key of its issuer has made its signature")
         return _believed(rule, read, audiences, until)
 
 

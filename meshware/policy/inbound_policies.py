@@ -81,14 +81,15 @@ def inbound_policies(resources: Iterable[Resource], root_namespace: str) -> Inbo
         if isinstance(spec, AuthorizationPolicySpec):
             key, found = f"authz/{place}", authorization
             records[key] = _authorization(resource, spec)
-            records[f"place/{key}"] = _place(resource, spec)
+            records[f"place/{key}"] = _place(resource, "rules", len(spec.rules or ()))
         elif isinstance(spec, MeshAuthorizationPolicySpec):
             key, found = f"mesh-authz/{place}", authorization
             records[key] = _authorization(resource, spec)
-            records[f"place/{key}"] = _place(resource, spec)
+            records[f"place/{key}"] = _place(resource, "rules", len(spec.rules or ()))
         elif isinstance(spec, RequestAuthenticationSpec):
             key, found = f"authn/{place}", authentication
             records[key] = spec
+            records[f"place/{key}"] = _place(resource, "jwtRules", len(spec.jwt_rules or ()))
         else:
             continue
         labels = spec.selector.match_labels if spec.selector else None
@@ -112,12 +113,6 @@ def _authorization(
     )
 
 
-def _place(
-    resource: Resource, spec: AuthorizationPolicySpec | MeshAuthorizationPolicySpec
-) -> PlaceRecord:
-    return PlaceRecord(
-        file=resource.origin.file,
-        lines=tuple(
-            resource.line_of(f"spec.rules[{index}]") for index in range(len(spec.rules or ()))
-        ),
-    )
+def _place(resource: Resource, rules: str, count: int) -> PlaceRecord:
+    lines = tuple(resource.line_of(f"spec.{rules}[{index}]") for index in range(count))
+    return PlaceRecord(file=resource.origin.file, lines=lines)

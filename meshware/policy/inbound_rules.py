@@ -48,6 +48,8 @@ __all__ = [
     "header_of",
 ]
 
+_MOST_NAMED = 5  # policies, in words
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamedPolicy:
@@ -127,6 +129,7 @@ class InboundRules:
     audit: RuleSet
     deny: RuleSet
     allow: RuleSet | None  # None: no ALLOW policy applies, and what is not denied may pass
+    allowing: str  # those policies in words, for who is refused by none of them; "": there is none
     reads_headers: frozenset[str]  # lower case; by the policies that are enforced
     binds_handlers: bool = False  # what runs must be what was decided on: a rule asks for that
     marks_read: frozenset[str] = frozenset()  # by all of them
@@ -182,6 +185,7 @@ def compile_inbound(
         audit=rule_set(of.get("AUDIT", ()), is_deny=True, is_first=False),
         deny=rule_set(of.get("DENY", ()), is_deny=True),
         allow=allow_set(of.get("ALLOW")),
+        allowing=_in_words(of.get("ALLOW", ())),
         shadow=shadow,
         reads_headers=_headers([one for one in policies if _is_enforced(one)]),
         marks_read=_headers(policies),
@@ -193,6 +197,13 @@ def compile_inbound(
             for to in rule.to or ()
         ),
     )
+
+
+def _in_words(policies: Sequence[NamedPolicy]) -> str:
+    names = [f"{policy.namespace}/{policy.name}" for policy in policies[:_MOST_NAMED]]
+    if len(policies) > _MOST_NAMED:
+        names.append(f"{len(policies) - _MOST_NAMED} more")
+    return ", ".join(names)
 
 
 def _is_enforced(policy: NamedPolicy) -> bool:

@@ -66,6 +66,7 @@ class UserRule:
     """One issuer whose tokens are good. Source: Istio JWTRule."""
 
     policy: str  # "namespace/name"
+    position: int  # in that policy's `jwtRules`
     issuer: str | None  # None: any
     audiences: frozenset[str] | None  # one of them will do; None: any
     keys: Jwks | None = field(repr=False)  # None: they were never fetched
@@ -113,16 +114,16 @@ def compile_user_rules(
         ValueError: a policy says something that cannot be carried out.
     """
     written = [
-        (f"{policy.namespace}/{policy.name}", rule)
+        (f"{policy.namespace}/{policy.name}", position, rule)
         for policy in policies
-        for rule in _rules_of(policy)
+        for position, rule in enumerate(_rules_of(policy))
     ]
     if not written:
         return None
-    written.sort(key=lambda pair: pair[1].issuer or "")
-    rules = tuple(_compile(name, rule, jwks_of) for name, rule in written)
+    written.sort(key=lambda one: one[2].issuer or "")
+    rules = tuple(_compile(*one, jwks_of) for one in written)
     looking: dict[tuple[Kind, str, str], list[int]] = {}
-    for position, (_, rule) in enumerate(written):
+    for position, (_, _, rule) in enumerate(written):
         for where in dict.fromkeys(_places_of(rule)):
             looking.setdefault(where, []).append(position)
     # Envoy's order: headers, parameters, cookies, each sorted, a header with its prefix.
@@ -139,7 +140,7 @@ def compile_user_rules(
         )
         for kind, name, prefix in ordered
     )
-    outputs = tuple(dict.fromkeys(name for _, rule in written for name in output_headers(rule)))
+    outputs = tuple(dict.fromkeys(name for *_, rule in written for name in output_headers(rule)))
     headers = {place.name for place in places if place.kind == "header"}
     if any(place.kind == "cookie" for place in places):
         headers.add("cookie")
@@ -182,7 +183,9 @@ def _places_of(rule: JWTRule) -> Iterator[tuple[Kind, str, str]]:
         yield "cookie", name, ""
 
 
-def _compile(policy: str, rule: JWTRule, jwks_of: Callable[[str], str | None]) -> UserRule:
+def _compile(
+    policy: str, position: int, rule: JWTRule, jwks_of: Callable[[str], str | None]
+) -> UserRule:
     found = jwks_source(rule)
     source = None if found is None else found.uri
     keys = _keys(policy, rule, source, jwks_of)
@@ -208,6 +211,7 @@ def _compile(policy: str, rule: JWTRule, jwks_of: Callable[[str], str | None]) -
     )
     return UserRule(
         policy=policy,
+        position=position,
         issuer=rule.issuer or None,
         audiences=audiences,
         keys=keys,

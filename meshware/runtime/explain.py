@@ -34,7 +34,7 @@ from meshware.policy.view import Client, View
 from meshware.runtime.explain_outbound import OutboundWorld, at_rest, explain_outbound
 from meshware.runtime.outbound_answer import OutboundAnswer
 
-__all__ = ["Answer", "Explainer", "Question", "Source"]
+__all__ = ["Answer", "Explainer", "Handling", "Question", "Source"]
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 
@@ -93,6 +93,7 @@ class InboundAnswer(msgspec.Struct, frozen=True, kw_only=True):
     request_principal: str | None
     candidates: tuple[str, ...]  # the paths that the request may mean
     reason: str  # Envoy's response code details
+    detail: str | None = None  # what those leave out
     audited: tuple[str, ...] = ()  # the AUDIT policies that match
     shadow: Literal["allow", "deny"] | None = None  # were the policies on trial enforced
     shadow_policy: str | None = None  # the one of them that says so
@@ -236,6 +237,7 @@ class Explainer:
             request_principal=admitted.request_principal,
             candidates=admitted.candidates,
             reason=admitted.reason,
+            detail=admitted.detail,
             **admitted.marks._asdict(),
             asks=tuple(asks),
         )

@@ -32,9 +32,12 @@ from meshware.policy.view import Client
 from meshware.runtime.identity import Identity, SVIDSource
 from meshware.runtime.identity_sources import IdentitySources
 from meshware.runtime.refusals import RefusalLog
+from meshware.runtime.vitals import Certificate, Process, Signs
+from meshware.telemetry.call_ring import CallRing
 from meshware.telemetry.counting import Counting
 from meshware.telemetry.fan import Fan
 from meshware.telemetry.report import Counted, Gauges
+from meshware.telemetry.ring_file import WorkerRings
 from meshware.telemetry.series import ENDPOINT_EJECTIONS, Labels
 from meshware.telemetry.tracing import Tracing
 from meshware.telemetry.worker import WorkerCounts
@@ -72,6 +75,8 @@ class Mesh:
         ledger: what is in flight outbound.
         identity: what this process proves about itself, and whom it believes.
         tracing: makes the spans of sampled calls, and keeps the last ones.
+        signs: of this process's health, to which drivers introduce their server.
+        calls: the last calls that were refused or failed; nothing in a mesh with its own sink.
         clock, rng: time and chance, as every decision here is handed them.
         port: where this process is reached, from MESH_PORT or its server; None: not known.
     """
@@ -104,10 +109,11 @@ class Mesh:
         self._peers = Peers(self.identity.bundles_of, self.clock.now)
         self._token_of = token_of
         self._counting: Counting | None = None
+        self.calls = CallRing(self.clock.monotonic, self._unix_time)
         if sink is None:
             self._counting = Counting(self._snapshot, self._unix_time)
             refusals = RefusalLog(self.clock.monotonic)
-            sink = Fan((refusals, self._counting), _tell_once)
+            sink = Fan((refusals, self._counting, self.calls), _tell_once)
         self.tracing = Tracing(self._snapshot, clock=self.clock, rng=self.rng, environ=os.environ)
         self._sink = sink = self.tracing.told(sink)
         self._follower: Follower | None = None
@@ -125,6 +131,7 @@ class Mesh:
             on_unknown_key=self.key_unknown,
             begin_trace=self.tracing.begin,
         )
+        self.signs = Signs(self._monotonic, self._process)
         _meshes.add(self)
 
     # --- making one ---------------------------------------------------------------------------
@@ -238,7 +245,11 @@ class Mesh:
         from meshware.runtime.dns_lookup import lookup_for
         from meshware.runtime.follower import Follower
         from meshware.runtime.reporter import Reporter
+        from meshware.runtime.ring_writer import RingWriter
 
+        rings = WorkerRings(
+            self.calls.snapshot, lambda: self.calls.left_out, self.tracing.ring.snapshot
+        )
         reporter = Reporter(
             settings.run_dir,
             settings.client,
@@ -247,6 +258,8 @@ class Mesh:
             clock=self.clock,
             bundle_of=self._bundles_digest,
             counted=None if self._counting is None else WorkerCounts(self._counting, self._gauges),
+            signs=self.signs,
+            rings=RingWriter(rings),
         )
 
         def not_compiled(name: str, error: Exception) -> None:
@@ -321,6 +334,21 @@ class Mesh:
                     gauges[(ENDPOINT_EJECTIONS, (*pair, *own))] = 1
         return gauges
 
+    def _process(self) -> Process:
+        """Return what the policy in force tells of this process, for the report."""
+        snapshot = self.cell.current
+        in_flight = self.gate.in_flight
+        if snapshot is None:
+            return Process(in_flight=in_flight)
+        svid = self.identity.svid()
+        shown = None
+        if svid is not None:
+            source = snapshot.mesh.identity_provider
+            shown = Certificate(
+                id=str(svid.id), from_s=svid.from_s, until_s=svid.until_s, source=source
+            )
+        return Process(applied_s=self._applied_at, certificate=shown, in_flight=in_flight)
+
     def _bundles_digest(self) -> str | None:
         return None if self.cell.current is None else self.identity.bundles().digest
 
@@ -342,9 +370,12 @@ class Mesh:
         self.rng.seed()
         self.ledger = Ledger()
         self._peers.renew()
+        self.signs.renew()
+        self.gate.renew()
         if self._counting is not None:
             self._counting.renew()
         self.tracing.renew()
+        self.calls.renew()
         if self.cell.current is not None:
             self.cell.current.renew_lock()
 

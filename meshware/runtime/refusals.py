@@ -11,12 +11,12 @@ Neither headers nor tokens are ever in it.
 from __future__ import annotations
 
 import logging
-import re
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from meshware.events import Event, InboundEvent
+from meshware.telemetry.redaction import without_secrets, without_tokens
 
 __all__ = ["MOST_A_SECOND", "RefusalLog", "decision_of"]
 
@@ -28,22 +28,12 @@ _log = logging.getLogger("meshware.refused")
 _marked = logging.getLogger("meshware.marked")
 
 
-_TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]{6,}(?:\.[A-Za-z0-9_-]*){0,2}")
-"""What looks like a token: a caller may write one anywhere."""
-
-
-def _safe(text: str) -> str:
-    """Return what a caller wrote without what may be a secret in it."""
-    if "@" in text:
-        text = "***" + text[text.rindex("@") :]
-    return _TOKEN.sub("[token]", text) if "eyJ" in text else text
-
-
 def decision_of(event: InboundEvent) -> dict[str, Any]:
     """Return the decision record of a refusal, by what `meshware explain` calls its parts."""
     return {
         "status": event.status,
         "reason": event.reason,
+        "detail": event.detail,
         "policy": event.policy,
         "rule": event.rule,
         "place": event.place,
@@ -51,9 +41,9 @@ def decision_of(event: InboundEvent) -> dict[str, Any]:
         "request_principal": event.request_principal,
         "source_ip": event.source_ip,
         "method": event.method,
-        "host": _safe(event.host),
-        "path": _TOKEN.sub("[token]", event.path),
-        "candidates": [_TOKEN.sub("[token]", path) for path in event.candidates],
+        "host": without_secrets(event.host),
+        "path": without_tokens(event.path),
+        "candidates": [without_tokens(path) for path in event.candidates],
         "audited": list(event.audited) or None,
         "shadow": event.shadow,
         "shadow_policy": event.shadow_policy,

@@ -6,8 +6,9 @@ worker lives is told by a POSIX record lock on `<id>.lock` beside it: the kernel
 the process ends, however it ends, and a replaced report does not drop it. Closing *any* descriptor
 of the lock file in this process would drop it, so nobody else opens that file.
 
-A report is written when it has changed, and not otherwise: life is told by the lock. The daemon
-makes `reports/`; where it is absent or cannot be written all else works, and one warning says so.
+A report is written when it has changed, and not otherwise: life is told by the lock. Its vitals are
+in steps so coarse that a quiet worker writes nothing. The daemon makes `reports/`; where it is
+absent or cannot be written all else works, and one warning says so.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ from meshware.clock import Clock, SystemClock
 from meshware.policy.file import FORMAT
 from meshware.runtime.files import printable, replace_file
 from meshware.runtime.fork import renew_after_fork
+from meshware.runtime.ring_writer import RingWriter
 from meshware.runtime.unknown_keys import MOST_UNKNOWN, UnknownKeys
+from meshware.runtime.vitals import Signs, Vitals
 
 if TYPE_CHECKING:
     from meshware.policy.view import Client
@@ -87,6 +90,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     port: int | None = None
     started_at: str = ""
     unknown_keys: dict[str, int] = {}  # noqa: RUF012 - times of each `jwks/` record, by its digest
+    vitals: Vitals | None = None
 
 
 class Counted(Protocol):
@@ -110,6 +114,8 @@ class Reporter:
         clock: tells when the worker started.
         bundle_of: returns the digest of whom this process believes; None: it has no policy yet.
         counted: returns the file of what this process has counted; None: nothing is.
+        signs: gathers the vitals of this process; None: it tells none.
+        rings: writes what this process remembers of calls; None: nothing is.
     """
 
     def __init__(
@@ -122,6 +128,8 @@ class Reporter:
         clock: Clock | None = None,
         bundle_of: Callable[[], str | None] = _nobody,
         counted: Counted | None = None,
+        signs: Signs | None = None,
+        rings: RingWriter | None = None,
     ) -> None:
         self._reports = run_dir / "reports"
         self._client = client
@@ -130,6 +138,8 @@ class Reporter:
         self._clock: Clock = clock or SystemClock()
         self._bundle_of = bundle_of
         self._counted = counted
+        self._signs = signs
+        self._rings = rings
         self._generation: int | None = None
         self._refusals: tuple[Refusal, ...] = ()
         self._unknown_keys = UnknownKeys()
@@ -148,6 +158,8 @@ class Reporter:
         self._lock_identity: tuple[int, int] | None = None
         self._written = b""
         self._written_counts = b""
+        if self._rings is not None:
+            self._rings.renew()
         self._started_at = ""
         self._is_warned = False
         self._is_started = False
@@ -258,6 +270,7 @@ class Reporter:
                 port=self._port,
                 started_at=self._started_at,
                 unknown_keys=self._unknown,
+                vitals=self._vitals(),
             )
         )
         counts = self._counts()  # new kinds of calls are sorted in, whatever the disk says below
@@ -266,6 +279,8 @@ class Reporter:
         if is_new:  # before the counts, which are many times as long: the daemon knows us by it
             replace_file(path, body, mode=0o600)
             self._written = body
+        if self._rings is not None:
+            self._rings.write(directory, self._id)
         self._write_counts(directory, counts)
         return is_new
 
@@ -282,6 +297,19 @@ class Reporter:
                 _log.exception("what was counted cannot be reported; all else works")
             return b""
 
+    def _vitals(self) -> Vitals | None:
+        """Return how this process is; None where that cannot be told."""
+        if self._signs is None:
+            return None
+        try:
+            return self._signs()
+        except Exception:
+            # As above: a report without vitals is worth more than none.
+            if not self._is_warned:
+                self._is_warned = True
+                _log.exception("memory, lag and certificate cannot be reported; all else works")
+            return None
+
     def _write_counts(self, directory: Path, counts: bytes) -> None:
         """Write what was counted, if it has grown; the daemon keeps it when this process ends."""
         if counts and counts != self._written_counts:
@@ -293,7 +321,10 @@ class Reporter:
         if self._lock_descriptor is None:
             return
         try:
-            self._write_counts(self._directory(), self._counts())
+            directory = self._directory()
+            if self._rings is not None:
+                self._rings.write(directory, self._id)
+            self._write_counts(directory, self._counts())
         except OSError as error:
             self._warn(f"{error.filename or self._reports}: {error.strerror or error}")
 
@@ -381,10 +412,14 @@ def _keep(reporter_ref: weakref.ref[Reporter]) -> None:
             if not reporter._is_warned:
                 reporter._is_warned = True
                 _log.exception("no report of this worker is kept; all else works")
-        changed = reporter._changed
+        changed, monotonic = reporter._changed, reporter._clock.monotonic
         del reporter
-        changed.wait(_FLUSH_S)
+        slept_at = monotonic()
+        is_news = changed.wait(_FLUSH_S)
+        late_s = monotonic() - slept_at - _FLUSH_S
         reporter = reporter_ref()
+        if reporter is not None and reporter._signs is not None and not is_news:
+            reporter._signs.woke(late_s)
 
 
 def _stop(reporter_ref: weakref.ref[Reporter]) -> None:

@@ -27,7 +27,7 @@ import msgspec
 from meshware.errors import IdentityError
 from meshware.identity.spiffe import SpiffeID
 from meshware.runtime.files import replace_file
-from meshware.syncd.reports import MOST_REPORTS, MetricsFile, ReportReader
+from meshware.syncd.reports import MOST_REPORTS, ReportReader, WorkerFile
 from meshware.telemetry.report import Counted, Reading, encode
 from meshware.telemetry.series import Labels, Store
 
@@ -126,7 +126,7 @@ class Counts:
 
     def _look(self, *, is_asked: bool) -> None:
         seen: dict[_Worker, _Live] = {}
-        ended: list[MetricsFile] = []
+        ended: list[WorkerFile] = []
         for file in self._reader.metrics_files():
             worker = _worker(file)
             if worker in self._swallowed:
@@ -153,7 +153,7 @@ class Counts:
         self._live = seen
         self._swallow(ended)
 
-    def _swallow(self, ended: list[MetricsFile]) -> None:
+    def _swallow(self, ended: list[WorkerFile]) -> None:
         """Fold what ended workers have counted into the archive, and remove their files."""
         new = [file for file in ended if _worker(file) not in self._swallowed]
         if new:
@@ -216,11 +216,11 @@ def _together(name: str, before: float | None, value: float) -> float:
     return min(before, value)  # the oldest generation, the certificate that ends first
 
 
-def _worker(file: MetricsFile) -> _Worker:
+def _worker(file: WorkerFile) -> _Worker:
     return file.namespace, file.workload, file.worker
 
 
-def _read(file: MetricsFile, before: _Live | None) -> _Live | None:
+def _read(file: WorkerFile, before: _Live | None) -> _Live | None:
     """Return what a worker has counted; what it said before where it says nothing sound now."""
     own = (file.namespace, file.workload)
     reading = Reading(partial(_corrected, own)) if before is None else before.reading

@@ -43,6 +43,7 @@ from meshware.syncd.serve import DashboardServer, read_token
 from meshware.syncd.settle import Settle
 from meshware.syncd.wake import Wake, stopped_by_signals
 from meshware.syncd.watch import Watcher
+from meshware.syncd.why import Why
 
 __all__ = ["run_daemon", "run_once"]
 
@@ -137,7 +138,10 @@ def run_daemon(
         keeper = Keeper(places, source, announce, clock, lookups)
         stack.callback(keeper.close)
         if listen is not None:
-            listener = _listen(listen, keeper, announce, clock, token_file, prometheus=prometheus)
+            why = Why(places.policy_file, lambda: keeper.written, clock.now)
+            listener = _listen(
+                listen, keeper, announce, clock, token_file, why=why, prometheus=prometheus
+            )
             stack.callback(listener.stop)
             keeper.listening = str(listener.address)
         if workload_api is not None:
@@ -164,6 +168,7 @@ def _listen(
     clock: Clock,
     token_file: Path | None,
     *,
+    why: Why,
     prometheus: str | None = None,
 ) -> Listener | DashboardServer:
     """Serve /healthz and /metrics, and the dashboard to those who may see it."""
@@ -180,7 +185,7 @@ def _listen(
         return samples_of(keeper.counts.merged())
 
     answers = Answers(keeper.current_figures, keeper.counts.merged)
-    console = DaemonConsole(keeper, samples)
+    console = DaemonConsole(keeper, why, clock, samples)
     return DashboardServer(address, answers, console, Access(token), clock, prometheus=prometheus)
 
 

@@ -23,6 +23,7 @@ import msgspec
 
 from meshware.clock import Clock
 from meshware.errors import MeshError, PolicyError
+from meshware.policy.places import Places as Written
 from meshware.policy.problems import Problem, Severity
 from meshware.policy.record_types import MeshRecord
 from meshware.policy.records import build_records
@@ -40,6 +41,7 @@ from meshware.syncd.lock import RunLock
 from meshware.syncd.places import Places, make_run_dir, make_state_dir
 from meshware.syncd.publish import Publisher
 from meshware.syncd.reports import ReportReader, Survey
+from meshware.syncd.rings import NodeRings
 from meshware.syncd.status import (
     MOST_KEY_SOURCES,
     KeySource,
@@ -50,6 +52,7 @@ from meshware.syncd.status import (
 
 __all__ = ["Keeper", "Outcome"]
 
+_CLEAR_S = 10.0  # between looks for what ended workers have left to be seen
 _PATIENCE_S = 5.0  # between publishes for workers that cannot take one up: they may be lying
 
 
@@ -79,7 +82,9 @@ class Keeper:
         resources: of the sources that were published, as `changes.shown` returns them.
         problems: what was found when the sources were read last.
         changes: what each publish changed.
+        written: where the resources of the sources that were published are written.
         counts: what workers have counted.
+        rings: what workers remember of calls.
 
     Raises:
         SyncError: another daemon has the directory, or a place cannot be made.
@@ -110,7 +115,10 @@ class Keeper:
         self.changes = Changes()
         self._survey = Survey()
         self._reports = ReportReader(places.reports)
+        self.written = Written()
         self.counts = Counts(ReportReader(places.reports), places.counted)
+        self.rings = NodeRings(ReportReader(places.reports), lambda: clock.now().timestamp())
+        self._clear_at = float("-inf")
         self._refused: RefusedPolicy | None = None
         self._told: object = None  # the refusal that was announced last
         self._resources: int | None = None
@@ -193,6 +201,7 @@ class Keeper:
         self._resources, self._warnings = len(loaded.resources), len(loaded.problems)
         self.figures = replace(self.figures, resources=self._resources, is_refused=False)
         self.resources = shown(loaded.resources)
+        self.written = Written(loaded.resources)
         self.changes.note(header.generation, header.made_at, self.resources)
         if is_new:
             self._announce.published(header.generation, self._resources, loaded.problems)
@@ -322,6 +331,9 @@ class Keeper:
         """
         self.counts.look()
         self._reports.clear_dead(self._clock.now().timestamp())
+        if self._clock.monotonic() >= self._clear_at:
+            self._clear_at = self._clock.monotonic() + _CLEAR_S
+            self.rings.clear()
         self._survey = self._reports.read()
         self._pass_on_unknown_keys()
 

@@ -15,12 +15,12 @@ from meshware.errors import PolicyFileError, SyncError
 from meshware.policy.file import Header
 from meshware.runtime.files import printable
 from meshware.runtime.policy_file import open_policy_file
-from meshware.runtime.reporter import Refusal, Report
 from meshware.syncd.lock import is_held
 from meshware.syncd.reports import ReportReader
 from meshware.syncd.status import KeySource, RefusedPolicy, Status, read_status
+from meshware.syncd.workers import WorkerSeen, worker_seen
 
-__all__ = ["DaemonSeen", "Overview", "WorkerSeen", "look", "worker_state"]
+__all__ = ["DaemonSeen", "Overview", "look"]
 
 
 class DaemonSeen(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,29 +33,6 @@ class DaemonSeen(msgspec.Struct, frozen=True, kw_only=True):
     listen: str | None
     sources: tuple[str, ...]
     state_dir: str
-
-
-class WorkerSeen(msgspec.Struct, frozen=True, kw_only=True):
-    """What a live worker claims."""
-
-    namespace: str
-    workload: str | None
-    id: str
-    pid: int
-    generation: int | None
-    state: str  # "current", "behind", "refuses" or "waits"
-    refusals: tuple[Refusal, ...]
-    address: str | None
-    port: int | None
-    started_at: str
-
-    @property
-    def where(self) -> str:
-        """Where it is reached, for people."""
-        host = f"[{self.address}]" if self.address and ":" in self.address else self.address
-        if host is None and self.port is None:
-            return "-"
-        return f"{host or '*'}:{self.port or '?'}"
 
 
 class Overview(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,8 +51,12 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     unreadable: int  # reports
 
 
-def look(run_dir: Path) -> Overview:
+def look(run_dir: Path, now_s: float) -> Overview:
     """Return what can be seen of a run directory.
+
+    Args:
+        run_dir: of `meshware sync`.
+        now_s: unix time, for what is left of certificates.
 
     Raises:
         SyncError: it is none, or cannot be read.
@@ -95,7 +76,7 @@ def look(run_dir: Path) -> Overview:
     status = read_status(run_dir / "status.json")
     generation = header.generation if header else None
     survey = ReportReader(run_dir / "reports").read()
-    workers = tuple(_worker(report, generation) for report in survey.live)
+    workers = tuple(worker_seen(report, generation, now_s) for report in survey.live)
     daemon = _daemon(run_dir, status)
     refused = status.refused if status else None
     has_died = daemon is not None and daemon.is_running is False and daemon.ended_at is None
@@ -142,27 +123,3 @@ def _daemon(run_dir: Path, status: Status | None) -> DaemonSeen | None:
         sources=status.sources,
         state_dir=status.state_dir,
     )
-
-
-def _worker(report: Report, generation: int | None) -> WorkerSeen:
-    return WorkerSeen(
-        namespace=report.namespace,
-        workload=report.workload,
-        id=report.id,
-        pid=report.pid,
-        generation=report.generation,
-        state=worker_state(report, generation),
-        refusals=report.refusals,
-        address=report.address,
-        port=report.port,
-        started_at=report.started_at,
-    )
-
-
-def worker_state(report: Report, generation: int | None) -> str:
-    """Return what a worker makes of a published generation: a word of `WorkerSeen.state`."""
-    if report.refusals:
-        return "refuses"
-    if report.generation is None:
-        return "waits"
-    return "current" if report.generation == generation else "behind"

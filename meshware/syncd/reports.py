@@ -32,18 +32,20 @@ from meshware.runtime.reporter import (
 )
 from meshware.syncd.generation import is_believable
 from meshware.telemetry.report import MAX_BYTES as MAX_METRICS_BYTES
+from meshware.telemetry.ring_file import MAX_RING_BYTES
 
-__all__ = ["MOST_REPORTS", "MetricsFile", "ReportReader", "Survey", "open_reported"]
+__all__ = ["MOST_REPORTS", "ReportReader", "Survey", "WorkerFile", "open_reported"]
 
 MOST_REPORTS = 4096
 """More workers than run on one node; what is beyond is not looked at."""
 
-_MOST_ENTRIES = 4 * MOST_REPORTS  # of one directory: each worker has two files, and temporary ones
+_MOST_ENTRIES = 6 * MOST_REPORTS  # of one directory: each worker has four files, and temporary ones
 _NAME = re.compile(r"[a-z0-9][-a-z0-9.]{0,252}")
 _LOCK = re.compile(r"([0-9a-f]{16})\.lock")
 _METRICS = re.compile(r"([0-9a-f]{16})\.metrics")
+_RINGS = re.compile(r"([0-9a-f]{16})\.rings")
 _LEFT = re.compile(
-    r"\.([0-9a-f]{16})\.((?:json|metrics)\.[0-9a-f]+|lock)\.tmp|([0-9a-f]{16})\.json"
+    r"\.([0-9a-f]{16})\.((?:json|metrics|rings)\.[0-9a-f]+|lock)\.tmp|([0-9a-f]{16})\.json"
 )
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _ORPHAN_S = 60.0  # a worker takes less than this from its first file to its lock
@@ -103,23 +105,27 @@ class Survey:
         )
 
 
-class MetricsFile:
-    """What a worker has counted, as it lies there.
+class WorkerFile:
+    """What a worker has written beside its report, as it lies there.
 
     Attributes:
         namespace, workload: as the directories are called.
         worker: its id.
         is_alive: its worker lives.
         signature: changes with the file.
+        written_at: unix seconds, as the file says.
     """
 
     def __init__(
-        self, place: Path, worker: str, signature: tuple[int, int, int], *, is_alive: bool
+        self, place: Path, name: str, about: os.stat_result, most_bytes: int, *, is_alive: bool
     ) -> None:
         self._place = place
+        self._name = name
+        self._most_bytes = most_bytes
         self.namespace, self.workload = place.parent.name, place.name
-        self.worker = worker
-        self.signature = signature
+        self.worker = name.partition(".")[0]
+        self.signature = (about.st_ino, about.st_mtime_ns, about.st_size)
+        self.written_at = about.st_mtime
         self.is_alive = is_alive
 
     def read(self) -> bytes | None:
@@ -127,22 +133,22 @@ class MetricsFile:
         directory = None
         try:
             directory = os.open(self._place, _DIRECTORY)
-            descriptor = open_reported(directory, f"{self.worker}.metrics")
+            descriptor = open_reported(directory, self._name)
             if descriptor is None:
                 return None
             with os.fdopen(descriptor, "rb") as file:
-                data = file.read(MAX_METRICS_BYTES + 1)
+                data = file.read(self._most_bytes + 1)
         except OSError:
             return None
         finally:
             if directory is not None:
                 os.close(directory)
-        return data if len(data) <= MAX_METRICS_BYTES else None
+        return data if len(data) <= self._most_bytes else None
 
     def remove(self) -> None:
-        """Remove it: it has been counted for good."""
+        """Remove it: what it says is kept elsewhere, or no longer wanted."""
         with contextlib.suppress(OSError):
-            (self._place / f"{self.worker}.metrics").unlink()
+            (self._place / self._name).unlink()
 
 
 class ReportReader:
@@ -174,29 +180,13 @@ class ReportReader:
         found.sort(key=lambda report: (report.namespace, report.workload or "", report.id))
         return Survey(tuple(found), self._unreadable)
 
-    def metrics_files(self) -> list[MetricsFile]:
+    def metrics_files(self) -> list[WorkerFile]:
         """Return the files of what workers have counted, those of ended ones too."""
-        found: list[MetricsFile] = []
-        for namespace, workload, directory in self._directories():
-            for entry in self._names(directory):
-                name = _METRICS.fullmatch(entry)
-                if name is None or len(found) >= MOST_REPORTS:
-                    continue
-                # Asked first: what a worker that has ended by then has written is its last word.
-                is_alive = bool(self._is_alive(directory, f"{name[1]}.lock"))
-                try:
-                    about = os.stat(entry, dir_fd=directory, follow_symlinks=False)
-                except OSError:
-                    continue
-                found.append(
-                    MetricsFile(
-                        self._reports / namespace / workload,
-                        name[1],
-                        (about.st_ino, about.st_mtime_ns, about.st_size),
-                        is_alive=is_alive,
-                    )
-                )
-        return found
+        return self._files(_METRICS, MAX_METRICS_BYTES)
+
+    def ring_files(self) -> list[WorkerFile]:
+        """Return the files of what workers remember of calls, those of ended ones too."""
+        return self._files(_RINGS, MAX_RING_BYTES)
 
     def clear_dead(self, now_s: float) -> int:
         """Remove the files of workers that have ended. Returns how many files that were.
@@ -223,6 +213,23 @@ class ReportReader:
         return removed
 
     # --- inside -------------------------------------------------------------------------------
+
+    def _files(self, kind: re.Pattern[str], most_bytes: int) -> list[WorkerFile]:
+        found: list[WorkerFile] = []
+        for namespace, workload, directory in self._directories():
+            for entry in self._names(directory):
+                name = kind.fullmatch(entry)
+                if name is None or len(found) >= MOST_REPORTS:
+                    continue
+                # Asked first: what a worker that has ended by then has written is its last word.
+                is_alive = bool(self._is_alive(directory, f"{name[1]}.lock"))
+                try:
+                    about = os.stat(entry, dir_fd=directory, follow_symlinks=False)
+                except OSError:
+                    continue
+                place = self._reports / namespace / workload
+                found.append(WorkerFile(place, entry, about, most_bytes, is_alive=is_alive))
+        return found
 
     def _directories(self) -> Iterator[tuple[str, str, int]]:
         """Yield each workload's namespace, name, and directory as an open descriptor."""

@@ -29,7 +29,7 @@ from meshware.policy.snapshot import Snapshot
 from meshware.policy.telemetry_plan import DEFAULT_PLAN, MetricsPlan, TelemetryPlan
 from meshware.telemetry.labels import InboundKey, OutboundKey, inbound_labels, outbound_labels
 from meshware.telemetry.report import Counted, Gauges, encode
-from meshware.telemetry.series import ENDPOINT_ATTEMPTS, Exemplar, Labels, Series, Store
+from meshware.telemetry.series import ATTEMPTS, ENDPOINT_ATTEMPTS, Exemplar, Labels, Series, Store
 from meshware.telemetry.tags import Tags, split, tags_of
 
 __all__ = ["MOST_SERIES", "Counting"]
@@ -243,7 +243,7 @@ class Counting:
             self._count_endpoints(told)
         for one in series or ():
             one.observe(told.duration_s, told.received_bytes, told.sent_bytes, told.exemplar)
-        self._count_ours(told)
+        self._count_ours(told, snapshot)
 
     def _series_of(self, told: _Told, snapshot: Snapshot | None) -> tuple[Series, ...]:
         """Return where a kind of call is counted, and remember it."""
@@ -294,7 +294,7 @@ class Counting:
             outcome = ("outcome", "failed" if has_failed else "ok")
             self.store.count(ENDPOINT_ATTEMPTS, (service, ("endpoint", endpoint), outcome))
 
-    def _count_ours(self, told: _Told) -> None:
+    def _count_ours(self, told: _Told, snapshot: Snapshot | None) -> None:
         key = told.key
         if told.decided_s:
             side = _OUTBOUND if isinstance(key, OutboundKey) else _INBOUND
@@ -302,10 +302,11 @@ class Counting:
             self.store.count("meshware_decision_seconds_total", side, told.decided_s)
         if isinstance(key, OutboundKey):
             service = _service_of(self._bounded(key))
+            pair = (*service, *_source_of(snapshot))
             if told.attempts:
-                self.store.count("meshware_attempts_total", service, told.attempts)
+                self.store.count(ATTEMPTS, pair, told.attempts)
             if told.attempts > 1:
-                self.store.count("meshware_retries_total", service, told.attempts - 1)
+                self.store.count("meshware_retries_total", pair, told.attempts - 1)
             if _OVERFLOW in key.flags:
                 # Before any attempt a limit of the pool was met; behind one, the retry budget.
                 kind = ("kind", "retries" if told.attempts else "requests")
@@ -334,6 +335,17 @@ def _has_failed(status: int) -> bool:
 def _service_of(key: OutboundKey) -> Labels:
     host = key.cluster.rpartition("|")[2] if "|" in key.cluster else key.host
     return (("destination_service", host or "unknown"),)
+
+
+def _source_of(snapshot: Snapshot | None) -> Labels:
+    """Return who calls, by the labels of Istio's metrics: whose attempts they are."""
+    client = None if snapshot is None else snapshot.client
+    name = None if client is None else client.name
+    namespace = None if client is None else client.namespace
+    return (
+        ("source_workload", name or "unknown"),
+        ("source_workload_namespace", namespace or "unknown"),
+    )
 
 
 def _grpc_status(event: Event) -> str:

@@ -17,6 +17,7 @@ from meshware.policy.telemetry_plan import METRICS
 
 __all__ = [
     "ALL",
+    "ATTEMPTS",
     "BUCKETS",
     "COUNT",
     "DURATION",
@@ -38,6 +39,7 @@ BUCKETS = (
 
 COUNT = METRICS["REQUEST_COUNT"]
 DURATION = METRICS["REQUEST_DURATION"]
+ATTEMPTS = "meshware_attempts_total"
 ENDPOINT_ATTEMPTS = "meshware_endpoint_attempts_total"
 ENDPOINT_EJECTIONS = "meshware_endpoint_ejecting_workers"
 ALL = frozenset(METRICS.values())

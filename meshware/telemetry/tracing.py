@@ -184,6 +184,7 @@ class Tracing:
             if refused is None:
                 return
             span = refused
+            event.trace_id = span.context.trace_id
         span.attributes.update(of_inbound(event, event.head.version))
         span.is_error = "error" in span.attributes
         if plan is not None:
@@ -245,6 +246,7 @@ class Tracing:
 
         def tell(event: Event) -> None:
             if isinstance(event, OutboundEvent) and not event.is_mirror:
+                event.trace_id = spans.span.context.trace_id
                 try:
                     spans.ended(event)
                 except Exception:

@@ -49,6 +49,8 @@ class MeshMiddleware:
             return self.app(environ, start_response)
         mesh = self._mesh or Mesh.current()
         mesh.start()
+        if not mesh.signs.is_met:
+            mesh.signs.meet_wsgi(environ)
         handlers = HandlersOfCall(find_by_environ, self.app, environ)
         passage = mesh.gate.admit(inbound_head(environ, mesh.port, handlers))
         if isinstance(passage, Ask):

@@ -161,7 +161,11 @@ def test_an_inbound_question_is_answered_by_the_gate(ask, question, code, expect
             },
         ),
         ({"exp": 1}, 1, {"verdict": "unauthenticated", "body": "Jwt is expired"}),
-        ({"aud": "them"}, 1, {"verdict": "deny", "status": 403, "policy": None}),
+        (
+            {"aud": "them"},
+            1,
+            {"verdict": "deny", "status": 403, "policy": "default/users", "rule": 0},
+        ),
     ],
     ids=["good", "another issuer", "expired", "another audience"],
 )
@@ -321,7 +325,7 @@ def test_it_says_which_retries_would_not_happen(ask):
 def test_it_says_that_allow_policies_shut_the_door(ask):
     """No rule decided, and that is the reason."""
     _, out, _ = ask({**INBOUND, "path": "/x", "method": "POST"}, arguments=())
-    assert "by no rule: there are ALLOW policies, and none of their rules takes the call" in out
+    assert "by no rule: no ALLOW policy has a rule that takes it: default/" in out
 
 
 def test_faults_and_answers_of_policy_are_told(ask, tmp_path):
@@ -332,3 +336,20 @@ def test_faults_and_answers_of_policy_are_told(ask, tmp_path):
     question = {"direction": "outbound", "host": "reviews:9080", "path": "/reviews/1"}
     code, [answer], _ = ask(question, policy=policy)
     assert (code, answer["outbound"]["status"], answer["outbound"]["flag"]) == (1, 418, "DI,FI")
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"direction": "sideways"}, 'write "inbound" or "outbound"'),
+        ({"pth": "/x"}, "there are direction, ejected, handlers, headers"),
+        ({"source": {"name": "x"}}, "there are ip, labels, namespace, principal"),
+        ({"handlers": [{"rout": "/"}]}, "there are function, operation_id, route"),
+    ],
+    ids=["a direction", "a field", "a field of the source", "a field of a handler"],
+)
+def test_a_question_that_cannot_be_read_says_what_may_stand_there(ask, changed, words):
+    """And not only what may not."""
+    exit_code, _, err = ask({**INBOUND, **changed}, arguments=())
+    assert exit_code == 2
+    assert words in err

@@ -10,7 +10,7 @@ import pytest
 from meshware.clock import SystemClock
 from meshware.dashboard.access import Access, is_loopback
 from meshware.dashboard.api import build_app
-from meshware.dashboard.data import EndpointSeen, Sample
+from meshware.dashboard.data import EndpointSeen, Sample, Seen
 from meshware.dashboard.live import Live, TooManyError
 
 TOKEN = "a-token-that-is-long-enough"
@@ -25,10 +25,11 @@ LABELS = {
 
 
 class Known:
-    """A console whose one series rises by what it is told."""
+    """A console whose one series rises by what it is told, and whose calls are."""
 
     def __init__(self) -> None:
         self.requests = 0.0
+        self.told: list[dict] = []
 
     def generation(self):
         return 7
@@ -54,11 +55,20 @@ class Known:
     def policy(self):
         return {"resources": [], "findings": [], "refused": None, "changes": []}
 
+    def look(self):
+        pass
+
+    def seen(self):
+        return Seen("a", len(self.told))
+
     def calls(self):
-        return []
+        return self.told
 
     def traces(self):
         return []
+
+    def why(self, call_id):
+        return {"call": {"id": call_id}, "text": []} if call_id == "a.1" else None
 
 
 def ask(
@@ -112,6 +122,21 @@ def test_every_answer_forbids_foreign_scripts_and_being_kept(path):
     assert b"unsafe" not in headers[b"content-security-policy"]
     assert headers[b"x-content-type-options"] == b"nosniff"
     assert headers[b"cache-control"] == b"no-store"
+
+
+def test_calls_are_asked_for_by_number_and_bound():
+    status, _, body = ask("/api/calls?limit=3&since=a.0")
+    assert status == 200
+    assert json.loads(body) == {"calls": [], "cursor": "a.0", "is_whole": True, "left_out": 0}
+    assert ask("/api/calls?limit=x")[0] == 400
+    assert ask("/api/traces?limit=5000")[0] == 400
+
+
+def test_why_is_told_of_calls_that_are_remembered():
+    status, _, body = ask("/api/why?id=a.1")
+    assert (status, json.loads(body)["call"]) == (200, {"id": "a.1"})
+    assert ask("/api/why?id=a.2")[0] == 404
+    assert ask("/api/why")[0] == 404
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:15090", "10.0.0.1", ""])
@@ -201,6 +226,26 @@ def test_who_does_not_read_is_dropped_and_who_reads_is_not():
     assert idle.dropped.is_set()
     assert not reading.dropped.is_set()
     assert idle.events.qsize() <= 32
+
+
+def test_readers_are_told_how_many_calls_are_new_and_the_newest():
+    """One event a second, however many there were; not those from before anybody looked."""
+    console = Known()
+    live = Live(console, lambda: 0.0)
+    console.told = [{"seen": 1}]
+    live.tick()
+    reader = live.join()
+
+    def told() -> list[bytes]:
+        live.tick()
+        events = [reader.events.get_nowait() for _ in range(reader.events.qsize())]
+        return [event for event in events if event.startswith(b"event: call")]
+
+    assert told() == [b'event: call\ndata: {"count":0,"newest":{"seen":1}}\n\n']
+    assert told() == []
+    console.told = [{"seen": 3}, {"seen": 2}, {"seen": 1}]
+    assert told() == [b'event: call\ndata: {"count":2,"newest":{"seen":3}}\n\n']
+    assert told() == []
 
 
 def test_no_more_may_watch_than_there_are_places():

@@ -54,6 +54,13 @@ def test_no_spelling_runs_what_is_kept_below_a_prefix(wire, target):
     assert not wrong
 
 
+@pytest.mark.parametrize("target", [b"/admin", b"/admin/x", b"//admin", b"/public/x", b"/%61dmin"])
+def test_a_prefix_that_the_server_puts_in_front_allows_nothing(wire, target):
+    """Its caller wrote a path that no rule allows, and Istio's policies are about that one."""
+    ran = {app: wire.ask(f"allow all with a prefix|{app}", HEAD % target).ran for app in wire.apps}
+    assert not any(ran.values()), ran
+
+
 def test_an_honest_path_reaches_its_handler(wire):
     """The one with the prefix, where the server takes it."""
     for rules in ("deny below a prefix", "allow below a prefix"):

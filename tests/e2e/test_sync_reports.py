@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -160,6 +161,44 @@ def test_workers_that_have_met_a_later_generation_are_caught_up_with(place, forg
         [current] = wait_for_workers(forge, "current")
         assert current["generation"] == made.generation()
     worker.end(signal.SIGKILL)
+
+
+EVIL = "\x1b]0;owned\x07\x9b2J\u202e<b>"
+
+
+def test_what_a_worker_claims_of_its_health_is_legible_everywhere(place, forge):
+    """Each text holds what a terminal would obey; all of it is within bounds, so it is believed."""
+    directory = place / "run" / "reports" / "default" / "web"
+    directory.mkdir(parents=True)
+    vitals = {
+        "version": EVIL, "python": EVIL, "server": EVIL, "memory_bytes": 2**53, "lag_s": 1e9,
+        "lag_of": "loop", "in_flight": 2**53, "applied_s": 0,
+        "certificate": {"id": EVIL, "source": EVIL, "from_s": 0, "until_s": 253402300799},
+    }  # fmt: skip
+    refusals = [{"reason": EVIL, "subject": EVIL}]
+    body = claim("a" * 16, 1, vitals=vitals, address=EVIL, refusals=refusals, started_at=EVIL)
+    liar = forge.start(directory, "a" * 16, "-", program=LIAR, stdin=body)
+    with daemon(forge, "--listen", "127.0.0.1:0") as made:
+        made.wait_for(lambda: liar.out() == "lies\n")
+        made.wait_for(lambda: seen(forge)["workers"])
+        text = forge.run("status", "--run-dir", "run")
+        data = forge.run("status", "--run-dir", "run", "--format", "json")
+        url = f"http://{made.status().listen}/api/workers"
+
+        def told() -> list[dict]:
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                return json.load(answer)["workers"]
+
+        made.wait_for(told)
+        for words in (text.out, data.out, json.dumps(told(), ensure_ascii=False)):
+            assert words.replace("\n", "").isprintable()
+        [worker] = data.json()["workers"]
+        escaped = "\\x1b]0;owned\\x07\\x9b2J\\u202e<b>"
+        assert worker["version"] == worker["certificate"]["id"] == escaped
+        assert "event loop lags" in worker["troubles"]
+        assert told()[0]["server"] == escaped
+        assert (text.code, data.code) == (1, 1), "it refuses policy"
+    liar.end(signal.SIGKILL)
 
 
 # --- a hostile directory --------------------------------------------------------------------------

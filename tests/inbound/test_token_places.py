@@ -78,6 +78,19 @@ FOUND = {
         "/",
         401,
     ),
+    "two lines as WSGI joins them, in lower case": (
+        PLAIN,
+        [("authorization", f"Basic YTpi,bearer {GOOD}")],
+        "/",
+        401,
+    ),
+    "one line with a second scheme": (
+        PLAIN,
+        [("authorization", f"Basic YTpi, BEARER\t{GOOD}")],
+        "/",
+        401,
+    ),
+    "a list without the scheme": (PLAIN, [("authorization", "Digest a=b, c=bearer")], "/", None),
     "two tokens as WSGI joins them": (
         PLAIN,
         [("authorization", f"Bearer {GOOD}, Bearer {GOOD}")],

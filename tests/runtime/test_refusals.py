@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import logging
+from datetime import UTC, datetime
 
 import pytest
 from inbound_world import policy, request, to
+from user_world import NOW, authentication, rule, token
 
 from meshware.events import InboundEvent
 from meshware.inbound.passage import Denial
-from meshware.runtime.refusals import MOST_A_SECOND, RefusalLog
+from meshware.runtime.refusals import MOST_A_SECOND, RefusalLog, decision_of
 from meshware.testing import FakeClock, TestMesh
 
 RULES = """
@@ -151,3 +154,33 @@ def test_marks_are_told_to_a_logger_of_their_own(policies, words, caplog):
         RefusalLog(FakeClock().monotonic)(mesh.events[0])
     told = [record for record in caplog.records if record.name == "meshware.marked"]
     assert [words in record.message for record in told] == ([] if words is None else [True])
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason", "detail"),
+    [
+        ({"exp": None}, "Jwt_verification_fails", "it has no exp"),
+        ({"iss": "x"}, "Jwt_issuer_is_not_configured", None),
+        (
+            {"header": {"alg": "ES256", "kid": "ec", "jku": "https://x"}},
+            "Jwt_verification_fails",
+            "jku",
+        ),
+        ({"padding": "x" * 20_000}, "Jwt_is_not_in_the_form", "longer than 16384 bytes"),
+    ],
+    ids=["no end", "another issuer", "a key of its own", "too long"],
+)
+def test_a_refused_token_names_the_rule_and_what_is_wrong(tmp_path, changed, reason, detail):
+    """Envoy's words are the same for many mistakes; whoever looks for one needs more."""
+    path = tmp_path / "users.yaml"
+    path.write_text("# whose tokens are good\n" + json.dumps(authentication(rule())), "utf-8")
+    made = token(**changed)
+    mesh = TestMesh(path, clock=FakeClock(datetime.fromtimestamp(NOW, UTC)))
+    passage = mesh.gate.admit(request("/", headers=[("authorization", f"Bearer {made}")]))
+    passage.finish(passage.status)
+    decision = decision_of(mesh.events[0])
+    assert (decision["policy"], decision["rule"]) == ("default/users", 0)
+    assert decision["place"] == f"{path}:2"
+    assert reason in decision["reason"]
+    assert (detail is None and decision["detail"] is None) or detail in decision["detail"]
+    assert made[:20] not in str(decision)

@@ -10,6 +10,7 @@ so that a browser meets what it meets in the field: modules, security headers, s
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import math
 import random
@@ -28,6 +29,12 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
+
+from meshware.dashboard.traces import Placed, join
+from meshware.syncd.rings import SeenCall
+from meshware.syncd.told_calls import call_told
+from meshware.telemetry.call_record import CallRecord, TryRecord
+from meshware.telemetry.span_ring import SpanRecord
 
 STATIC = Path(__file__).resolve().parents[2] / "meshware" / "dashboard" / "static"
 POLICY = Path(__file__).resolve().parents[2] / "examples" / "policies"
@@ -140,26 +147,40 @@ def shop() -> World:
 
 
 def _workers(now: float) -> dict[str, Any]:
-    def worker(workload: str, pid: int, **changes: object) -> dict[str, Any]:
+    def worker(workload: str, pid: int, left_s: float = 2400, **changes: object) -> dict[str, Any]:
         return {
             "namespace": "shop", "workload": workload, "id": f"{workload}-{pid}", "pid": pid,
-            "version": "0.1.0", "generation": 7, "state": "in step",
-            "certificate_until": now + 64000, "memory_bytes": 48_300_000 + pid * 900,
-            "lag_s": 0.0012, "address": "127.0.0.1", "port": 9080, "started_at": now - 5400,
-            "refusals": [],
+            "version": "0.1.0", "python": "3.13.1", "server": "gunicorn/23.0.0", "generation": 7,
+            "state": "current", "applied_at": now - 95, "policy_age_s": 95,
+            "certificate": {
+                "id": SPIFFE + workload.rpartition("-")[0], "source": "embedded",
+                "since": now + left_s - 3600, "until": now + left_s, "left_s": left_s,
+            },
+            "memory_bytes": 48_300_000 + pid * 900, "lag_s": 0.0012, "lag_of": "loop",
+            "in_flight": 2, "address": "127.0.0.1", "port": 9080, "started_at": now - 5400,
+            "refusals": [], "troubles": [],
         } | changes  # fmt: skip
 
+    refusal = {"reason": "no such subset: v9", "generation": 6, "subject": "policy"}
+    bare = dict.fromkeys(("version", "python", "server", "applied_at", "certificate", "lag_s",
+                          "lag_of", "memory_bytes", "in_flight", "address", "port"))  # fmt: skip
     return {
         "generation": 7,
         "workers": [
             worker("productpage-v1", 4101),
             worker("productpage-v1", 4102),
-            worker("reviews-v1", 4203),
-            worker("reviews-v2", 4207, generation=5, state="behind", lag_s=0.34),
-            worker("ratings-v1", 4301, certificate_until=now + 240),
-            worker("details-v1", 4304, refusals=["generation 6: no such subset: v9"]),
+            worker("reviews-v1", 4203, **bare),
+            worker(
+                "reviews-v2", 4207, generation=5, state="behind", lag_s=0.34,
+                troubles=["2 behind", "event loop lags"],
+            ),
+            worker("ratings-v1", 4301, 240, troubles=["certificate ends soon"]),
+            worker(
+                "details-v1", 4304, state="refuses", refusals=[refusal], lag_of="thread",
+                troubles=["refuses policy"],
+            ),
         ],
-    }
+    }  # fmt: skip
 
 
 def _policy(now: float) -> dict[str, Any]:
@@ -202,66 +223,101 @@ def _policy(now: float) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def refusal(at: float, **changes: object) -> dict[str, Any]:
+_numbers = itertools.count(1)
+
+
+def refusal(at: float, **changes: Any) -> dict[str, Any]:
     """A call that a rule refused, as `/api/calls` tells it."""
-    return {
-        "at": at, "reporter": "destination", "workload": "ratings-v1", "direction": "inbound",
-        "status": 403, "flags": "", "reason": "denied by rule",
-        "policy": "AuthorizationPolicy shop/ratings-viewer", "rule": "ratings-viewer[0]",
-        "place": "security.yaml:14", "method": "GET", "host": "ratings", "path": "/ratings/0",
-        "principal": "spiffe://cluster.local/ns/jobs/sa/nightly-report",
-        "request_id": "3f2a-77", "trace_id": "7d1f0c8a2b9e4d5f8a7b6c5d4e3f2a1b",
-        "why": {
-            "decision": "deny",
-            "because": "no rule of ALLOW policies matched",
-            "looked at": ["ratings-viewer[0]: from.principals does not hold: "
-                          "cluster.local/ns/jobs/sa/nightly-report"],
-        },
-    } | changes  # fmt: skip
+    record = {
+        "direction": "inbound", "outcome": "refused", "status": 403,
+        "reason": "rbac_access_denied_matched_policy[none]", "policy": "shop/ratings-viewer",
+        "rule": 0, "place": "security.yaml:14", "method": "GET", "host": "ratings",
+        "path": "/ratings/0", "principal": "cluster.local/ns/jobs/sa/nightly-report",
+        "proved_by": "mtls", "candidates": ("/ratings/0",), "generation": 6, "duration_s": 0.0002,
+        "request_id": "3f2a-77", "trace_id": "7d1f0c8a2b9e4d5f8a7b6c5d4e3f2a1b", "port": 9080,
+    } | {name: value for name, value in changes.items() if name != "workload"}  # fmt: skip
+    number = next(_numbers)
+    seen = SeenCall(
+        number, "shop", changes.get("workload", "ratings-v1"), "0" * 16,
+        CallRecord(number=number, at=at, **record),
+    )  # fmt: skip
+    return call_told("world", seen)
 
 
 def _calls(now: float) -> list[dict[str, Any]]:
-    return [
-        refusal(now - 4),
-        refusal(
-            now - 41, reporter="source", workload="cart-v1", direction="outbound", status=504,
-            flags="UT", reason="upstream timed out", policy="VirtualService checkout/payments",
-            rule="http[0]", place="rules.yaml:22", method="POST", host="payments",
-            path="/charge/<b>bold</b>", principal="", why="2 attempts of 0.6 s each; budget spent",
-        ),
-        refusal(
-            now - 130, status=401, reason="token has ended",
-            policy="RequestAuthentication shop/users",
-        ),
-    ]  # fmt: skip
+    tries = (
+        TryRecord(number=1, endpoint="127.0.0.1:9090", began_s=0.0001, duration_s=0.6,
+                  failure="timeout"),
+        TryRecord(number=2, endpoint="127.0.0.1:9091", began_s=0.64, duration_s=0.6,
+                  failure="timeout"),
+    )  # fmt: skip
+    third = refusal(
+        now - 130, status=401, reason="jwt_authn_access_denied{Jwt_is_expired}", policy=None,
+        rule=None, place=None, left_out=41,
+    )  # fmt: skip
+    second = refusal(
+        now - 41, workload="cart-v1", direction="outbound", outcome="failed", status=504,
+        flags="UT", reason="response_timeout", policy=None, rule=None, place=None,
+        method="POST", host="payments", path="/charge/<b>bold</b>", principal=None,
+        proved_by=None, candidates=(), service="payments.checkout.svc.cluster.local:80",
+        route="charge", cluster="outbound|80||payments.checkout.svc.cluster.local", attempts=2,
+        endpoint="127.0.0.1:9091", tries=tries, duration_s=1.24,
+    )  # fmt: skip
+    return [refusal(now - 4), second, third]
+
+
+def explained(call: dict[str, Any]) -> dict[str, Any]:
+    """What `/api/why` says of a call."""
+    return {
+        "call": call,
+        "question": {"direction": call["direction"], "method": call["method"]},
+        "generation_then": call["generation"], "generation_now": 7, "is_same_policy": False,
+        "agrees": True,
+        "notes": [
+            f"Policy has changed since: decided under generation {call['generation']}, and "
+            "generation 7 is in force now. The answer is that of the policy in force.",
+            "Policy refuses such a call in the same way: 403.",
+        ],
+        "answer": {},
+        "text": [
+            "deny, status 403, by no rule: no ALLOW policy has a rule that takes it: shop/readers "
+            "(rbac_access_denied_matched_policy[none])",
+            f"  path decided on: {call['path']}",
+        ],
+    }  # fmt: skip
 
 
 def _traces(now: float) -> list[dict[str, Any]]:
-    def span(*words: Any) -> dict[str, Any]:
-        ident, parent, name, workload, kind, start, length, *status = words
-        return {
-            "span_id": ident, "parent_id": parent, "name": name, "workload": workload, "kind": kind,
-            "start_s": start, "duration_s": length,
-            "status": status[0] if status else "ok",
-            "attributes": {"http.request.method": "GET", "meshware.generation": 7},
-        }  # fmt: skip
+    first = "7d1f0c8a2b9e4d5f8a7b6c5d4e3f2a1b"
 
-    spans = [
+    def span(*words: Any, trace: str = first, began: float = now - 4, **said: Any) -> Placed:
+        ident, parent, name, workload, kind, start, length, *status = words
+        record = SpanRecord(
+            trace_id=trace, span_id=ident * 16, parent_id=parent and parent * 16, name=name,
+            kind=kind, start=began + start, duration_s=length, status=status[0] if status else "ok",
+            attributes={"http.request.method": "GET", "meshware.generation": 7} | {
+                f"meshware.{key}": value for key, value in said.items()
+            },
+        )  # fmt: skip
+        return Placed(next(_numbers), "shop", workload, "0" * 16, record)
+
+    return join([
         span("a", None, "GET /productpage", "productpage-v1", "server", 0, 0.0921),
         span("b", "a", "GET details", "productpage-v1", "client", 0.004, 0.0081),
         span("c", "b", "GET /details/0", "details-v1", "server", 0.0061, 0.0052),
-        span("d", "a", "GET reviews", "productpage-v1", "client", 0.014, 0.071),
-        span("e", "d", "attempt 1", "productpage-v1", "client", 0.0141, 0.0259, "error"),
-        span("f", "d", "attempt 2", "productpage-v1", "client", 0.0431, 0.0412),
-        span("g", "f", "GET /reviews/0", "reviews-v2", "server", 0.0442, 0.0393),
-        span("h", "g", "GET ratings", "reviews-v2", "client", 0.0521, 0.0272),
-        span("i", "h", "GET /ratings/0", "ratings-v1", "server", 0.0534, 0.0241),
-    ]
-    first = "7d1f0c8a2b9e4d5f8a7b6c5d4e3f2a1b"
-    return [
-        {"trace_id": first, "at": now - 4, "duration_s": 0.0921, "spans": spans},
-        {"trace_id": "0f" * 16, "at": now - 9, "duration_s": 0.0081, "spans": spans[1:3]},
-    ]
+        span("d", "a", "GET reviews", "productpage-v1", "client", 0.014, 0.071, attempts=2),
+        span("e", "d", "GET reviews attempt 1", "productpage-v1", "client", 0.0141, 0.0259, "error",
+             attempt=1, endpoint="127.0.0.1:9083"),
+        span("f", "d", "GET reviews attempt 2", "productpage-v1", "client", 0.0431, 0.0412,
+             attempt=2, endpoint="127.0.0.1:9084"),
+        span("1", "f", "GET /reviews/0", "reviews-v2", "server", 0.0442, 0.0393),
+        span("2", "1", "GET ratings", "reviews-v2", "client", 0.0521, 0.0272),
+        span("3", "2", "GET /ratings/0", "ratings-v1", "server", 0.0534, 0.0241),
+        span("b", None, "GET details", "productpage-v1", "client", 0, 0.0081, trace="0f" * 16,
+             began=now - 9),
+        span("c", "b", "GET /details/0", "details-v1", "server", 0.0021, 0.0052, trace="0f" * 16,
+             began=now - 9),
+    ])  # fmt: skip
 
 
 def crowd(services: int = 200, edges: int = 2000) -> World:
@@ -337,10 +393,17 @@ def application(world: World) -> Starlette:
         return answer(world.policy)
 
     async def calls(_: Request) -> Response:
-        return answer({"calls": world.calls})
+        return answer({"calls": world.calls, "cursor": "", "is_whole": True})
 
     async def traces(_: Request) -> Response:
-        return answer({"traces": world.traces})
+        return answer({"traces": world.traces, "cursor": "", "is_whole": True})
+
+    async def why(request: Request) -> Response:
+        ident = request.query_params.get("id")
+        found = next((call for call in world.calls if call["id"] == ident), None)
+        if found is None:
+            return answer({"message": "no such call is remembered any more"}, 404)
+        return answer(explained(found))
 
     async def history(request: Request) -> Response:
         if not world.history:
@@ -359,6 +422,7 @@ def application(world: World) -> Starlette:
         Route("/", page), Route("/api/graph", graph), Route("/api/node", one_node),
         Route("/api/edge", one_edge), Route("/api/workers", workers), Route("/api/policy", policy),
         Route("/api/calls", calls), Route("/api/traces", traces), Route("/api/history", history),
+        Route("/api/why", why),
         Route("/api/events", events), Mount("/static", StaticFiles(directory=STATIC)),
     ]  # fmt: skip
     app = Starlette(routes=routes)

@@ -27,6 +27,7 @@ POLICIES = {
     "allow public": policy("ALLOW", to(paths=["/public/*"])),
     "deny below a prefix": policy("DENY", to(paths=["/api/admin", "/api/admin/*"])),
     "allow below a prefix": policy("ALLOW", to(paths=["/api/public/*", "/public/*"])),
+    "allow all with a prefix": policy("ALLOW", to(paths=["/api/*"])),
     "deny host": policy("DENY", to(hosts=["evil.example"])),
     "allow host": policy("ALLOW", to(hosts=["app.example"])),
     "deny role": policy("DENY", when("request.headers[x-role]", "admin")),

@@ -101,6 +101,11 @@ def lie(**claims) -> bytes:
     return msgspec.json.encode({**facts, **claims})
 
 
+def certificate(**claims) -> dict:
+    """What a worker says that it shows."""
+    return {"id": "spiffe://a/b", "from_s": 0, "until_s": 1, "source": "embedded", **claims}
+
+
 class TestLies:
     """What a malicious worker may put beside its own lock. Each time it lives, and holds one."""
 
@@ -136,6 +141,26 @@ class TestLies:
                 lie(unknown_keys={f"{n:064x}": 1 for n in range(33)}), id="keys without end"
             ),
             pytest.param(lie(address="x" * MAX_REPORT_BYTES), id="too long"),
+            pytest.param(lie(vitals=[]), id="vitals of another form"),
+            pytest.param(lie(vitals={"version": "x" * 101}), id="a version without end"),
+            pytest.param(lie(vitals={"python": 3}), id="a version that is no text"),
+            pytest.param(lie(vitals={"memory_bytes": -1}), id="less than no memory"),
+            pytest.param(lie(vitals={"memory_bytes": 10**400}), id="memory without end"),
+            pytest.param(lie(vitals={"memory_bytes": 1.5}), id="half a byte"),
+            pytest.param(lie(vitals={"lag_s": -0.1}), id="early"),
+            pytest.param(lie(vitals={"lag_s": 1e300}), id="late without end"),
+            pytest.param(lie(vitals={"lag_s": 0}).replace(b":0}", b":1e999}"), id="infinity"),
+            pytest.param(lie(vitals={"lag_s": 0}).replace(b":0}", b":NaN}"), id="no number"),
+            pytest.param(lie(vitals={"lag_of": "\x1b[2J"}), id="a lag of something else"),
+            pytest.param(lie(vitals={"in_flight": True}), id="calls that are no number"),
+            pytest.param(lie(vitals={"applied_s": 1e15}), id="a time beyond all"),
+            pytest.param(lie(vitals={"certificate": {"id": "x"}}), id="half a certificate"),
+            pytest.param(
+                lie(vitals={"certificate": certificate(until_s=1e20)}), id="a certificate for ever"
+            ),
+            pytest.param(
+                lie(vitals={"certificate": certificate(id="x" * 3000)}), id="a name without end"
+            ),
         ],
     )
     def test_a_report_that_makes_no_sense_is_counted_and_left(self, path, reader, body):

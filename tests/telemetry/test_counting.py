@@ -254,6 +254,15 @@ def test_a_call_that_goes_out_is_one_whatever_its_attempts():
     assert (series.count, labels["reporter"], labels["response_code"]) == (1, "source", "200")
     ours = {name: value for (name, _), value in store.counters.items() if "endpoint" not in name}
     assert ours == {"meshware_attempts_total": 2, "meshware_retries_total": 1}
+    for kind, theirs in store.counters:
+        if kind == ENDPOINT_ATTEMPTS:
+            continue
+        assert [name for name, _ in theirs] == [
+            "destination_service",
+            "source_workload",
+            "source_workload_namespace",
+        ]
+        assert dict(theirs).items() <= labels.items(), "so they are known as of the same pair"
 
 
 def tried(store) -> dict[tuple[str, str], float]:

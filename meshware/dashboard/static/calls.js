@@ -1,14 +1,11 @@
-// Refused and failed calls, newest first, each with why.
+// Refused and failed calls, newest first, each with why: what was decided, and what policy says now.
 
 import { get } from "./api.js";
 import { el, empty } from "./dom.js";
 import * as format from "./format.js";
+import { explanation, record } from "./why.js";
 
 const AT_MOST = 300;
-const FACTS = [
-  ["Reason", "reason"], ["Policy", "policy"], ["Rule", "rule"], ["Place", "place"], ["Caller", "principal"],
-  ["Host", "host"], ["Request id", "request_id"], ["Trace", "trace_id"], ["Reported by", "reporter"],
-];
 
 export class Calls {
   title = "Calls";
@@ -16,11 +13,17 @@ export class Calls {
   #list = el("div", { class: "calls card" });
   #count = el("span", { class: "count", role: "status" });
   #search = el("input", { type: "search", placeholder: "Workload, path, policy, reason…", "aria-label": "Find calls", oninput: () => this.#filter() });
-  #rows = new Map(); // key -> {element, text}
+  #namespace = el("select", { "aria-label": "Namespace", onchange: () => this.#filter() });
+  #outcome = el("select", { "aria-label": "What happened", onchange: () => this.#filter() },
+    el("option", { value: "" }, "Refused and failed"), el("option", { value: "refused" }, "Refused by the mesh"), el("option", { value: "failed" }, "Failed"));
+  #rows = new Map(); // id -> {call, element, text}
+  #cursor = "";
+  #leftOut = 0; // since the newest
   #stale = false;
+  #asking = false;
 
   show(main) {
-    this.#root ??= el("div", { class: "page" }, el("h2", {}, "Refused and failed calls", el("small", {}, "newest first")), el("div", { class: "tools" }, this.#search, this.#count), this.#list);
+    this.#root ??= el("div", { class: "page" }, el("h2", {}, "Refused and failed calls", el("small", {}, "newest first")), el("div", { class: "tools" }, this.#search, this.#namespace, this.#outcome, this.#count), this.#list);
     if (this.#root.parentNode !== main) main.append(this.#root);
     this.#fetch();
   }
@@ -35,39 +38,69 @@ export class Calls {
     if (this.#stale) this.#fetch();
   }
 
+  onPolicy() {
+    // What stands open is asked anew: it says what policy says now.
+    for (const open of this.#list.querySelectorAll("details[open] > .why")) open.dispatchEvent(new Event("ask"));
+  }
+
   onState(state) {
     if (state === "live") this.#fetch();
   }
 
   async #fetch() {
-    this.#stale = false;
-    let answer;
-    try {
-      answer = await get("calls");
-    } catch (error) {
-      this.#rows.clear();
-      this.#list.replaceChildren(empty("No calls to show", error.message));
+    if (this.#asking) {
+      this.#stale = true;
       return;
     }
-    const rows = new Map();
-    for (const call of answer.calls.slice(0, AT_MOST)) {
-      const id = key(call);
-      rows.set(id, this.#rows.get(id) ?? { element: row(call), text: words(call) });
+    this.#stale = false;
+    this.#asking = true;
+    try {
+      this.#take(await get("calls", { limit: AT_MOST, ...(this.#cursor ? { since: this.#cursor } : {}) }));
+    } catch (error) {
+      this.#rows.clear();
+      this.#cursor = "";
+      this.#list.replaceChildren(empty("No calls to show", error.message));
+      this.#count.textContent = "";
+    } finally {
+      this.#asking = false;
     }
-    this.#rows = rows;
-    if (!rows.size) this.#list.replaceChildren(empty("No call was refused or failed", "When one is, it stands here with the rule that decided."));
-    else place(this.#list, [...rows.values()].map((item) => item.element));
+  }
+
+  /** Take up what came since, or everything where the daemon is another one. */
+  #take(answer) {
+    if (!this.#cursor || answer.is_whole) this.#rows.clear();
+    this.#cursor = answer.cursor ?? "";
+    this.#leftOut = answer.left_out ?? 0;
+    for (const call of answer.calls) this.#rows.set(call.id, { call, element: row(call), text: words(call) });
+    const newest = [...this.#rows.entries()].sort(([, a], [, b]) => b.call.at - a.call.at || b.call.seen - a.call.seen);
+    this.#rows = new Map(newest.slice(0, AT_MOST));
+    if (!this.#rows.size) this.#list.replaceChildren(empty("No call was refused or failed", "When one is, it stands here with the rule that decided."));
+    else place(this.#list, [...this.#rows.values()].map((item) => item.element));
+    this.#offerNamespaces();
     this.#filter();
+  }
+
+  #offerNamespaces() {
+    const names = [...new Set([...this.#rows.values()].map(({ call }) => call.namespace))].sort();
+    const told = names.join(" ");
+    if (this.#namespace.dataset.told === told) return;
+    this.#namespace.dataset.told = told;
+    const chosen = this.#namespace.value;
+    this.#namespace.replaceChildren(el("option", { value: "" }, "All namespaces"), ...names.map((name) => el("option", { value: name }, name)));
+    this.#namespace.value = names.includes(chosen) ? chosen : "";
   }
 
   #filter() {
     const query = this.#search.value.trim().toLowerCase();
     let shown = 0;
-    for (const { element, text } of this.#rows.values()) {
-      element.hidden = !text.includes(query);
+    for (const { call, element, text } of this.#rows.values()) {
+      element.hidden = !text.includes(query) ||
+        (this.#namespace.value !== "" && call.namespace !== this.#namespace.value) ||
+        (this.#outcome.value !== "" && call.outcome !== this.#outcome.value);
       shown += element.hidden ? 0 : 1;
     }
-    this.#count.textContent = shown === this.#rows.size ? `${shown}` : `${shown} of ${this.#rows.size}`;
+    const since = this.#leftOut ? ` · ${this.#leftOut} more since were not kept one by one` : "";
+    this.#count.textContent = (shown === this.#rows.size ? `${shown}` : `${shown} of ${this.#rows.size}`) + since;
   }
 }
 
@@ -80,43 +113,46 @@ function place(parent, wanted) {
   });
 }
 
-function key(call) {
-  return [call.at, call.reporter, call.request_id, call.workload, call.status, call.path].join("|");
-}
-
 function words(call) {
   return Object.values(call).map((value) => (typeof value === "object" ? JSON.stringify(value) : String(value))).join(" ").toLowerCase();
 }
 
 function row(call) {
-  const flags = Array.isArray(call.flags) ? call.flags.join(",") : call.flags;
-  const details = el("details", {},
+  const outbound = call.direction === "outbound";
+  const what = `${call.method} ${outbound ? call.service ?? call.host : ""}${call.path}`;
+  const because = reasons(call).filter(Boolean).join(" · ");
+  const details = el("details", { "data-id": call.id },
     el("summary", {},
       format.time(call.at),
       el("span", { class: `status ${call.status >= 500 || !call.status ? "bad" : "warn"}` }, String(call.status || "–")),
-      el("span", { class: "flags", title: "response flags, as in Envoy's access log" }, flags || "–"),
-      el("span", { title: call.direction }, `${call.direction === "outbound" ? "from" : "to"} ${call.workload}`),
-      el("span", { class: "code", title: `${call.method} ${call.path}` }, `${call.method} ${call.path}`),
-      el("span", { title: call.reason ?? "" }, [call.reason, call.policy].filter(Boolean).join(" · "))));
+      el("span", { class: "flags", title: "response flags, as in Envoy's access log" }, call.flags && call.flags !== "-" ? call.flags : call.outcome),
+      el("span", { title: `${call.namespace}/${call.workload}` }, `${outbound ? "from" : "to"} ${call.workload}`),
+      el("span", { class: "code", title: what }, what),
+      el("span", { title: because }, because)));
+  if (call.left_out) details.querySelector("summary").append(el("span", { class: "left-out" }, `${call.left_out} more before it were not kept one by one`));
   details.addEventListener("toggle", () => details.open && details.children.length === 1 && details.append(why(call)));
   return details;
 }
 
-function why(call) {
-  const facts = FACTS.filter(([, field]) => call[field] !== null && call[field] !== undefined && call[field] !== "");
-  return el("div", { class: "why" },
-    el("dl", {}, el("dt", {}, "At"), el("dd", {}, format.absolute(call.at)),
-      ...facts.flatMap(([name, field]) => [el("dt", {}, name), el("dd", {}, field === "trace_id" ? el("a", { href: `#/traces/${encodeURIComponent(call.trace_id)}` }, call.trace_id) : String(call[field]))])),
-    ...reasons(call.why));
+/** Why, in as few words as there are. */
+function reasons(call) {
+  if (call.direction === "inbound" && call.outcome === "failed") return [call.exception ?? "answered so by the app", call.route];
+  if (call.direction === "inbound") return [call.policy && `${call.policy} rule ${call.rule ?? "–"}`, call.reason];
+  const last = call.tries.at(-1);
+  return [call.reason, last?.failure && [last.failure, last.detail].filter(Boolean).join(": "), call.attempts > 1 && `${call.attempts} attempts`, call.route && `route ${call.route}`];
 }
 
-/** The decision record: text as it is, lists line by line, records as names and values. */
-function reasons(record) {
-  if (record === null || record === undefined || record === "") return [];
-  if (typeof record === "string") return [el("pre", {}, record)];
-  if (Array.isArray(record)) return [el("pre", {}, record.map((item) => (typeof item === "string" ? item : JSON.stringify(item))).join("\n"))];
-  return [el("dl", {}, ...Object.entries(record).flatMap(([name, value]) => [
-    el("dt", {}, name.replaceAll("_", " ")),
-    el("dd", {}, typeof value === "object" && value !== null ? el("pre", {}, JSON.stringify(value, null, 2)) : String(value)),
-  ]))];
+/** Record and explanation side by side; the daemon is asked when somebody looks. */
+function why(call) {
+  const head = el("h3", {}, "What policy says now");
+  const now = el("section", { class: "now", "aria-label": "What policy says now" }, head, el("p", { class: "none" }, "Asking policy…"));
+  const ask = () => {
+    now.setAttribute("aria-busy", "true");
+    get("why", { id: call.id }).then(
+      (answer) => now.replaceChildren(head, ...explanation(answer)),
+      (error) => now.replaceChildren(head, el("p", { class: "none" }, error.message)),
+    ).finally(() => now.removeAttribute("aria-busy"));
+  };
+  ask();
+  return el("div", { class: "why", onask: ask }, el("section", { "aria-label": "What was decided" }, el("h3", {}, "What was decided"), ...record(call)), now);
 }

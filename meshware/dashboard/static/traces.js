@@ -1,23 +1,34 @@
-// Recent sampled traces, and one of them as a waterfall.
+// Recent sampled traces: a list, and one of them as a waterfall or as a table.
 
 import { get } from "./api.js";
-import { el, empty, svg } from "./dom.js";
+import { el, empty } from "./dom.js";
 import * as format from "./format.js";
+import { isBad, ordered, table, title, waterfall } from "./waterfall.js";
 
-const EVERY = 3; // ticks between two fetches
+const EVERY = 2; // ticks between two fetches
+const AT_MOST = 200;
 
 export class Traces {
   title = "Traces";
   #root = null;
-  #list = el("ul", { class: "trace-list card", "aria-label": "Recent traces" });
+  #search = el("input", { type: "search", placeholder: "Service, name, trace…", "aria-label": "Find traces", oninput: () => this.#draw() });
+  #failed = el("input", { type: "checkbox", onchange: () => this.#draw() });
+  #count = el("span", { class: "count", role: "status" });
+  #list = el("ul", { class: "trace-list card", "aria-label": "Recent traces", onkeydown: (event) => this.#move(event) });
   #detail = el("section", { class: "waterfall card", "aria-label": "Trace" });
-  #traces = [];
+  #traces = new Map(); // id -> trace
+  #cursor = "";
   #chosen = null;
   #drawn = null;
+  #asTable = false;
   #ticks = 0;
+  #asking = false;
+  #message = null;
 
   show(main, [id]) {
-    this.#root ??= el("div", { class: "page" }, el("div", { class: "traces" }, this.#list, this.#detail));
+    this.#root ??= el("div", { class: "page" },
+      el("div", { class: "tools" }, this.#search, el("label", {}, this.#failed, "Failed only"), this.#count),
+      el("div", { class: "traces" }, this.#list, this.#detail));
     if (this.#root.parentNode !== main) main.append(this.#root);
     this.#chosen = id ?? this.#chosen;
     this.#draw();
@@ -31,105 +42,96 @@ export class Traces {
     if (this.#ticks % EVERY === 0) this.#fetch();
   }
 
+  onState(state) {
+    if (state === "live") this.#fetch();
+  }
+
   async #fetch() {
+    if (this.#asking) return;
+    this.#asking = true;
     try {
-      this.#traces = (await get("traces")).traces;
+      const answer = await get("traces", { limit: AT_MOST, ...(this.#cursor ? { since: this.#cursor } : {}) });
+      if (!this.#cursor || answer.is_whole) this.#traces.clear();
+      this.#cursor = answer.cursor ?? "";
+      for (const trace of answer.traces) this.#traces.set(trace.trace_id, trace);
+      const newest = [...this.#traces.values()].sort((a, b) => b.at - a.at).slice(0, AT_MOST);
+      this.#traces = new Map(newest.map((trace) => [trace.trace_id, trace]));
+      this.#message = null;
     } catch (error) {
-      this.#list.hidden = true;
-      this.#drawn = null;
-      this.#detail.replaceChildren(empty("No traces to show", error.message));
-      return;
+      this.#traces.clear();
+      this.#cursor = "";
+      this.#message = error.message;
+    } finally {
+      this.#asking = false;
     }
     this.#draw();
   }
 
   #draw() {
-    this.#list.hidden = this.#traces.length === 0;
-    if (!this.#traces.length) {
+    const all = [...this.#traces.values()];
+    const shown = all.filter((trace) => this.#isWanted(trace));
+    this.#list.hidden = shown.length === 0;
+    this.#count.textContent = all.length === shown.length ? `${all.length}` : `${shown.length} of ${all.length}`;
+    if (!all.length) {
       this.#drawn = null;
-      this.#detail.replaceChildren(empty("No traces yet", "Calls are sampled as a Telemetry resource says: set `tracing: [{randomSamplingPercentage: 10}]`, then send some traffic."));
+      this.#detail.replaceChildren(this.#message === null
+        ? empty("No traces yet", "Calls are sampled as a Telemetry resource says: set `tracing: [{randomSamplingPercentage: 10}]`, then send some traffic.")
+        : empty("No traces to show", this.#message));
       return;
     }
     const focused = this.#list.contains(document.activeElement) ? document.activeElement.dataset.trace : null;
-    this.#chosen ??= this.#traces[0].trace_id;
-    this.#list.replaceChildren(...this.#traces.map((trace) => this.#entry(trace)));
+    this.#chosen ??= (shown[0] ?? all[0]).trace_id;
+    this.#list.replaceChildren(...shown.map((trace) => this.#entry(trace)));
     if (focused) this.#list.querySelector(`[data-trace="${CSS.escape(focused)}"]`)?.focus();
-    const trace = this.#traces.find((item) => item.trace_id === this.#chosen);
-    const version = trace ? `${trace.trace_id} ${trace.spans.length}` : `gone ${this.#chosen}`;
+    this.#drawDetail();
+  }
+
+  #drawDetail() {
+    const trace = this.#traces.get(this.#chosen);
+    const version = `${this.#chosen} ${trace?.spans.length} ${this.#asTable}`;
     if (version === this.#drawn) return; // what is unfolded stays so
     this.#drawn = version;
-    this.#detail.replaceChildren(...(trace ? waterfall(trace) : [empty("No longer kept", "The daemon keeps the newest traces only, and this one made room. A tracing backend keeps them longer.")]));
+    if (!trace) {
+      this.#detail.replaceChildren(empty("Not kept", "Workers keep the newest sampled calls only: this one was not sampled, or has made room. A tracing backend keeps them longer."));
+      return;
+    }
+    const toggle = el("button", { type: "button", "aria-pressed": String(this.#asTable), onclick: () => {
+      this.#asTable = !this.#asTable;
+      this.#drawDetail();
+      this.#detail.querySelector("h2 button")?.focus();
+    } }, "Table");
+    this.#detail.replaceChildren(
+      el("h2", {}, el("span", {}, "Trace"), el("small", { class: "code" }, trace.trace_id), toggle),
+      el("p", { class: "facts" }, `${format.absolute(trace.at)} · ${format.ms(trace.duration_s * 1000)} · ${count(trace.spans.length, "span")} · ${count(trace.services.length, "workload")}${trace.left_out ? ` · ${count(trace.left_out, "more span")} not shown` : ""}`),
+      this.#asTable ? table(trace) : waterfall(trace));
+  }
+
+  #isWanted(trace) {
+    const query = this.#search.value.trim().toLowerCase();
+    if (this.#failed.checked && !trace.is_failed) return false;
+    if (!query) return true;
+    return [trace.trace_id, trace.name, ...trace.services].some((word) => word.toLowerCase().includes(query));
   }
 
   #entry(trace) {
     const root = ordered(trace.spans)[0]?.span;
-    const failed = trace.spans.some((span) => isBad(span));
+    const failed = trace.is_failed ?? trace.spans.some((span) => isBad(span));
     return el("li", {}, el("button", { type: "button", "data-trace": trace.trace_id, "aria-pressed": String(trace.trace_id === this.#chosen), onclick: () => (location.hash = `#/traces/${trace.trace_id}`) },
-      el("b", {}, root ? `${root.workload}: ${root.name}` : trace.trace_id), el("span", {}, format.ms(trace.duration_s * 1000)),
-      el("small", {}, format.time(trace.at), ` · ${trace.spans.length} spans`),
+      el("b", {}, root ? `${root.workload}: ${title(root)}` : trace.trace_id), el("span", {}, format.ms(trace.duration_s * 1000)),
+      el("small", {}, format.time(trace.at), ` · ${count(trace.spans.length, "span")}`),
       failed ? el("small", { class: "mark bad" }, el("span", { class: "glyph", "aria-hidden": "true" }, "◆"), "error") : el("small", {}, "")));
   }
-}
 
-function waterfall(trace) {
-  const rows = ordered(trace.spans);
-  const start = Math.min(...rows.map(({ span }) => span.start_s));
-  const end = Math.max(start + 1e-6, ...rows.map(({ span }) => span.start_s + span.duration_s));
-  return [
-    el("h2", {}, "Trace", el("small", { class: "code" }, trace.trace_id)),
-    el("ol", {}, ...rows.map(({ span, depth }) => line(span, depth, start, end - start))),
-  ];
-}
-
-function line(span, depth, start, length) {
-  const left = ((span.start_s - start) / length) * 1000;
-  const width = Math.max(3, (span.duration_s / length) * 1000);
-  const kind = isBad(span) ? "bad" : span.kind === "server" || span.kind === "client" ? span.kind : "other";
-  const after = left + width < 800;
-  const bar = svg("svg", { "aria-hidden": "true" },
-    ...[0, 25, 50, 75, 100].map((part) => svg("line", { class: "guide", x1: `${part}%`, x2: `${part}%`, y1: 0, y2: 22 })),
-    svg("rect", { class: `bar-${kind}`, x: `${left / 10}%`, width: `${width / 10}%`, y: 5, height: 12, rx: 2 }),
-    svg("text", { x: `${(after ? left + width : left) / 10}%`, dx: after ? 5 : -5, y: 15, "text-anchor": after || left < 80 ? "start" : "end" }, after || left >= 80 ? format.ms(span.duration_s * 1000) : ""));
-  const name = el("span", { title: `${span.workload}: ${span.name}` }, isBad(span) ? "◆ " : "", span.name, " ", el("small", {}, `${span.workload} · ${span.kind}`));
-  name.style.paddingLeft = `${Math.min(depth, 8) * 14}px`;
-  const button = el("button", { type: "button", class: "row", "aria-expanded": "false", "aria-label": `${span.workload}: ${span.name}, ${span.kind}, ${format.ms(span.duration_s * 1000)}${isBad(span) ? ", failed" : ""}` }, name, bar);
-  const facts = el("dl", { hidden: true }, ...Object.entries({ status: span.status, ...span.attributes }).flatMap(([key, value]) => [el("dt", {}, key), el("dd", {}, String(value ?? "–"))]));
-  button.addEventListener("click", () => {
-    facts.hidden = !facts.hidden;
-    button.setAttribute("aria-expanded", String(!facts.hidden));
-  });
-  return el("li", {}, button, facts);
-}
-
-/** Spans in the order of the tree, each with its depth; one whose parent is missing is a root. */
-function ordered(spans) {
-  const known = new Set(spans.map((span) => span.span_id));
-  const children = group(spans, known);
-  const rows = [];
-  const seen = new Set(); // reports are claims: a circle of parents must not hang the page
-  const walk = (parent, depth) => {
-    for (const span of [...(children.get(parent) ?? [])].sort((a, b) => a.start_s - b.start_s)) {
-      if (seen.has(span.span_id)) continue;
-      seen.add(span.span_id);
-      rows.push({ span, depth });
-      walk(span.span_id, depth + 1);
-    }
-  };
-  walk(null, 0);
-  for (const span of spans) if (!seen.has(span.span_id)) rows.push({ span, depth: 0 });
-  return rows;
-}
-
-function group(spans, known) {
-  const groups = new Map();
-  for (const span of spans) {
-    const parent = known.has(span.parent_id) ? span.parent_id : null;
-    groups.set(parent, [...(groups.get(parent) ?? []), span]);
+  #move(event) {
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    const buttons = [...this.#list.querySelectorAll("button")];
+    const at = buttons.indexOf(document.activeElement);
+    if (!step || at < 0) return;
+    event.preventDefault();
+    buttons[Math.max(0, Math.min(buttons.length - 1, at + step))].focus();
   }
-  return groups;
 }
 
-function isBad(span) {
-  const status = span.status;
-  return status === "error" || status === "ERROR" || Number(status) >= 500;
+function count(number, word) {
+  return `${number} ${word}${number === 1 ? "" : "s"}`;
 }

@@ -5,8 +5,9 @@ import { el, empty } from "./dom.js";
 import * as format from "./format.js";
 
 const EVERY = 2; // ticks between two fetches
-const SOON_S = 600; // a certificate that ends sooner should have been renewed: rotation is at half its life
-const LAGS_S = 0.1; // a request that waits this long for its thread or loop is felt
+const HEADS = ["Workload", "State", "Process", "Version", "Policy", "Certificate ends", "Lag", "Memory", "Calls", "Started"];
+const NUMBERS = new Set(["Lag", "Memory", "Calls"]);
+const LAGS = { loop: "event loop", thread: "threads" }; // of what the lag is
 
 export class Workers {
   title = "Workers";
@@ -48,37 +49,43 @@ export class Workers {
 
   #draw({ generation, workers }) {
     if (!workers.length) {
-      this.#root.replaceChildren(empty("No workers", "Start an app with `meshware run -- …` or add the middleware and set MESHWARE_RUN_DIR: each process reports here as it starts."));
+      this.#root.replaceChildren(empty("No workers", "Start an app with `meshware run -- …` or add the middleware and set MESH_CONFIG to the policy.mesh of this daemon: each process reports here as it starts."));
       return;
     }
-    const rows = workers.map((worker) => ({ worker, troubles: troubles(worker, generation) }));
-    rows.sort((a, b) => b.troubles.length - a.troubles.length || name(a.worker).localeCompare(name(b.worker)));
+    const rows = [...workers];
+    rows.sort((a, b) => b.troubles.length - a.troubles.length || name(a).localeCompare(name(b)));
     const out = rows.filter((row) => row.troubles.length).length;
     this.#root.replaceChildren(
       el("h2", {}, "Workers", el("small", {}, `${workers.length} running, ${out ? `${out} need a look` : "all in step"}; the mesh is at generation ${generation}`)),
       el("div", { class: "scroll card", tabindex: "0", role: "region", "aria-label": "Workers" }, el("table", {},
-        el("thead", {}, el("tr", {}, ...["Workload", "Process", "State", "Policy", "Certificate ends", "Lag", "Memory", "Address", "Started"].map((head) =>
-          el("th", { scope: "col", class: head === "Lag" || head === "Memory" ? "number" : null }, head)))),
-        el("tbody", {}, ...rows.map((row) => line(row, generation))))),
+        el("thead", {}, el("tr", {}, ...HEADS.map((head) => el("th", { scope: "col", class: NUMBERS.has(head) ? "number" : null }, head)))),
+        el("tbody", {}, ...rows.map(line)))),
     );
   }
 }
 
-function line({ worker, troubles: found }, generation) {
-  const behind = generation - worker.generation;
-  const state = found.length
-    ? el("td", {}, ...found.map((text) => el("div", { class: "mark warn" }, el("span", { class: "glyph", "aria-hidden": "true" }, "▲"), text)), refusals(worker))
-    : el("td", {}, el("span", { class: "mark good" }, el("span", { class: "glyph", "aria-hidden": "true" }, "●"), worker.state || "in step"));
-  return el("tr", { class: found.length ? "behind" : null, "data-worker": worker.id },
-    el("td", {}, worker.workload, el("small", {}, worker.namespace)),
-    el("td", {}, `pid ${worker.pid}`, el("small", {}, worker.version ? `meshware ${worker.version}` : worker.id)),
+// What is amiss is decided by the daemon, as `meshware status` tells it; here it is only shown.
+function line(worker) {
+  const { troubles, certificate } = worker;
+  const state = troubles.length
+    ? el("td", {}, ...troubles.map((text) => el("div", { class: "mark warn" }, el("span", { class: "glyph", "aria-hidden": "true" }, "▲"), text)), refusals(worker))
+    : el("td", {}, el("span", { class: "mark good" }, el("span", { class: "glyph", "aria-hidden": "true" }, "●"), worker.state));
+  return el("tr", { class: troubles.length ? "behind" : null, "data-worker": worker.id },
+    el("td", { class: "nowrap" }, worker.workload ?? "–", el("small", {}, [worker.namespace, address(worker)].filter(Boolean).join(" · "))),
     state,
-    el("td", { class: "nowrap" }, String(worker.generation ?? "–"), behind > 0 ? el("small", {}, `${behind} behind`) : null),
-    el("td", { class: "nowrap" }, worker.certificate_until ? format.time(worker.certificate_until) : "none"),
-    el("td", { class: "number" }, format.ms(format.isNumber(worker.lag_s) ? worker.lag_s * 1000 : null)),
+    el("td", { class: "nowrap" }, `pid ${worker.pid}`, el("small", {}, worker.server ?? worker.id)),
+    el("td", { class: "nowrap" }, worker.version ?? "–", worker.python ? el("small", {}, `Python ${worker.python}`) : null),
+    el("td", { class: "nowrap" }, worker.generation === null ? "none" : String(worker.generation), worker.applied_at ? el("small", {}, "applied ", format.time(worker.applied_at)) : null),
+    el("td", { class: "nowrap", title: certificate?.id }, certificate ? format.time(certificate.until) : "none", certificate ? el("small", {}, certificate.source) : null),
+    el("td", { class: "number" }, format.ms(format.isNumber(worker.lag_s) ? worker.lag_s * 1000 : null), worker.lag_of ? el("small", {}, LAGS[worker.lag_of] ?? worker.lag_of) : null),
     el("td", { class: "number" }, format.bytes(worker.memory_bytes)),
-    el("td", { class: "code nowrap" }, worker.address ? `${worker.address}${worker.port ? `:${worker.port}` : ""}` : "–"),
+    el("td", { class: "number" }, worker.in_flight === null ? "–" : String(worker.in_flight)),
     el("td", { class: "nowrap" }, format.time(worker.started_at)));
+}
+
+function address({ address, port }) {
+  if (!address && !port) return null;
+  return `${address?.includes(":") ? `[${address}]` : address ?? "*"}:${port ?? "?"}`;
 }
 
 function refusals(worker) {
@@ -89,17 +96,6 @@ function refusals(worker) {
 function text(item) {
   if (typeof item !== "object" || item === null) return String(item);
   return item.message ?? item.reason ?? JSON.stringify(item);
-}
-
-function troubles(worker, generation) {
-  const found = [];
-  if (worker.generation < generation) found.push("out of step");
-  if (worker.refusals?.length) found.push("refused policy");
-  const until = format.instant(worker.certificate_until);
-  if (until !== null && until - Date.now() / 1000 < SOON_S) found.push(until * 1000 < Date.now() ? "certificate ended" : "certificate ends soon");
-  if (worker.lag_s > LAGS_S) found.push("slow to answer");
-  if (["stopped", "dead", "lost", "refused"].includes(worker.state)) found.push(worker.state);
-  return found;
 }
 
 function name(worker) {

@@ -90,7 +90,8 @@ class _Checker:
         self._texts("fromCookies", rule.from_cookies, "the name of a cookie")
         for index, name in enumerate(rule.from_cookies or ()):
             if name and not _COOKIE.fullmatch(name):
-                self._error(f"fromCookies[{index}]", f"{brief(name)!r} cannot name a cookie")
+                here = f"fromCookies[{index}]"
+                self._error(here, f"{brief(name)!r} cannot name a cookie; mend it (RFC 6265)")
         self._texts("spaceDelimitedClaims", rule.space_delimited_claims, "the name of a claim")
         self._outputs(rule)
         where = f"{self._path}.timeout"
@@ -147,7 +148,9 @@ class _Checker:
         for index, header in enumerate(rule.from_headers or ()):
             here = f"fromHeaders[{index}]"
             if not is_token(header.name):
-                self._error(f"{here}.name", f"{brief(header.name)!r} is no name of a header")
+                self._error(
+                    f"{here}.name", f"{brief(header.name)!r} is no name of a header; mend it"
+                )
             elif "_" in header.name:
                 self._error(
                     f"{here}.name",

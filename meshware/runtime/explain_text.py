@@ -31,8 +31,8 @@ def _inbound(answer: InboundAnswer, name: str) -> Iterator[str]:
     by = "no rule" if answer.policy is None else f"{answer.policy}, rule {answer.rule}"
     if answer.place is not None:
         by += f" at {answer.place}"
-    if answer.reason.endswith("[none]"):
-        by += ": there are ALLOW policies, and none of their rules takes the call"
+    if answer.detail is not None:
+        by += f": {answer.detail}"
     if answer.asks:
         by += f"; if {', '.join(answer.asks)} would allow it, who is not asked here"
     yield f"{name}{answer.verdict}, status {answer.status}, by {by} ({answer.reason})"

@@ -1,0 +1,1 @@
+"""Tables on a terminal that keep themselves current: `meshware top`."""
