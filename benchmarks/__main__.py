@@ -7,6 +7,7 @@ import platform
 import sys
 
 from benchmarks import (
+    dashboard,
     identity,
     inbound,
     observed,
@@ -24,6 +25,7 @@ TABLES = {
     "outbound": outbound.run,
     "observed": observed.run,
     "telemetry": telemetry.run,
+    "dashboard": dashboard.run,
     "scale": scale.run,
     "identity": identity.run,
     "start": start.run,

@@ -15,7 +15,11 @@ _NEEDED = ("flask", "fastapi", "gunicorn", "uvicorn", "httpx", "requests", "watc
 
 
 @click.command("demo", short_help="Run a shop through the mesh and edit its policy live.")
-@click.option("--keep", is_flag=True, help="Leave the shop running, and say what to try.")
+@click.option(
+    "--keep",
+    is_flag=True,
+    help="Leave the shop and its dashboard running, with traffic, and say what to try.",
+)
 @format_option
 def command(keep: bool, output: str) -> int:
     """Run a bookshop on this machine and edit its policy while requests go through it.

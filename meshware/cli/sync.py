@@ -56,6 +56,13 @@ _STDOUT, _STDERR = 1, 2
     "the loopback alone.",
 )
 @click.option(
+    "--prometheus",
+    metavar="URL",
+    envvar="MESH_PROMETHEUS",
+    help="A Prometheus server that scrapes /metrics: the dashboard asks it for what is older than "
+    "an hour.  [env: MESH_PROMETHEUS]",
+)
+@click.option(
     "--dns",
     "dns_servers",
     default="",
@@ -79,6 +86,7 @@ def command(
     ca_dir: Path | None,
     listen: str,
     dashboard_token_file: Path | None,
+    prometheus: str | None,
     dns_servers: str,
     workload_api: Path | None,
     once: bool,
@@ -93,6 +101,7 @@ def command(
     1: with --once, refused; 2: it cannot start.
     """
     from meshware.clock import SystemClock
+    from meshware.dashboard.prometheus import checked_url
     from meshware.runtime.dns_lookup import parse_servers
     from meshware.syncd.announce import JsonAnnouncer, TextAnnouncer
     from meshware.syncd.daemon import run_daemon, run_once
@@ -104,6 +113,7 @@ def command(
     announcer = JsonAnnouncer if output == "json" else TextAnnouncer
     address = parse_address(listen)
     servers = parse_servers(dns_servers, "--dns")
+    history = None if prometheus is None else checked_url(prometheus)
     tell = line_writer(_STDERR, _ignore)
     if once:
         announce = announcer(line_writer(_STDOUT), tell)
@@ -122,6 +132,7 @@ def command(
         servers,
         workload_api=workload_api,
         token_file=dashboard_token_file,
+        prometheus=history,
     )
     return 0
 

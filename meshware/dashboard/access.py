@@ -13,9 +13,11 @@ import ipaddress
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs
 
-__all__ = ["COOKIE", "HEADERS", "Access", "is_loopback"]
+__all__ = ["COOKIE", "HEADERS", "Access", "is_local_name", "is_loopback"]
 
 COOKIE = "meshware_dashboard"
+
+_OTHERS = frozenset({"cross-site", "same-site"})  # Source: W3C, "Fetch Metadata"
 
 HEADERS = {
     "Content-Security-Policy": (
@@ -46,6 +48,11 @@ def _without_port(host: str) -> str:
     return host.rpartition(":")[0] if host.count(":") == 1 else host
 
 
+def is_local_name(host: str) -> bool:
+    """Say whether a Host header names this machine's loopback, whatever its port."""
+    return is_loopback(_without_port(host))
+
+
 class Access:
     """Decides who is let in.
 
@@ -56,13 +63,17 @@ class Access:
     def __init__(self, token: str | None = None) -> None:
         self._token = None if token is None else token.encode()
 
-    def refusal(self, host: str, cookie: str) -> str | None:
+    def refusal(self, host: str, cookie: str, site: str = "") -> str | None:
         """Return why a request is refused; None: it may be answered.
 
         Args:
             host: the Host header.
             cookie: the Cookie header.
+            site: the Sec-Fetch-Site header of a request that is none for a page to be shown; ""
+                where the client is no browser.
         """
+        if site in _OTHERS:
+            return "another site's page asks, which has no business here"
         if self._token is not None:
             try:
                 morsel = SimpleCookie(cookie).get(COOKIE)
@@ -71,13 +82,16 @@ class Access:
             if morsel is not None and hmac.compare_digest(morsel.value.encode(), self._token):
                 return None
             return "the dashboard needs its token: open /?token=TOKEN once"
-        if is_loopback(_without_port(host)):
+        if is_local_name(host):
             return None
         return "the dashboard is asked for by a loopback name, as http://127.0.0.1 or localhost"
 
     def is_presented(self, query: str) -> bool:
         """Say whether a query string presents the token."""
-        given = parse_qs(query, max_num_fields=20).get("token", [""])[0]
+        try:
+            given = parse_qs(query, max_num_fields=20).get("token", [""])[0]
+        except ValueError:
+            return False  # more of them than anybody sends
         return self._token is not None and hmac.compare_digest(given.encode(), self._token)
 
     @property

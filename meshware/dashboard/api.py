@@ -19,7 +19,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from meshware.clock import Clock
 from meshware.dashboard.access import HEADERS, Access
+from meshware.dashboard.concerns import may_concern
 from meshware.dashboard.data import Console
+from meshware.dashboard.graph import Node
+from meshware.dashboard.history import History
 from meshware.dashboard.listing import (
     Wanted,
     calls_of,
@@ -29,6 +32,7 @@ from meshware.dashboard.listing import (
     wanted,
 )
 from meshware.dashboard.live import Live, TooManyError
+from meshware.dashboard.prometheus import Prometheus
 
 __all__ = ["STATIC", "build_app"]
 
@@ -48,6 +52,7 @@ def build_app(
     *,
     static: Path = STATIC,
     abort: Abort | None = None,
+    prometheus: str | None = None,
 ) -> ASGIApp:
     """Return the application; its lifespan looks at the console once a second.
 
@@ -57,9 +62,11 @@ def build_app(
         clock: the machine's.
         static: the directory of the page.
         abort: ends the connection of a reader that does not read, without sending what waits.
+        prometheus: address of the server that knows what is older than an hour; None: nobody does.
     """
+    history = History(None if prometheus is None else Prometheus(prometheus), clock)
     live = Live(console, lambda: clock.now().timestamp())
-    pages = _Pages(console, live)
+    pages = _Pages(console, live, history)
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -70,6 +77,7 @@ def build_app(
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+            await history.close()
 
     async def index(_request: Request) -> Response:
         page = static / "index.html"
@@ -107,7 +115,8 @@ async def _keep_looking(live: Live, console: Console, clock: Clock) -> None:
             due += seconds
             if live.is_watched:
                 await asyncio.to_thread(console.look)
-            live.tick(seconds)
+            # Files of workers are read, and nobody waits for that here.
+            live.tick(seconds, await asyncio.to_thread(live.gather))
         except Exception as error:
             if told != repr(error):
                 told = repr(error)
@@ -123,9 +132,10 @@ class _Json(JSONResponse):
 class _Pages:
     """What is answered from the console."""
 
-    def __init__(self, console: Console, live: Live) -> None:
+    def __init__(self, console: Console, live: Live, history: History) -> None:
         self._console = console
         self._live = live
+        self._history = history
 
     async def graph(self, request: Request) -> Response:
         window_s = _window(request, 60)
@@ -138,7 +148,7 @@ class _Pages:
         edge = self._live.graph.edges.get(name)
         if edge is None:
             return _bad("there is no such edge", 404)
-        return self._detail(request, name, [name], (edge.target.namespace, edge.target.name))
+        return self._detail(request, name, [name], edge.target, edge.source)
 
     async def node(self, request: Request) -> Response:
         name = request.query_params.get("id", "")
@@ -146,33 +156,24 @@ class _Pages:
         if node is None:
             return _bad("there is no such node", 404)
         edges = self._live.edges_of(name)
-        return self._detail(request, name, edges, (node.namespace, node.name))
+        return self._detail(request, name, edges, node, None)
 
     def _detail(
-        self, request: Request, name: str, edges: list[str], service: tuple[str, str]
+        self, request: Request, name: str, edges: list[str], target: Node, source: Node | None
     ) -> Response:
         window_s = _window(request, 300)
         if window_s is None:
             return _bad(f"window is seconds from 1 to {_MOST_WINDOW_S}")
+        hosts = self._live.graph.hosts.get(target.id.partition("@")[0], set())
         return _Json(
             {
                 "id": name,
                 "series": self._live.series(edges, window_s),
-                "endpoints": [
-                    {
-                        "address": f"{worker['address']}:{worker['port']}",
-                        "rate": None,
-                        "error_share": None,
-                        "ejected": None,
-                        "active": None,
-                    }
-                    for worker in self._console.workers()
-                    if (worker["namespace"], worker["workload"]) == service and worker["address"]
-                ],
+                "endpoints": self._live.endpoints.of(hosts),
                 "policies": [
                     resource
                     for resource in self._console.policy()["resources"]
-                    if _may_concern(resource, *service)
+                    if may_concern(resource, target, hosts, source)
                 ][:_MOST_LISTED],
             }
         )
@@ -219,13 +220,9 @@ class _Pages:
             return _bad("no such call is remembered any more", 404)
         return _Json(found)
 
-    async def history(self, _request: Request) -> Response:
-        return _bad("there is no history beyond an hour: Prometheus is not asked here", 404)
-
-
-def _may_concern(resource: dict[str, Any], namespace: str, name: str) -> bool:
-    """Say whether a resource may be about a service: it is in its namespace and names it."""
-    return resource["namespace"] == namespace and name in resource["text"]
+    async def history(self, request: Request) -> Response:
+        status, told = await self._history.answer(request.query_params, self._live.graph)
+        return _bad(told, status) if isinstance(told, str) else _Json(told)
 
 
 def _window(request: Request, otherwise: int) -> int | None:
@@ -308,7 +305,7 @@ class _Guarded:
     def _answering(self, scope: Scope) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
         request = Request(scope)
         if scope["method"] not in {"GET", "HEAD"}:
-            return PlainTextResponse("there is GET alone\n", 405)
+            return PlainTextResponse("there is GET alone\n", 405, {"Allow": "GET, HEAD"})
         if scope["path"] == "/" and self._access.is_presented(
             scope["query_string"].decode("latin-1")
         ):
@@ -318,7 +315,8 @@ class _Guarded:
             )
         hosts = request.headers.getlist("host")
         cookie = "; ".join(request.headers.getlist("cookie"))
-        why = self._access.refusal(hosts[0] if len(hosts) == 1 else "", cookie)
+        site = "" if scope["path"] == "/" else request.headers.get("sec-fetch-site", "")
+        why = self._access.refusal(hosts[0] if len(hosts) == 1 else "", cookie, site)
         if why is not None:
             return PlainTextResponse(f"{why}\n", 403)
         return self._app

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-__all__ = ["BOUNDS_MS", "Console", "Sample", "Seen"]
+__all__ = ["BOUNDS_MS", "Console", "EndpointSeen", "Sample", "Seen"]
 
 BOUNDS_MS = (
     0.5, 1.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0, 10000.0,
@@ -38,6 +38,25 @@ class Sample:
     attempts: float = 0.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointSeen:
+    """One endpoint of a service, as all its callers together have found it.
+
+    Attributes:
+        service: its host.
+        address: "address:port"; "other" stands for those beyond what a worker tells apart.
+        attempts: so far.
+        failed: those of them that failed: answered with 5xx, or not at all.
+        ejected_by: how many workers have it out now.
+    """
+
+    service: str
+    address: str
+    attempts: float = 0.0
+    failed: float = 0.0
+    ejected_by: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Seen:
     """How far calls and traces have been read.
@@ -61,6 +80,9 @@ class Console(Protocol):
 
     def samples(self) -> Iterable[Sample]:
         """Return all series as they are now."""
+
+    def endpoints(self) -> Iterable[EndpointSeen]:
+        """Return all endpoints that were called or ejected."""
 
     def workers(self) -> list[dict[str, Any]]:
         """Return the live workers, in the shape of `syncd.workers.WorkerSeen`."""

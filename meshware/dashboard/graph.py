@@ -11,13 +11,23 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from meshware.dashboard.data import Sample
-from meshware.dashboard.window import counts_of
+from meshware.dashboard.window import ATTEMPTS, REQUESTS, counts_of
 
-__all__ = ["Edge", "Graph", "Kind", "Node", "edge_id", "health_of", "read_graph"]
+__all__ = [
+    "UNKNOWN",
+    "Edge",
+    "Graph",
+    "Kind",
+    "Node",
+    "edge_id",
+    "health_of",
+    "read_graph",
+    "with_edges",
+]
 
 Kind = Literal["service", "version", "outside", "unknown", "ingress"]
 Health = Literal["good", "warn", "bad", "idle"]
@@ -25,6 +35,9 @@ Health = Literal["good", "warn", "bad", "idle"]
 UNKNOWN = "unknown"
 _NOWHERE = frozenset({"", UNKNOWN})
 _PASSING = frozenset({"BlackHoleCluster", "PassthroughCluster", "InboundPassthroughCluster"})
+
+# Flags of calls whose last attempt no destination has seen. Source: Envoy, response flags.
+_LOST = frozenset({"UF", "UH", "UO", "NR", "NC"})
 
 # Source: Kiali's defaults for HTTP: degraded from 0.1 % of 5xx, failing from 10 %.
 _WARN, _BAD = 0.001, 0.1
@@ -61,10 +74,20 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """What all series come to."""
+    """What all series come to.
+
+    Attributes:
+        nodes: by id.
+        edges: by id.
+        told: attempts by the service they went to: those that sources tell less those whose caller
+            the destination names. `unnamed` finds them among those from unknown.
+        hosts: of the services, by their ids.
+    """
 
     nodes: dict[str, Node] = field(default_factory=dict)
     edges: dict[str, Edge] = field(default_factory=dict)
+    told: Mapping[str, float] = field(default_factory=dict)
+    hosts: Mapping[str, set[str]] = field(default_factory=dict)
 
 
 def edge_id(source: Node, target: Node) -> str:
@@ -87,12 +110,24 @@ def read_graph(samples: Iterable[Sample]) -> Graph:
     A service of which several versions are called is followed by a node for each of them.
     """
     by_reporter: dict[str, dict[str, Edge]] = {"source": {}, "destination": {}}
+    hosts: dict[str, set[str]] = {}
+    lost: dict[str, float] = {}  # attempts that never arrived, by edge
     versions: dict[str, dict[str, dict[str, Edge]]] = {}
-    for sample in samples:
+    listed = list(samples)
+    owners = _owners(listed)
+    for sample in listed:
         labels = sample.labels
         reporter = "source" if labels.get("reporter") == "source" else "destination"
         source, target = _source(labels), _target(labels)
+        if source.id == UNKNOWN:
+            source = owners.get(labels.get("source_principal", ""), source)
         _add(by_reporter[reporter], source, target, sample)
+        host = _known(labels.get("destination_service"))
+        if host is not None:
+            hosts.setdefault(target.id, set()).add(host)
+        if reporter == "source" and _LOST & set(labels.get("response_flags", "").split(",")):
+            name = edge_id(source, target)
+            lost[name] = lost.get(name, 0.0) + sample.requests
         version = labels.get("destination_version", "")
         if target.kind == "service" and version not in _NOWHERE:
             part = Node(f"{target.id}@{version}", target.name, target.namespace, "version", version)
@@ -100,17 +135,49 @@ def read_graph(samples: Iterable[Sample]) -> Graph:
             _add(of_service[reporter], target, part, sample)
     # A source wins per edge.
     edges = {**by_reporter["destination"], **by_reporter["source"]}
-    for name, told in by_reporter["destination"].items():
-        _prove(edges[name], told)
+    for name, named in by_reporter["destination"].items():
+        _prove(edges[name], named)
     for of_service in versions.values():
         merged = {**of_service["destination"], **of_service["source"]}
+        for name, named in of_service["destination"].items():
+            _prove(merged[name], named)
         if len(merged) > 1:
             edges.update(merged)
+    told: dict[str, float] = {}
+    for name, edge in by_reporter["source"].items():
+        came = max(edge.counts[REQUESTS], edge.counts[ATTEMPTS]) - lost.get(name, 0.0)
+        told[edge.target.id] = told.get(edge.target.id, 0.0) + max(came, 0.0)
+    for edge in by_reporter["destination"].values():
+        if edge.source.id != UNKNOWN:
+            told[edge.target.id] = told.get(edge.target.id, 0.0) - edge.counts[REQUESTS]
+    return with_edges(Graph(told=told, hosts=hosts), dict(sorted(edges.items())))
+
+
+def _owners(samples: Iterable[Sample]) -> dict[str, Node]:
+    """Return callers by the identity that is theirs alone.
+
+    Several workloads may share an account, as versions of a service do. A destination then knows
+    the identity and no workload, while sources say who they are.
+    """
+    found: dict[str, Node | None] = {}
+    for sample in samples:
+        labels = sample.labels
+        principal = _known(labels.get("source_principal"))
+        if labels.get("reporter") == "source" and principal is not None:
+            node = _source(labels)
+            before = found.setdefault(principal, node)
+            if before != node:
+                found[principal] = None
+    return {name: node for name, node in found.items() if node is not None and node.id != UNKNOWN}
+
+
+def with_edges(graph: Graph, edges: Mapping[str, Edge]) -> Graph:
+    """Return a graph with these edges, and the nodes at their ends."""
     nodes: dict[str, Node] = {}
     for edge in edges.values():
         nodes[edge.source.id] = edge.source
         nodes[edge.target.id] = edge.target
-    return Graph(nodes, dict(sorted(edges.items())))
+    return replace(graph, nodes=nodes, edges=dict(edges))
 
 
 def _add(edges: dict[str, Edge], source: Node, target: Node, sample: Sample) -> None:

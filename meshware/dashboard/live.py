@@ -12,16 +12,22 @@ from typing import Any
 
 import msgspec
 
-from meshware.dashboard.data import Console
+from meshware.dashboard.data import Console, EndpointSeen, Sample
+from meshware.dashboard.endpoints import Endpoints
 from meshware.dashboard.graph import Edge, Graph, health_of, read_graph
 from meshware.dashboard.layout import Place, lay_out
 from meshware.dashboard.tellers import Tellers
+from meshware.dashboard.unnamed import Unnamed
 from meshware.dashboard.window import Figures, Rises, Window, figures_of
 
 __all__ = ["Live", "Reader", "TooManyError"]
 
 _MOST_READERS = 32
 _MOST_WAITING = 32  # events of one reader
+
+
+Counts = tuple[list[Sample], list[EndpointSeen]]
+"""Of calls and of endpoints, by one moment."""
 
 
 class TooManyError(Exception):
@@ -55,6 +61,8 @@ class Live:
         self._console = console
         self._now = now
         self._rises = Rises()
+        self._unnamed = Unnamed()
+        self.endpoints = Endpoints()
         self._tellers = Tellers()
         self.window = Window()
         self.graph = Graph()
@@ -67,13 +75,21 @@ class Live:
 
     # --- once a second ------------------------------------------------------------------------
 
-    def tick(self, seconds: int = 1) -> None:
+    def gather(self) -> Counts:
+        """Return what is counted by now. From any thread; it may read files."""
+        return list(self._console.samples()), list(self._console.endpoints())
+
+    def tick(self, seconds: int = 1, counts: Counts | None = None) -> None:
         """Look at everything, and tell readers what is new.
 
         Args:
             seconds: since the last time.
+            counts: as `gather` returned them; None: it is asked now.
         """
-        found = read_graph(self._rises.of(self._console.samples()))
+        samples, endpoints = self.gather() if counts is None else counts
+        told = read_graph(self._rises.of(samples))
+        found = self._unnamed.settle(told, seconds)
+        self.endpoints.look(endpoints, seconds)
         is_other = found.nodes.keys() != self.graph.nodes.keys() or (
             found.edges.keys() != self.graph.edges.keys()
         )
@@ -210,7 +226,7 @@ class Live:
             "p50_ms": [step.p50_ms for step in steps],
             "p95_ms": [step.p95_ms for step in steps],
             "p99_ms": [step.p99_ms for step in steps],
-            "attempts": [step.attempts_rate for step in steps],
+            "attempts": [step.attempts_rate * step_s for step in steps],
             "calls": [step.calls for step in steps],
         }
 

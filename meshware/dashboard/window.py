@@ -17,12 +17,16 @@ from dataclasses import dataclass
 from meshware.dashboard.data import BOUNDS_MS, Sample
 
 __all__ = [
+    "ATTEMPTS",
+    "ERRORS",
     "MOST_KEYS",
     "MOST_SERIES",
+    "REQUESTS",
     "Figures",
     "Rises",
     "Window",
     "counts_of",
+    "empty_row",
     "figures_of",
     "quantile",
 ]
@@ -37,7 +41,7 @@ FINE_STEPS = 300  # of a second
 COARSE_S = 10
 COARSE_STEPS = 360
 
-_REQUESTS, _ERRORS, _ATTEMPTS, _BUCKETS = 0, 1, 2, 3
+REQUESTS, ERRORS, ATTEMPTS, _BUCKETS = 0, 1, 2, 3
 _WIDTH = _BUCKETS + len(BOUNDS_MS) + 1
 
 
@@ -62,6 +66,11 @@ def counts_of(
     row.extend(itertools.islice(durations, _WIDTH - _BUCKETS))
     row.extend(itertools.repeat(0.0, _WIDTH - len(row)))
     return row
+
+
+def empty_row() -> array[float]:
+    """Return a row of counters that have counted nothing."""
+    return array("d", bytes(8 * _WIDTH))
 
 
 def quantile(share: float, buckets: Sequence[float]) -> float | None:
@@ -92,15 +101,15 @@ def quantile(share: float, buckets: Sequence[float]) -> float | None:
 
 def figures_of(row: Sequence[float], seconds: float) -> Figures:
     """Return what increases over some seconds come to."""
-    requests = row[_REQUESTS]
+    requests = row[REQUESTS]
     buckets = row[_BUCKETS:]
     return Figures(
         rate=requests / seconds,
-        error_share=min(row[_ERRORS] / requests, 1.0) if requests > 0 else 0.0,
+        error_share=min(row[ERRORS] / requests, 1.0) if requests > 0 else 0.0,
         p50_ms=quantile(0.50, buckets),
         p95_ms=quantile(0.95, buckets),
         p99_ms=quantile(0.99, buckets),
-        attempts_rate=row[_ATTEMPTS] / seconds,
+        attempts_rate=row[ATTEMPTS] / seconds,
         calls=requests,
     )
 
@@ -126,13 +135,13 @@ class Rises:
                 is_anew = any(new < old for new, old in zip(row, before, strict=True))
                 rise = row if is_anew else array("d", map(operator.sub, row, before))
             else:
-                rise = array("d", bytes(8 * _WIDTH)) if self._is_first else row
+                rise = empty_row() if self._is_first else row
             risen.append(
                 Sample(
                     labels=sample.labels,
-                    requests=rise[_REQUESTS],
-                    errors=rise[_ERRORS],
-                    attempts=rise[_ATTEMPTS],
+                    requests=rise[REQUESTS],
+                    errors=rise[ERRORS],
+                    attempts=rise[ATTEMPTS],
                     durations=rise[_BUCKETS:],
                 )
             )
@@ -210,7 +219,7 @@ def _rows(
     steps: Iterable[Mapping[str, array[float]]], keys: Sequence[str]
 ) -> Iterator[array[float]]:
     for step in steps:
-        row = array("d", bytes(8 * _WIDTH))
+        row = empty_row()
         for key in keys:
             found = step.get(key)
             if found is not None:

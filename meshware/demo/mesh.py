@@ -57,6 +57,15 @@ class Daemon:
         )  # fmt: skip
         self._wait("published nothing", START_S, self.policy_file.exists)
 
+    def dashboard(self) -> str:
+        """Return the address of its dashboard.
+
+        Raises:
+            SettingsError: it does not say so in time, or ended.
+        """
+        self._wait("does not say where it listens", START_S, lambda: self._listens() is not None)
+        return f"http://{self._listens()}/"
+
     def generation(self) -> int:
         """Return the generation that is published; 0 for none."""
         status = self._status()
@@ -97,6 +106,10 @@ class Daemon:
         return f"{Path(errors[0].file or '').name}:{errors[0].line}: {errors[0].message}"
 
     # --- inside -------------------------------------------------------------------------------
+
+    def _listens(self) -> str | None:
+        status = self._status()
+        return None if status is None else status.listen
 
     def _status(self) -> Status | None:
         return read_status(self._run_dir / "status.json")

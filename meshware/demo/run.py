@@ -16,6 +16,7 @@ from meshware.demo.processes import Processes
 from meshware.demo.report import Report, StepReport
 from meshware.demo.shop import Shop, examples_directory
 from meshware.demo.steps import STEPS
+from meshware.demo.traffic import Traffic
 from meshware.errors import SettingsError
 
 __all__ = ["run_demo"]
@@ -51,6 +52,11 @@ def run_demo(report: Report, *, keep: bool = False) -> bool:
             report.end(steps, time.monotonic() - began)
             if keep:
                 _stay(stage, processes)
+            else:
+                report.say(
+                    f"the dashboard of all this was at {stage.dashboard}; "
+                    "`meshware demo --keep` leaves it open, with traffic"
+                )
     finally:
         shutil.rmtree(place, ignore_errors=True)
     return all(step.ok for step in steps)
@@ -66,6 +72,16 @@ class _Stage:
         self._report = report
         self._shop = Shop(processes)
         self._daemon = Daemon(self.source, place / "run", place / "state", processes)
+
+    @property
+    def dashboard(self) -> str:
+        """The address of the dashboard."""
+        return self._daemon.dashboard()
+
+    @property
+    def closed_port(self) -> int:
+        """The port of a service that refuses whoever has no identity."""
+        return self._shop.ports["ratings"]
 
     @property
     def page_port(self) -> int:
@@ -91,6 +107,7 @@ class _Stage:
             f"{self.source.parent}"
         )
         self._daemon.start()
+        self._report.say(f"its dashboard is at {self.dashboard}")
         self._shop.start(self._daemon.policy_file)
         give_up = time.monotonic() + START_S
         while (seen := fetch(self.page_port)).reviews_status != 200:
@@ -163,15 +180,17 @@ def _stay(stage: _Stage, processes: Processes) -> None:
     stage.edit("reviews.yaml", policies.TESTERS)
     stage._report.say(
         f"""
-The shop stays open until Ctrl-C. Try:
+The shop stays open until Ctrl-C, with readers who go on. Try:
+  watch     {stage.dashboard}
   open      {page}  a few times, and {page}?user=jason
   edit      {stage.source / "reviews.yaml"}  and open it again
   see why   meshware status --run-dir {stage.source.parent / "run"}
   check     meshware check {stage.source}"""
     )
     try:
-        while True:
-            processes.check()
-            time.sleep(0.5)
+        with Traffic(stage.page_port, stage.closed_port):
+            while True:
+                processes.check()
+                time.sleep(0.5)
     except KeyboardInterrupt:
         stage._report.say("closing the shop")

@@ -40,7 +40,7 @@ from meshware.telemetry.fan import Fan
 from meshware.telemetry.losses import Losses
 from meshware.telemetry.report import Counted, Gauges
 from meshware.telemetry.ring_file import WorkerRings
-from meshware.telemetry.series import Labels
+from meshware.telemetry.series import ENDPOINT_EJECTIONS, Labels
 from meshware.telemetry.tracing import Tracing
 from meshware.telemetry.worker import WorkerCounts
 
@@ -345,6 +345,9 @@ class Mesh:
                 key = ("meshware_ejected_endpoints", (("destination_service", host), *own))
                 out = self.ledger.cluster(cluster.name).ejected(cluster, now)
                 gauges[key] = gauges.get(key, 0) + len(out)
+                for endpoint in sorted(out)[:_MOST_EJECTED]:
+                    pair = (("destination_service", host), ("endpoint", endpoint))
+                    gauges[(ENDPOINT_EJECTIONS, (*pair, *own))] = 1
         return gauges
 
     def _process(self) -> Process:
@@ -431,6 +434,7 @@ def _tell_about_authorizers(mesh: Mesh, snapshot: Snapshot, told: set[str]) -> N
 
 
 _told: set[str] = set()
+_MOST_EJECTED = 100  # endpoints of a cluster that are told one by one
 _MOST_TOLD = 100  # distinct mistakes; what never ends must not fill the log
 
 

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from meshware.policy.parse import Resource
 from meshware.runtime.files import printable
 
@@ -16,17 +18,21 @@ MOST_CHANGES = 50
 
 _MOST_RESOURCES = 1000
 _MOST_CHARACTERS = 20_000  # of one resource's text
+_ROOT = "istio-system"  # where nothing says otherwise
+_MOST_HOSTS = 100  # of one resource
 _MOST_FILE_BYTES = 1024 * 1024
 
 
 def shown(resources: Iterable[Resource]) -> list[dict[str, Any]]:
-    """Return resources with their text, the first thousand of them.
+    """Return resources with their text and whom they are about, the first thousand of them.
 
     Reads each file once; the text of one that cannot be read any more is empty.
     """
     files: dict[str, list[str]] = {}
     found: list[dict[str, Any]] = []
-    for resource in list(resources)[:_MOST_RESOURCES]:
+    listed = list(resources)
+    roots = {each.namespace for each in listed if each.kind == "MeshConfig"} or {_ROOT}
+    for resource in listed[:_MOST_RESOURCES]:
         file = str(resource.origin.file)
         if file not in files:
             files[file] = _lines(file)
@@ -38,9 +44,25 @@ def shown(resources: Iterable[Resource]) -> list[dict[str, Any]]:
                 "file": printable(file),
                 "line": resource.origin.line,
                 "text": _document(files[file], resource.origin.line),
+                **_meant(resource),
+                "is_of_mesh": resource.namespace in roots,
             }
         )
     return found
+
+
+def _meant(resource: Resource) -> dict[str, Any]:
+    """Return what a resource is about: hosts of services, or labels of workloads."""
+    spec: dict[str, Any] = msgspec.to_builtins(resource.spec, builtin_types=())
+    hosts = spec.get("hosts") or ([spec["host"]] if spec.get("host") else [])
+    selector = (
+        (spec.get("selector") or {}).get("matchLabels")
+        or (spec.get("workloadSelector") or {}).get("labels")
+        or (spec.get("metadata") or {}).get("labels")
+    )
+    if resource.kind == "WorkloadEntry":
+        selector = spec.get("labels") or dict(resource.labels)
+    return {"hosts": list(hosts)[:_MOST_HOSTS], "selector": dict(selector or {})}
 
 
 class Changes:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from meshware.clock import Clock
-from meshware.dashboard.data import Sample, Seen
+from meshware.dashboard.data import EndpointSeen, Sample, Seen
 from meshware.dashboard.listing import since_of
 from meshware.syncd.counts import Merged
 from meshware.syncd.keeper import Keeper
@@ -17,9 +17,16 @@ from meshware.syncd.status import Finding
 from meshware.syncd.told_calls import call_told, calls_told, traces_told
 from meshware.syncd.why import Why
 from meshware.syncd.workers import worker_seen
-from meshware.telemetry.series import ATTEMPTS, COUNT, DURATION, Series
+from meshware.telemetry.series import (
+    ATTEMPTS,
+    COUNT,
+    DURATION,
+    ENDPOINT_ATTEMPTS,
+    ENDPOINT_EJECTIONS,
+    Series,
+)
 
-__all__ = ["DaemonConsole", "samples_of"]
+__all__ = ["DaemonConsole", "endpoints_of", "samples_of"]
 
 _MOST_FINDINGS = 1000
 _PAUSE_S = 0.2
@@ -62,6 +69,10 @@ class DaemonConsole:
     def samples(self) -> Iterable[Sample]:
         """Return what was counted by now."""
         return self._samples()
+
+    def endpoints(self) -> Iterable[EndpointSeen]:
+        """Return what workers have found of endpoints."""
+        return endpoints_of(self._keeper.counts.merged())
 
     def workers(self) -> list[dict[str, Any]]:
         """Return what each live worker claims."""
@@ -147,6 +158,37 @@ _ENDS = (
 def _pair(labels: Mapping[str, str]) -> tuple[str | None, ...]:
     names = ("source_workload", "source_workload_namespace", "destination_service")
     return tuple(map(labels.get, names))
+
+
+def endpoints_of(merged: Merged) -> list[EndpointSeen]:
+    """Return what all workers have found of endpoints, as the dashboard takes it."""
+    found: dict[tuple[str, str], list[float]] = {}
+    for samples, name in (
+        (merged.store.counters, ENDPOINT_ATTEMPTS),
+        (merged.gauges, ENDPOINT_EJECTIONS),
+    ):
+        for (metric, labels), value in samples.items():
+            if metric != name:
+                continue
+            told = dict(labels)
+            row = found.setdefault(
+                (told.get("destination_service", ""), told.get("endpoint", "")), [0.0, 0.0, 0.0]
+            )
+            if name == ENDPOINT_EJECTIONS:
+                row[2] += value
+            else:
+                row[0] += value
+                row[1] += value if told.get("outcome") == "failed" else 0
+    return [
+        EndpointSeen(
+            service=service,
+            address=address,
+            attempts=attempts,
+            failed=failed,
+            ejected_by=int(ejected),
+        )
+        for (service, address), (attempts, failed, ejected) in found.items()
+    ]
 
 
 def _sample(series: Series) -> Sample:

@@ -211,7 +211,7 @@ def _together(name: str, before: float | None, value: float) -> float:
     """Return what several workers say of one thing that holds now."""
     if before is None:
         return value
-    if name.endswith("_endpoints"):
+    if name.endswith(("_endpoints", "_workers")):
         return before + value
     return min(before, value)  # the oldest generation, the certificate that ends first
 

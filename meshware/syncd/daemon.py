@@ -102,6 +102,7 @@ def run_daemon(
     *,
     workload_api: Path | None = None,
     token_file: Path | None = None,
+    prometheus: str | None = None,
 ) -> None:
     """Publish, watch and publish again, until SIGTERM or SIGINT. Main thread only.
 
@@ -113,6 +114,7 @@ def run_daemon(
         servers: DNS servers to ask in place of the system's.
         workload_api: the socket on which to serve the SPIFFE Workload API; None: nowhere.
         token_file: with the token that the dashboard asks for; None: it is for the loopback alone.
+        prometheus: address of a server that has what is older than an hour; None: there is none.
 
     Raises:
         SyncError: it cannot start, or another daemon took its place.
@@ -137,7 +139,9 @@ def run_daemon(
         stack.callback(keeper.close)
         if listen is not None:
             why = Why(places.policy_file, lambda: keeper.written, clock.now)
-            listener = _listen(listen, keeper, announce, clock, token_file, why=why)
+            listener = _listen(
+                listen, keeper, announce, clock, token_file, why=why, prometheus=prometheus
+            )
             stack.callback(listener.stop)
             keeper.listening = str(listener.address)
         if workload_api is not None:
@@ -165,6 +169,7 @@ def _listen(
     token_file: Path | None,
     *,
     why: Why,
+    prometheus: str | None = None,
 ) -> Listener | DashboardServer:
     """Serve /healthz and /metrics, and the dashboard to those who may see it."""
     token = None if token_file is None else read_token(token_file)
@@ -181,7 +186,7 @@ def _listen(
 
     answers = Answers(keeper.current_figures, keeper.counts.merged)
     console = DaemonConsole(keeper, why, clock, samples)
-    return DashboardServer(address, answers, console, Access(token), clock)
+    return DashboardServer(address, answers, console, Access(token), clock, prometheus=prometheus)
 
 
 class _Loop:

@@ -7,10 +7,10 @@ import socket
 import stat
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from meshware.clock import Clock
-from meshware.dashboard.access import Access
+from meshware.dashboard.access import HEADERS, Access, is_local_name, is_loopback
 from meshware.dashboard.data import Console
 from meshware.errors import SyncError
 from meshware.syncd.listen import Address, Answers
@@ -59,18 +59,26 @@ class DashboardServer:
         console: what the dashboard shows.
         access: who may see it.
         clock: the machine's.
+        prometheus: address of a server that keeps history; None: there is none.
 
     Raises:
         SyncError: the address cannot be had.
     """
 
     def __init__(
-        self, address: Address, answers: Answers, console: Console, access: Access, clock: Clock
+        self,
+        address: Address,
+        answers: Answers,
+        console: Console,
+        access: Access,
+        clock: Clock,
+        *,
+        prometheus: str | None = None,
     ) -> None:
         import uvicorn
-        from uvicorn.protocols.http.h11_impl import H11Protocol
 
         from meshware.dashboard.api import build_app
+        from meshware.syncd.connections import Connections
 
         family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
         self._socket = socket.socket(family, socket.SOCK_STREAM)
@@ -85,34 +93,17 @@ class DashboardServer:
                 "--listen off"
             ) from error
         self.address = Address(address.host, self._socket.getsockname()[1])
-        transports: dict[Any, asyncio.Transport] = {}
-
-        class Protocol(H11Protocol):
-            """Lets a connection be ended that nobody reads from."""
-
-            def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-                super().connection_made(transport)
-                if self.client is not None:
-                    transports[tuple(self.client)] = transport
-
-            def connection_lost(self, exc: Exception | None) -> None:
-                if self.client is not None:
-                    transports.pop(tuple(self.client), None)
-                super().connection_lost(exc)
-
-        def abort(scope: Scope) -> None:
-            transport = transports.get(tuple(scope.get("client") or ()))
-            if transport is not None:
-                transport.abort()
-
-        app = _WithAnswers(build_app(console, access, clock, abort=abort), answers)
+        connections = Connections()
+        page = build_app(console, access, clock, abort=connections.abort, prometheus=prometheus)
+        app = _WithAnswers(page, answers, is_local=is_loopback(address.host))
         config = uvicorn.Config(
             app,
-            http=Protocol,
+            http=connections.protocol(),
             ws="none",
             loop="asyncio",
             lifespan="on",
             log_config=None,
+            log_level="error",  # a client's mistakes would fill the daemon's log
             access_log=False,
             proxy_headers=False,
             server_header=False,
@@ -138,9 +129,10 @@ class DashboardServer:
 class _WithAnswers:
     """Answers what monitoring asks, and hands the rest to the dashboard."""
 
-    def __init__(self, app: ASGIApp, answers: Answers) -> None:
+    def __init__(self, app: ASGIApp, answers: Answers, *, is_local: bool) -> None:
         self._app = app
         self._answers = answers
+        self._is_local = is_local  # nobody but this machine can ask, by a name of its own
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] not in _OURS:
@@ -148,9 +140,21 @@ class _WithAnswers:
             return
         from starlette.responses import Response
 
-        accept = next((value for name, value in scope["headers"] if name == b"accept"), b"")
-        status, kind, body = await asyncio.to_thread(
-            self._answers.to, scope["path"], accept.decode("latin-1")
-        )
-        response = Response(body, status, {"Content-Type": kind})
-        await response(scope, receive, send)
+        status, kind, body = 405, "text/plain", b"there is GET alone\n"
+        headers = {**HEADERS, "Allow": "GET, HEAD"}
+        if scope["method"] in ("GET", "HEAD"):
+            headers = dict(HEADERS)
+            host, accept = _header(scope, b"host"), _header(scope, b"accept")
+            if self._is_local and scope["path"] == "/metrics" and not is_local_name(host):
+                # A page elsewhere whose name was turned to this address would read them.
+                status, body = 403, b"metrics are asked for by a loopback name\n"
+            else:
+                status, kind, body = await asyncio.to_thread(
+                    self._answers.to, scope["path"], accept
+                )
+        await Response(body, status, {**headers, "Content-Type": kind})(scope, receive, send)
+
+
+def _header(scope: Scope, name: bytes) -> str:
+    found: bytes = next((value for key, value in scope["headers"] if key == name), b"")
+    return found.decode("latin-1")

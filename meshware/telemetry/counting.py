@@ -29,7 +29,15 @@ from meshware.policy.snapshot import Snapshot
 from meshware.policy.telemetry_plan import DEFAULT_PLAN, MetricsPlan, TelemetryPlan
 from meshware.telemetry.labels import InboundKey, OutboundKey, inbound_labels, outbound_labels
 from meshware.telemetry.report import Counted, Gauges, encode
-from meshware.telemetry.series import ATTEMPTS, CounterKey, Exemplar, Labels, Series, Store
+from meshware.telemetry.series import (
+    ATTEMPTS,
+    ENDPOINT_ATTEMPTS,
+    CounterKey,
+    Exemplar,
+    Labels,
+    Series,
+    Store,
+)
 from meshware.telemetry.tags import Tags, split, tags_of
 
 __all__ = ["MOST_SERIES", "Counting"]
@@ -43,6 +51,7 @@ _MOST_KEYS = 8192  # that lead to series: callers may make up hosts
 _MOST_NEW = 8192  # events whose labels must be worked out
 _MOST_ROUTES = 200  # route templates, of an app that makes them up
 _MOST_OUTSIDE = 200  # hosts that policy does not know, of an app that calls whatever it is told
+_MOST_ENDPOINTS = 500  # of all services that a process calls
 _INBOUND, _OUTBOUND = (("reporter", "destination"),), (("reporter", "source"),)
 _OVERFLOW = Flag.UPSTREAM_OVERFLOW.value
 
@@ -60,6 +69,7 @@ class _Told(NamedTuple):
     exception: str | None = None
     attempts: int = 0
     decided_s: float = 0.0
+    tried: tuple[tuple[str, bool], ...] = ()  # of each attempt the endpoint, and if it failed
 
 
 class Counting:
@@ -104,6 +114,7 @@ class Counting:
         self._found_for: Snapshot | None = None
         self._routes: set[str] = set()
         self._outside: set[str] = set()
+        self._endpoints: set[tuple[str, str]] = set()
         self.store = Store(MOST_SERIES)
         # Not from nought: whoever remembers a number, also from before a fork, sees another one.
         self.folded += 1
@@ -201,6 +212,7 @@ class Counting:
             event.received_bytes,
             None if call is None else self._exemplar(call, event.duration_s),
             attempts=event.attempts,
+            tried=tuple((each.endpoint, _has_failed(each.status)) for each in event.tries),
             decided_s=event.decided_s,
         )
 
@@ -244,6 +256,8 @@ class Counting:
             else:
                 self.store.left_out += 1
             return
+        if told.tried and "|" in told.key[0]:  # type: ignore[operator]
+            self._count_endpoints(told)
         for one in series or ():
             one.observe(told.duration_s, told.received_bytes, told.sent_bytes, told.exemplar)
         self._count_ours(told, snapshot)
@@ -284,6 +298,19 @@ class Counting:
         self._outside.add(key.host)
         return key
 
+    def _count_endpoints(self, told: _Told) -> None:
+        """Count attempts by the endpoint they went to: as many as policy has, to a limit."""
+        assert isinstance(told.key, OutboundKey)
+        (service,) = _service_of(told.key)
+        for tried, has_failed in told.tried:
+            pair, endpoint = (service[1], tried), tried
+            if len(self._endpoints) < _MOST_ENDPOINTS:
+                self._endpoints.add(pair)
+            elif pair not in self._endpoints:
+                endpoint = "other"
+            outcome = ("outcome", "failed" if has_failed else "ok")
+            self.store.count(ENDPOINT_ATTEMPTS, (service, ("endpoint", endpoint), outcome))
+
     def _count_ours(self, told: _Told, snapshot: Snapshot | None) -> None:
         key = told.key
         if told.decided_s:
@@ -316,6 +343,10 @@ class Counting:
 
 def _plan_of(snapshot: Snapshot | None) -> TelemetryPlan:
     return DEFAULT_PLAN if snapshot is None else snapshot.telemetry
+
+
+def _has_failed(status: int) -> bool:
+    return status == 0 or status >= 500
 
 
 def _service_of(key: OutboundKey) -> Labels:

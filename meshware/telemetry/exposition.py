@@ -11,7 +11,16 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
 from meshware.policy.telemetry_plan import METRICS
-from meshware.telemetry.series import BUCKETS, COUNT, Exemplar, Histogram, Labels, Series
+from meshware.telemetry.series import (
+    BUCKETS,
+    COUNT,
+    ENDPOINT_ATTEMPTS,
+    ENDPOINT_EJECTIONS,
+    Exemplar,
+    Histogram,
+    Labels,
+    Series,
+)
 
 __all__ = ["BOUNDS", "HELP", "HISTOGRAMS", "exposition"]
 
@@ -32,6 +41,8 @@ HELP = {
     "meshware_policy_generation": "The policy in force in a workload's oldest worker.",
     "meshware_policy_applied_timestamp_seconds": "When it was applied, unix time.",
     "meshware_certificate_expiry_timestamp_seconds": "When a workload's certificate ends.",
+    ENDPOINT_ATTEMPTS: "Attempts by endpoint, and whether they were answered below 500.",
+    ENDPOINT_EJECTIONS: "Workers that have an endpoint ejected now.",
     "meshware_ejected_endpoints": "Endpoints that are ejected now, summed over workers.",
 }
 """What metrics mean, by their names."""

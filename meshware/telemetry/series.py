@@ -21,6 +21,8 @@ __all__ = [
     "BUCKETS",
     "COUNT",
     "DURATION",
+    "ENDPOINT_ATTEMPTS",
+    "ENDPOINT_EJECTIONS",
     "CounterKey",
     "Exemplar",
     "Histogram",
@@ -38,6 +40,8 @@ BUCKETS = (
 COUNT = METRICS["REQUEST_COUNT"]
 DURATION = METRICS["REQUEST_DURATION"]
 ATTEMPTS = "meshware_attempts_total"
+ENDPOINT_ATTEMPTS = "meshware_endpoint_attempts_total"
+ENDPOINT_EJECTIONS = "meshware_endpoint_ejecting_workers"
 ALL = frozenset(METRICS.values())
 """All metrics of HTTP calls, which a series has where policy changes none of them."""
 

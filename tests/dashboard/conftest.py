@@ -61,12 +61,13 @@ def complaints(page) -> Iterator[list[str]]:
 
 @pytest.fixture
 def visit(page) -> Iterator[Callable[..., None]]:
-    """Serve a world and open its page at a view."""
+    """Serve a world and open its page at a view; what is told from then on is heard."""
     with ExitStack() as stack:
 
         def go(world: World, view: str = "graph") -> None:
             address = stack.enter_context(served(world))
             page.goto(f"{address}/#/{view}", wait_until="domcontentloaded")
+            expect(page.locator("#live")).to_have_text("live")
 
         yield go
         page.close()  # its event stream holds the server otherwise

@@ -10,7 +10,7 @@ import pytest
 from meshware.clock import SystemClock
 from meshware.dashboard.access import Access, is_loopback
 from meshware.dashboard.api import build_app
-from meshware.dashboard.data import Sample, Seen
+from meshware.dashboard.data import EndpointSeen, Sample, Seen
 from meshware.dashboard.live import Live, TooManyError
 
 TOKEN = "a-token-that-is-long-enough"
@@ -20,6 +20,7 @@ LABELS = {
     "source_workload_namespace": "shop",
     "destination_service_name": "cart",
     "destination_service_namespace": "shop",
+    "destination_service": "cart.shop.svc.cluster.local",
 }
 
 
@@ -35,6 +36,18 @@ class Known:
 
     def samples(self):
         return [Sample(labels=LABELS, requests=self.requests, errors=self.requests / 2)]
+
+    def endpoints(self):
+        return [
+            EndpointSeen(
+                service="cart.shop.svc.cluster.local",
+                address="10.0.0.1:80",
+                attempts=self.requests,
+                failed=self.requests / 4,
+                ejected_by=2,
+            ),
+            EndpointSeen(service="other.shop.svc.cluster.local", address="10.0.0.2:80"),
+        ]
 
     def workers(self):
         return []
@@ -58,9 +71,16 @@ class Known:
         return {"call": {"id": call_id}, "text": []} if call_id == "a.1" else None
 
 
-def ask(path: str, host: str = "127.0.0.1:1", access: Access | None = None, **headers: str):
+def ask(
+    path: str,
+    host: str = "127.0.0.1:1",
+    access: Access | None = None,
+    *,
+    prometheus: str | None = None,
+    **headers: str,
+):
     """Ask the application once. Returns status, headers and body."""
-    app = build_app(Known(), access or Access(), SystemClock())
+    app = build_app(Known(), access or Access(), SystemClock(), prometheus=prometheus)
     path, _, query = path.partition("?")
     sent: list[dict] = []
 
@@ -152,6 +172,15 @@ def test_what_is_not_there_is_said(path):
     assert json.loads(body)["message"]
 
 
+@pytest.mark.parametrize(
+    "query",
+    ["id=x", "from=x&to=1", "from=5&to=4", "from=0&to=9999999999", "from=-1&to=5"],
+    ids=["none", "no number", "backwards", "for ever", "before time"],
+)
+def test_a_time_of_history_that_is_none_is_said(query):
+    assert ask(f"/api/history?{query}", prometheus="http://127.0.0.1:1")[0] == 400
+
+
 def test_a_name_that_is_no_address_is_no_loopback():
     assert not is_loopback("127.0.0.1.evil.example")
 
@@ -167,6 +196,24 @@ def test_the_graph_has_the_rates_of_its_window():
     assert (edge["id"], edge["rate"], edge["error_share"]) == ("shop/web->shop/cart", 10, 0.5)
     assert {node["health"] for node in live.view(4)["nodes"]} == {"bad"}
     assert live.series(["shop/web->shop/cart"], 4)["rate"] == [10, 10, 10, 10]
+
+
+def test_endpoints_have_the_rates_of_all_their_callers():
+    console = Known()
+    live = Live(console, lambda: 1000.0)
+    live.tick()
+    for _ in range(4):
+        console.requests += 8
+        live.tick()
+    assert live.endpoints.of(live.graph.hosts["shop/cart"]) == [
+        {
+            "address": "10.0.0.1:80",
+            "rate": 32 / 5,
+            "error_share": 0.25,
+            "ejected": True,
+            "ejected_by": 2,
+        }
+    ]
 
 
 def test_who_does_not_read_is_dropped_and_who_reads_is_not():

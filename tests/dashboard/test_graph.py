@@ -39,6 +39,35 @@ def test_who_was_proved_is_taken_from_the_destination():
     assert (edge.mtls, edge.source_principal) == (True, "spiffe://t/ns/a/sa/b")
 
 
+REVIEWS = "spiffe://t/ns/shop/sa/web"
+
+
+def test_who_shares_an_account_with_other_versions_is_known_by_its_identity():
+    """The destination knows the account alone, the source its name."""
+    samples = [
+        told("source", 2, source_principal=REVIEWS),
+        told(
+            "destination",
+            2,
+            source_canonical_service="unknown",
+            source_principal=REVIEWS,
+            connection_security_policy="mutual_tls",
+        ),
+    ]
+    found = read_graph(samples)
+    assert set(found.edges) == {"shop/web->shop/cart"}
+    assert found.edges["shop/web->shop/cart"].mtls is True
+
+
+def test_an_account_of_several_services_is_nobodys_name():
+    samples = [
+        told("source", 1, source_principal=REVIEWS),
+        told("source", 1, source_principal=REVIEWS, source_canonical_service="other"),
+        told("destination", 2, source_canonical_service="unknown", source_principal=REVIEWS),
+    ]
+    assert "unknown->shop/cart" in read_graph(samples).edges
+
+
 def test_versions_are_nodes_where_there_are_several():
     one = [told("source", 1, destination_version="v1")]
     assert set(read_graph(one).nodes) == {"shop/web", "shop/cart"}

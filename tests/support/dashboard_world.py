@@ -457,9 +457,9 @@ def _detail(item: dict[str, Any], world: World) -> dict[str, Any]:
         },
         "endpoints": [
             {"address": "127.0.0.1:9081", "rate": rate * 0.6, "error_share": 0.0,
-             "ejected": False, "active": 2},
+             "ejected": False, "ejected_by": 0},
             {"address": "127.0.0.1:9082", "rate": rate * 0.4, "error_share": share * 2.5,
-             "ejected": share > 0.02, "active": 0},
+             "ejected": share > 0.02, "ejected_by": 2 if share > 0.02 else 0},
         ],
         "policies": world.policy["resources"][:3],
     }  # fmt: skip

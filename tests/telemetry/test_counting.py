@@ -13,6 +13,7 @@ from outbound_world import World as OutboundWorld
 from meshware.call import Ended
 from meshware.policy.telemetry_plan import MetricPlan, MetricsPlan, SidePlan, TelemetryPlan
 from meshware.telemetry.counting import MOST_SERIES, Counting
+from meshware.telemetry.series import ENDPOINT_ATTEMPTS
 
 
 def test_calls_of_one_kind_are_one_series():
@@ -251,15 +252,42 @@ def test_a_call_that_goes_out_is_one_whatever_its_attempts():
     [series] = store.series.values()
     labels = dict(series.labels)
     assert (series.count, labels["reporter"], labels["response_code"]) == (1, "source", "200")
-    ours = {name: value for (name, _), value in store.counters.items()}
+    ours = {name: value for (name, _), value in store.counters.items() if "endpoint" not in name}
     assert ours == {"meshware_attempts_total": 2, "meshware_retries_total": 1}
-    for _, theirs in store.counters:
+    for kind, theirs in store.counters:
+        if kind == ENDPOINT_ATTEMPTS:
+            continue
         assert [name for name, _ in theirs] == [
             "destination_service",
             "source_workload",
             "source_workload_namespace",
         ]
         assert dict(theirs).items() <= labels.items(), "so they are known as of the same pair"
+
+
+def tried(store) -> dict[tuple[str, str], float]:
+    """Attempts by endpoint and outcome."""
+    return {
+        (dict(labels)["endpoint"], dict(labels)["outcome"]): value
+        for (name, labels), value in store.counters.items()
+        if name == ENDPOINT_ATTEMPTS
+    }
+
+
+def test_each_attempt_counts_for_its_endpoint():
+    """A retry goes elsewhere, and so does its count."""
+    world = OutboundWorld(RETRIED)
+    outbound(world, 503, 200)
+    found = tried(counted(world))
+    assert sorted(found.values()) == [1, 1]
+    assert {outcome for _, outcome in found} == {"ok", "failed"}
+
+
+def test_endpoints_are_told_apart_as_long_as_they_are_few(monkeypatch):
+    monkeypatch.setattr("meshware.telemetry.counting._MOST_ENDPOINTS", 1)
+    world = OutboundWorld(RETRIED)
+    outbound(world, 503, 200)
+    assert {"other"} < {endpoint for endpoint, _ in tried(counted(world))}
 
 
 def test_hosts_outside_of_the_mesh_are_named_as_long_as_they_are_few(monkeypatch):

@@ -4,6 +4,7 @@
 import { get } from "./api.js";
 import { Camera } from "./camera.js";
 import { el, empty, svg } from "./dom.js";
+import { EdgeKeys } from "./edgekeys.js";
 import { EdgeTable } from "./edgetable.js";
 import { Labels } from "./labels.js";
 import { Motion } from "./motion.js";
@@ -21,6 +22,7 @@ export class Graph {
   title = "Graph";
   #labels = new Labels();
   #scene = new Scene(this.#labels.layer);
+  #edgeKeys = new EdgeKeys(this.#scene);
   #live;
   #root = null;
   #dirty = { nodes: new Set(), edges: new Set() };
@@ -28,6 +30,8 @@ export class Graph {
   #hovered = null;
   #selected = null;
   #current = null; // the node that takes part in the tab order
+  #fetching = 0;
+  #meanwhile = []; // changes that were told since the first of those was asked for
   #moved = false; // whether the reader chose the view, which is then left alone
 
   constructor(live) {
@@ -77,6 +81,11 @@ export class Graph {
 
   /** Numbers that changed: kept until the next frame, whichever number of events come before. */
   onGraph(change) {
+    if (this.#fetching) this.#meanwhile.push(change);
+    this.#apply(change);
+  }
+
+  #apply(change) {
     for (const [id, rate, errors, health] of change.nodes ?? []) {
       const node = this.#scene.nodes.get(id);
       if (!node) continue;
@@ -104,15 +113,19 @@ export class Graph {
 
   async #fetch() {
     let graph;
+    this.#fetching += 1;
     try {
       graph = await get("graph", { window: 60 });
     } catch (error) {
+      this.#fetched();
       if (this.#scene.nodes.size === 0) this.#say("No graph", error.message);
       return;
     }
     const first = this.#scene.nodes.size === 0;
     this.#scene.load(graph, this.#isNarrow());
     this.#table.load(graph.edges);
+    for (const change of this.#meanwhile) this.#apply(change); // an answer may be older than these
+    this.#fetched();
     this.#controls.load(graph.nodes);
     if (graph.nodes.length === 0) {
       this.#say("No traffic yet", "Start an app with `meshware run`, or call one of its services: what calls what appears here within a second.");
@@ -125,13 +138,18 @@ export class Graph {
     this.#highlight();
   }
 
+  #fetched() {
+    this.#fetching -= 1;
+    if (!this.#fetching) this.#meanwhile = [];
+  }
+
   #say(title, advice) {
     this.#message.hidden = false;
     this.#message.replaceChildren(empty(title, advice));
   }
 
   #build() {
-    this.#drawing = svg("svg", { class: "drawing", role: "group", "aria-label": "Service graph: arrow keys move between services, Enter opens one" }, this.#scene.root);
+    this.#drawing = svg("svg", { class: "drawing", role: "group", "aria-label": "Service graph: arrow keys move between services, Enter opens one, E goes through its calls" }, this.#scene.root);
     const canvas = el("canvas", { class: "motion", "aria-hidden": "true" });
     this.#message = el("div", { class: "message", hidden: true });
     this.#stage = el("div", { class: "stage" }, canvas, this.#drawing, this.#message, legend());
@@ -175,17 +193,21 @@ export class Graph {
       this.#open(this.#scene.nodes.has(id) ? "node" : "edge", id);
     });
     this.#drawing.addEventListener("focusin", (event) => {
-      const node = this.#scene.nodes.get(target(event)?.dataset.id);
-      if (!node) return;
+      const id = target(event)?.dataset.id;
+      const node = this.#scene.nodes.get(id);
+      if (!node) return this.#scene.edges.has(id) ? this.#hover(id) : undefined;
       this.#makeCurrent(node);
       if (!event.target.matches(":focus-visible")) return;
       this.#camera.reveal(node.at.x, node.at.y);
       this.#hover(node.data.id);
     });
-    this.#drawing.addEventListener("focusout", () => this.#hover(null));
+    this.#drawing.addEventListener("focusout", () => {
+      this.#edgeKeys.left();
+      this.#hover(null);
+    });
     this.#drawing.addEventListener("keydown", (event) => this.#key(event));
     this.#root.addEventListener("keydown", (event) => {
-      if (event.key === "Escape" && this.#selected) this.#close();
+      if (event.key === "Escape" && this.#selected && !event.defaultPrevented) this.#close();
     });
   }
 
@@ -199,10 +221,14 @@ export class Graph {
   #key(event) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const node = this.#scene.nodes.get(this.#current);
+    const edge = this.#edgeKeys.current;
+    if (edge && event.key === "Enter") this.#open("edge", edge);
+    if (edge && (event.key === "Enter" || this.#edgeKeys.key(event.key))) return event.preventDefault();
     const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
     if (step && event.shiftKey) this.#camera.pan(-step[0] * 60, -step[1] * 60);
     else if (step && node) nearest(node, step, this.#scene.nodes.values())?.group.focus();
     else if (node && (event.key === "Enter" || event.key === " ")) this.#open("node", node.data.id);
+    else if (node && event.key.toLowerCase() === "e") this.#edgeKeys.enter(node);
     else if (event.key === "+" || event.key === "=") this.#camera.zoom(1.25);
     else if (event.key === "-") this.#camera.zoom(0.8);
     else if (event.key === "0") this.#fit();

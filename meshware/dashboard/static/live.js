@@ -1,11 +1,15 @@
 // Server-sent events, and whether what is on the page is live.
 //
 // States: "connecting" -> "live" at the first event; "live" -> "lost" when the connection breaks or
-// nothing came for SILENCE_MS (the daemon sends a tick each second); "lost" -> "live" at the next
-// event. A browser gives an EventSource up for good when it is answered with an error status, so
-// a new one is made, each time after a longer wait.
+// nothing came in SILENT_LOOKS looks, a second apart (the daemon sends a tick each second); "lost" ->
+// "live" at the next event. A browser gives an EventSource up for good when it is answered with an
+// error status, so a new one is made, each time after a longer wait.
+//
+// Looks are counted rather than seconds: a page that was busy for long looks once when it is done,
+// and finds what came meanwhile before its next look. By the clock it would call itself lost, ask
+// for everything anew, and be the busier for it.
 
-const SILENCE_MS = 4000;
+const SILENT_LOOKS = 4;
 const KINDS = ["tick", "graph", "layout", "policy", "call"];
 const WAITS_MS = [500, 1000, 2000, 5000];
 
@@ -13,7 +17,7 @@ export class Live extends EventTarget {
   #source = null;
   #timer = 0;
   #failures = 0;
-  #last = 0;
+  #silent = 0; // looks since the last event
   state = "connecting";
   since = Date.now();
 
@@ -28,12 +32,12 @@ export class Live extends EventTarget {
   #open() {
     clearTimeout(this.#timer);
     this.#source?.close();
-    this.#last = Date.now();
+    this.#silent = 0;
     const source = new EventSource("/api/events");
     this.#source = source;
     for (const kind of KINDS) {
       source.addEventListener(kind, (event) => {
-        this.#last = Date.now();
+        this.#silent = 0;
         this.#failures = 0;
         this.#become("live");
         this.#tell(kind, event.data);
@@ -52,7 +56,8 @@ export class Live extends EventTarget {
   }
 
   #watch() {
-    if (Date.now() - this.#last < SILENCE_MS) return;
+    this.#silent += 1;
+    if (this.#silent < SILENT_LOOKS) return;
     this.#become("lost");
     // Connected, yet silent (a suspended machine, a proxy that holds on): ask again.
     if (this.#source?.readyState === EventSource.OPEN) this.#open();

@@ -108,7 +108,7 @@ export class Panel {
   }
 
   #showCharts(series) {
-    const attempts = (series.attempts ?? []).map((value, i) => difference(value, series.calls?.[i]));
+    const extra = sum(zip(series.attempts, series.calls, (tries, calls) => Math.max(0, tries - calls)));
     this.#charts.replaceChildren(
       chart("Rate", series, [{ name: "calls", values: series.rate, style: "a" }], format.rate),
       chart("Errors", series, [{ name: "share", values: series.error_share, style: "bad" }], format.share, 0.01),
@@ -121,15 +121,18 @@ export class Panel {
         { name: "calls", values: series.calls, style: "a" },
         { name: "attempts", values: series.attempts, style: "b" },
       ], short),
+      chart("Success", series, [
+        { name: "of calls", values: series.error_share.map((share) => (format.isNumber(share) ? 1 - share : null)), style: "a" },
+        { name: "of attempts", values: ofAttempts(series), style: "b" },
+      ], format.share, 1),
     );
-    const extra = attempts.filter(format.isNumber).reduce((sum, value) => sum + Math.max(0, value), 0);
-    if (extra > 0) this.#charts.append(el("p", { class: "none" }, `${short(extra)} attempts more than calls in this time: retries hide failures from callers.`));
+    if (extra >= 0.5) this.#charts.append(el("p", { class: "none" }, `${short(extra)} attempts more than calls in this time: retries hide failures from callers.`));
   }
 
   #showRest(detail, kind, id, whole) {
     const open = new Set([...this.#rest.querySelectorAll("details[open]")].map((item) => item.dataset.key));
     this.#rest.replaceChildren(
-      ...section("Endpoints", detail.endpoints ?? [], endpoints, "No endpoint was called in this time."),
+      ...section("Endpoints", detail.endpoints ?? [], endpoints, "No caller of the mesh tells of one yet."),
       ...section("Policies that apply", detail.policies ?? [], (policies) => el("div", {}, ...policies.map((policy) => policyText(policy))), "No policy names this: Istio's defaults hold."),
       ...this.#neighbours(kind, id),
     );
@@ -156,10 +159,10 @@ function section(title, items, draw, none) {
 function endpoints(items) {
   const rows = items.map((item) =>
     el("tr", { class: item.ejected ? "out" : null }, el("td", { class: "code" }, item.address), el("td", { class: "number" }, format.rate(item.rate)),
-      el("td", { class: "number" }, format.share(item.error_share)), el("td", { class: "number" }, String(item.active ?? "–")),
-      el("td", {}, item.ejected ? el("span", { class: "mark bad" }, el("span", { class: "glyph", "aria-hidden": "true" }, "⏏"), "ejected") : "in")));
+      el("td", { class: "number" }, format.share(item.error_share)),
+      el("td", {}, item.ejected ? el("span", { class: "mark bad" }, el("span", { class: "glyph", "aria-hidden": "true" }, "⏏"), `ejected by ${item.ejected_by} worker${item.ejected_by === 1 ? "" : "s"}`) : "in")));
   return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Endpoints" }, el("table", {},
-    el("thead", {}, el("tr", {}, ...["Address", "Rate", "Errors", "In flight", "State"].map((head, i) => el("th", { scope: "col", class: i > 0 && i < 4 ? "number" : null }, head)))),
+    el("thead", {}, el("tr", {}, ...["Address", "Attempts", "Failed", "State"].map((head, i) => el("th", { scope: "col", class: i > 0 && i < 3 ? "number" : null }, head)))),
     el("tbody", {}, ...rows)));
 }
 
@@ -167,8 +170,17 @@ function fact(name, value) {
   return el("span", { class: "fact" }, el("span", {}, name), el("b", {}, value));
 }
 
-function difference(a, b) {
-  return format.isNumber(a) && format.isNumber(b) ? a - b : null;
+/** Of each step the share of attempts that were answered well: each good call has one of those. */
+function ofAttempts({ calls, attempts, error_share: errors }) {
+  return zip(attempts, calls, (tries, count, i) => (tries > 0 && format.isNumber(errors[i]) ? Math.min(1, (count * (1 - errors[i])) / tries) : null));
+}
+
+function zip(some = [], others = [], join) {
+  return some.map((value, i) => (format.isNumber(value) && format.isNumber(others[i]) ? join(value, others[i], i) : null));
+}
+
+function sum(values) {
+  return values.filter(format.isNumber).reduce((total, value) => total + value, 0);
 }
 
 function short(value) {
