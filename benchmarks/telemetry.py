@@ -13,13 +13,16 @@ from benchmarks.measure import Work, cpu, in_turns, table
 from meshware.events import InboundEvent
 from meshware.inbound.head import InboundHead, look_up
 from meshware.inbound.passage import Admission
+from meshware.policy.telemetry_plan import LogPlan, SidePlan, TelemetryPlan
 from meshware.syncd.counts import Counts
 from meshware.syncd.reports import ReportReader
+from meshware.telemetry.access_log import AccessLog
 from meshware.telemetry.call_ring import MOST_CALLS, CallRing
 from meshware.telemetry.counting import Counting
 from meshware.telemetry.exposition import exposition
 from meshware.telemetry.fan import Fan
 from meshware.telemetry.labels import InboundKey, inbound_labels
+from meshware.telemetry.log_files import flush_all
 from meshware.telemetry.report import encode
 from meshware.telemetry.ring_file import WorkerRings, decode
 from meshware.telemetry.series import BUCKETS, Store
@@ -105,6 +108,26 @@ def _ring(which: str) -> Work:
         for _ in range(count):
             fan(event)
         counting.fold()
+
+    return cpu(repeat)
+
+
+def _logging(*plans: LogPlan) -> Work:
+    """Return the work of telling calls to a log; whoever writes it is waited for."""
+    mesh = TestMesh([], port=8000)
+    event = _event(mesh)
+    snapshot = mesh.cell.current
+    assert snapshot is not None
+    snapshot.telemetry = TelemetryPlan(inbound=SidePlan(logs=plans))
+    log = AccessLog(lambda: snapshot, mesh.clock.now, {}, print)
+
+    def repeat(count: int) -> None:
+        for number in range(count):
+            log(event)
+            if number % 1000 == 0:  # an app that answers calls lets others run now and then, too
+                flush_all()
+        flush_all()
+        assert not log.failures(), "lines were lost"
 
     return cpu(repeat)
 
@@ -205,6 +228,18 @@ def run() -> None:
         "Counting: one inbound call, told and folded, CPU (part of the inbound budget)",
         ["", "us", "spread"],
         [["told and folded", f"{timing.median_us:.2f}", f"{timing.spread:.0%}"]],
+    )
+    logging = in_turns(
+        {
+            "off": _logging(),
+            "Istio's text": _logging(LogPlan(provider="text", path="/dev/null")),
+            "Istio's JSON": _logging(LogPlan(provider="json", path="/dev/null", labels={})),
+        }
+    )
+    table(
+        "Access logs: one inbound call, its line made and written, CPU of both threads",
+        ["", "us", "spread"],
+        [[what, f"{one.median_us:.2f}", f"{one.spread:.0%}"] for what, one in logging.items()],
     )
     names = ("good, no ring", "good", "refused, kept", "refused, of a flood")
     timings = in_turns({name: _ring(name) for name in names})

@@ -10,11 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from meshware.call import Call, Flag, HeaderLookup, Peer, RequestHead
+from meshware.call import Call, Flag, HeaderLookup, MessageEdit, Peer, RequestHead
 
 if TYPE_CHECKING:
     from meshware.inbound.head import InboundHead
     from meshware.inbound.passage import Passage
+    from meshware.trace import TraceContext
 
 __all__ = ["Event", "EventSink", "InboundEvent", "OutboundEvent", "Try", "ignore"]
 
@@ -199,6 +200,7 @@ class Try:
     status: int = 0  # 0: no response headers came
     failure: str | None = None  # a `FailureKind`'s value
     detail: str = ""  # what the library says of the failure
+    is_over_try: bool = False  # it took longer than policy gives each attempt
 
 
 @dataclass(slots=True, kw_only=True)
@@ -219,10 +221,25 @@ class OutboundEvent:
     decided_s: float = 0.0  # to the first attempt, without waits; 0: none was made
     head: RequestHead | None = field(default=None, repr=False)  # the request, as its caller wrote
     response: HeaderLookup | None = field(default=None, repr=False)  # headers of the last answer
+    response_edit: MessageEdit | None = field(
+        default=None, repr=False
+    )  # what the caller gets of it
+    # Headers of what the mesh has answered itself; None: it has not.
+    replied: tuple[tuple[str, str], ...] | None = field(default=None, repr=False)
     received_bytes: int = 0  # of the response's body
     tries: list[Try] = field(default_factory=list)
+    # What the mesh has made of the request: headers set, those changed before, and the target in
+    # place of the caller's.
+    sent: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    edit: MessageEdit | None = field(default=None, repr=False)
+    target: str | None = None
+    trace: TraceContext | None = None  # of its span, where it is sampled
     is_mirror: bool = False  # a copy, whose answer nobody waits for
-    trace_id: str | None = None  # where it was traced
+
+    @property
+    def trace_id(self) -> str | None:
+        """Of its span, where it is sampled."""
+        return None if self.trace is None else self.trace.trace_id
 
 
 Event = InboundEvent | OutboundEvent

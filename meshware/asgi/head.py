@@ -65,7 +65,7 @@ def inbound_head(
         else:  # hypercorn keeps them apart, frameworks put them together
             paths, prefixes = (root + path, path), (root, "")
     about = _about_transport(receive)
-    source_ip, destination_ip, port = _addresses(scope, about)
+    source_ip, source_port, destination_ip, port = _addresses(scope, about)
     chain, sni = _shown(scope, about)
     return InboundHead(
         method=scope.get("method", "GET"),
@@ -78,6 +78,7 @@ def inbound_head(
         headers=table.__getitem__,  # policy says which names are asked for, so they are few
         names=tuple(table),
         source_ip=source_ip,
+        source_port=source_port,
         destination_ip=destination_ip,
         port=mesh_port if port is None else port,
         query=scope["query_string"].decode("latin-1") if "query_string" in scope else None,
@@ -142,8 +143,10 @@ def _shown(scope: Scope, about: About | None) -> Shown:
     return (None, None) if about is None else shown_on(about)
 
 
-def _addresses(scope: Scope, about: About | None) -> tuple[str | None, str | None, int | None]:
-    """Return the peer's address, and the address and port where the call came in.
+def _addresses(
+    scope: Scope, about: About | None
+) -> tuple[str | None, int | None, str | None, int | None]:
+    """Return the peer's address and port, and the address and port where the call came in.
 
     Behind its own proxy-header middleware uvicorn puts what `X-Forwarded-For` says into
     `scope["client"]`; the transport knows better.
@@ -154,7 +157,11 @@ def _addresses(scope: Scope, about: About | None) -> tuple[str | None, str | Non
     # A Unix socket has a path or nothing where others have a pair: then nothing is known.
     source = peer if about is not None else scope.get("client")
     here = local if about is not None else scope.get("server")
-    source_ip = source[0] if isinstance(source, _PAIR) and source else None
+    source_ip, source_port = None, None
+    if isinstance(source, _PAIR) and source:
+        source_ip = source[0]
+        if len(source) > 1 and isinstance(source[1], int):
+            source_port = source[1]
     if not isinstance(here, _PAIR) or len(here) < 2 or not isinstance(here[1], int):
-        return source_ip, None, None
-    return source_ip, here[0], here[1]
+        return source_ip, source_port, None, None
+    return source_ip, source_port, here[0], here[1]

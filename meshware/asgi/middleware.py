@@ -22,7 +22,7 @@ from meshware.asgi.tally import count_sent, counted
 from meshware.call import Call, Flag, MessageEdit, bind_call, unbind_call
 from meshware.handlers.forecast import find_by_scope
 from meshware.handlers.found import HandlersOfCall, hold_to_handler
-from meshware.inbound.head import RouteOf
+from meshware.inbound.head import RouteOf, look_up
 from meshware.inbound.passage import Admission, Ask, Denial
 from meshware.runtime.mesh import Mesh
 
@@ -114,7 +114,7 @@ class MeshMiddleware:
                     status = message["status"]
                     has_trailers = message.get("trailers", False)
                     pairs = message.get("headers", ())
-                    admission.response_headers = partial(header_values, pairs)
+                    admission.answers(partial(header_values, pairs))
                     if admission.is_last and admission.head.version.startswith("1"):
                         message = _edited(message, _CLOSE)
                 elif kind == "websocket.accept":
@@ -223,9 +223,13 @@ async def _refuse(denial: Denial, scope: Scope, send: Send) -> None:
             denial.finish(403)
             return
     flag: Flag | None = Flag.DOWNSTREAM_CLOSED
+    if scope.get("method") == "HEAD":
+        body = b""
+    denial.answers(look_up(pairs))
+    denial.sent_bytes = len(body)
     try:
         await send({"type": f"{kind}.start", "status": status, "headers": headers})
-        await send({"type": f"{kind}.body", "body": b"" if scope.get("method") == "HEAD" else body})
+        await send({"type": f"{kind}.body", "body": body})
         flag = None
     finally:
         denial.finish(status, flag)

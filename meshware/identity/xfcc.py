@@ -31,7 +31,7 @@ from meshware.errors import IdentityError, TokenError
 from meshware.identity.spiffe import SpiffeID
 from meshware.identity.verify import id_of
 
-__all__ = ["MAX_XFCC_BYTES", "Forwarded", "element", "forwarded", "last_element"]
+__all__ = ["MAX_XFCC_BYTES", "Forwarded", "element", "forwarded", "last_element", "subject_text"]
 
 MAX_XFCC_BYTES = 32 * 1024
 _MOST_PAIRS = 256
@@ -109,7 +109,7 @@ def element(by: SpiffeID | None, leaf_der: bytes, uri: SpiffeID) -> str:
         leaf_der: the caller's certificate.
         uri: the caller's ID, verified.
     """
-    subject = _subject(x509.load_der_x509_certificate(leaf_der).subject)
+    subject = subject_text(x509.load_der_x509_certificate(leaf_der).subject)
     own = "" if by is None else f"By={by};"
     digest = hashlib.sha256(leaf_der).hexdigest()
     return f'{own}Hash={digest};Subject="{subject}";URI={uri}'
@@ -175,7 +175,7 @@ _NAMES = {
 }
 
 
-def _subject(name: x509.Name) -> str:
+def subject_text(name: x509.Name) -> str:
     """Return a name as OpenSSL's XN_FLAG_RFC2253 does: all but printable ASCII as `\\XX`."""
     written = name.rfc4514_string(attr_name_overrides=_NAMES)
     if written.isascii() and written.isprintable():

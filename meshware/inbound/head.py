@@ -92,6 +92,7 @@ class InboundHead:
     headers: HeaderLookup  # by lower-case name, in the order received
     names: Sequence[str]  # of the headers, lower case
     source_ip: str | None  # the transport's peer; None: not known
+    source_port: int | None = None  # likewise
     destination_ip: str | None  # the listening socket's; None: not known
     port: int | None  # likewise
     # What the caller has shown in TLS, DER, its leaf first; None: there was no TLS, or the server

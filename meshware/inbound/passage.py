@@ -63,6 +63,7 @@ class Passage:
     # What the driver has seen go by, for telemetry.
     received_bytes: int = 0  # of the request's body
     sent_bytes: int = 0  # of the response's body
+    answered_at: float | None = None  # monotonic seconds, when the response began
     response_headers: HeaderLookup | None = field(default=None, repr=False)
     exception: str | None = None  # the type of what the app raised
 
@@ -81,6 +82,15 @@ class Passage:
         """The path as received, encoded, without its query."""
         target = self.head.target
         return encoded(self.head.paths[0]) if target is None else split_target(target)
+
+    def answers(self, headers: HeaderLookup) -> None:
+        """Note that the response begins.
+
+        Args:
+            headers: of the response.
+        """
+        self.response_headers = headers
+        self.answered_at = self.teller.monotonic()
 
     def finish(self, status: int, flag: Flag | None = None) -> None:
         """Tell that the response has ended. A second time is ignored.

@@ -141,8 +141,10 @@ def exchange(
         nonlocal is_over
         is_over = True
         event.status, content, headers = for_protocol(head, status, body, grpc_status)
+        event.received_bytes = 0 if head.method == "HEAD" else len(content)
         event.complete = True
-        return Reply(event.status, content, info(), headers + extra)
+        event.replied = headers + extra
+        return Reply(event.status, content, info(), event.replied)
 
     def info() -> ExchangeInfo:
         event.flags = flags_text(flags)
@@ -222,7 +224,7 @@ def exchange(
             else:
                 action = reply(route.answer.status, route.answer.body)
             if route.response is not None:
-                action.headers = edited(action.headers, route.response, head)
+                action.headers = event.replied = edited(action.headers, route.response, head)
             yield action
             return
 
@@ -243,6 +245,7 @@ def exchange(
         state = ledger.cluster(cluster.name)
         retry = route.retry
         message = message_for(goal, head, rng)
+        event.sent, event.edit, event.target = message.headers, message.edit, message.target
         hashed: int | None = None
         cookie: str | None = None
         skip_tried = retry.skip_tried is not False
@@ -375,6 +378,7 @@ def exchange(
                         state.answered(cluster, endpoint.key, status, monotonic())
                 else:
                     tried_now.failure, tried_now.detail = answer.kind.value, answer.detail
+                    tried_now.is_over_try = limit == "try" and answer.kind is FailureKind.TIMEOUT
                 if isinstance(answer, Failure) and (
                     answer.kind is not FailureKind.TIMEOUT or limit in ("try", "total")
                 ):
@@ -432,6 +436,7 @@ def exchange(
             if cookie is not None:
                 changed = changed or MessageEdit(frozenset(), ())
                 changed.append += (("set-cookie", cookie),)
+            event.response_edit = changed
             ended = yield Deliver(info(), body_s, changed)
             is_over = True
             if isinstance(ended, Ended):

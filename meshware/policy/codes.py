@@ -27,6 +27,8 @@ __all__ = [
     "SIZE",
     "SUSPICIOUS",
     "SYNTAX",
+    "TELEMETRIES_OF_NAMESPACE",
+    "TELEMETRIES_OF_WORKLOAD",
     "UNKNOWN_FIELD",
     "UNKNOWN_KIND",
     "UNKNOWN_REFERENCE",
@@ -74,5 +76,7 @@ SIDECARS_OF_WORKLOAD = "IST0110"  # ConflictingSidecarWorkloadSelectors
 SIDECARS_OF_NAMESPACE = "IST0111"  # MultipleSidecarsWithoutWorkloadSelectors
 PORT_NEEDED = "IST0112"  # VirtualServiceDestinationPortSelectorRequired
 NO_WORKLOAD = "IST0127"  # NoMatchingWorkloadsFound
+TELEMETRIES_OF_WORKLOAD = "IST0159"  # ConflictingTelemetryWorkloadSelectors
+TELEMETRIES_OF_NAMESPACE = "IST0160"  # MultipleTelemetriesWithoutWorkloadSelectors
 EMPTY_SUBSET = "IST0173"  # DestinationRuleSubsetNotSelectPods
 UNKNOWN_RULE_HOST = "IST0174"  # UnknownDestinationRuleHost

@@ -21,6 +21,7 @@ import msgspec
 
 from meshware.policy.codes import INVALID, NOT_APPLICABLE, NOT_SUPPORTED_YET, UNKNOWN_FIELD
 from meshware.policy.document.common import Document
+from meshware.policy.durations import parse_duration
 from meshware.policy.support import Status, is_partly_done, support_of
 from meshware.policy.yaml12 import MappingNode, Node, ScalarNode, SequenceNode, brief
 
@@ -36,26 +37,8 @@ class _Bad:
 
 BAD = _Bad()
 
-_DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]*)?(?:h|ms|us|µs|ns|m|s))+")  # noqa: RUF001
-_DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]*)?)(h|ms|us|µs|ns|m|s)")  # noqa: RUF001
-_UNIT_S = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}  # noqa: RUF001
 _INTEGER = (-(2**31), 2**32 - 1)  # the CRDs' int32 and uint32
-_LONGEST_S = 9_223_372_036.0  # 292 years: what Go's durations and the timers of systems hold
 _LONGEST_NAME = 253  # a longer field name is like none of ours: looking for one would be waste
-
-
-def parse_duration(text: str) -> float:
-    """Return the seconds of a duration as Go and protobuf write it: `1h`, `1m30s`, `0.5s`, `10ms`.
-
-    Raises:
-        ValueError: it is not one.
-    """
-    if len(text) > 40 or not _DURATION.fullmatch(text):
-        raise ValueError(text)
-    seconds = sum(float(number) * _UNIT_S[unit] for number, unit in _DURATION_PART.findall(text))
-    if seconds > _LONGEST_S:
-        raise ValueError(text)
-    return seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +190,8 @@ class Decoder:
     def _annotated(self, node: Node, base: Any, meta: msgspec.Meta, path: str) -> Any:
         if meta.extra and meta.extra.get("format") == "duration":
             return self._duration(node, path)
+        if meta.extra and meta.extra.get("format") == "json":
+            return self._json(node, path)
         value = self._scalar(node, base, path)
         if value is BAD:
             return BAD
@@ -221,6 +206,26 @@ class Decoder:
             except ValueError:
                 pass
         return self._wrong(node, path, "a duration such as 5s, 0.5s, 10ms or 1m30s")
+
+    def _json(self, node: Node, path: str) -> Any:
+        """Return a mapping of anything."""
+        if not isinstance(node, MappingNode):
+            return self._wrong(node, path, "a mapping")
+        value = self._anything(node, path)
+        return BAD if value is BAD else value
+
+    def _anything(self, node: Node, path: str) -> Any:
+        self.lines[path] = node.line
+        if isinstance(node, MappingNode):
+            members = {
+                name: self._anything(child, f"{path}.{name}")
+                for name, (_, child) in node.items.items()
+            }
+            return BAD if BAD in members.values() else members
+        if isinstance(node, SequenceNode):
+            items = [self._anything(child, f"{path}[{at}]") for at, child in enumerate(node.items)]
+            return BAD if BAD in items else items
+        return BAD if node.is_told else node.value
 
     def _word(self, node: Node, words: tuple[str, ...], path: str) -> Any:
         value = node.value if isinstance(node, ScalarNode) else None

@@ -82,6 +82,8 @@ def _described(kind: Any) -> tuple[str, str, type[Document] | None]:
 def _annotated(base: Any, meta: msgspec.Meta) -> str:
     if meta.extra and meta.extra.get("format") == "duration":
         return "duration"
+    if meta.extra and meta.extra.get("format") == "json":
+        return "mapping to anything"
     if meta.le is None:
         return f"{_PLAIN[base]}" if meta.ge is None else f"{_PLAIN[base]}, at least {meta.ge}"
     return f"{_PLAIN[base]}, {meta.ge} to {meta.le}"

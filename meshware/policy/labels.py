@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from meshware.policy.document.common import Labels
 
-__all__ = ["selects", "unlike", "why_not_selected"]
+__all__ = ["canonical_service", "selects", "unlike", "why_not_selected"]
 
 
 def unlike(selector: Labels | None, labels: Mapping[str, str]) -> Iterator[str]:
@@ -29,3 +29,14 @@ def why_not_selected(selector: Labels | None, labels: Mapping[str, str]) -> str 
         for name in unlike(selector, labels)
     ]
     return "; ".join(words) or None
+
+
+def canonical_service(labels: Mapping[str, str], name: str) -> str:
+    """Return the name of the service that a workload is of, by its labels, else its own name.
+
+    Source: Istio, "Canonical service labels".
+    """
+    for label in ("service.istio.io/canonical-name", "app.kubernetes.io/name", "app"):
+        if labels.get(label):
+            return labels[label]
+    return name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from meshware.policy.document.mesh_config import Identity, Jwks, MeshConfigSpec
+from meshware.policy.document.mesh_config import DefaultProviders, Identity, Jwks, MeshConfigSpec
 from meshware.policy.key_urls import plain_host
 from meshware.policy.parse import Resource
 from meshware.policy.record_types import (
@@ -13,6 +13,7 @@ from meshware.policy.record_types import (
     ForwardCert,
     KeyFetching,
     MeshRecord,
+    TelemetrySettings,
 )
 
 __all__ = ["mesh_config_of", "mesh_records", "plain_fingerprint"]
@@ -57,6 +58,7 @@ def mesh_records(
         "providers": spec.extension_providers,
         "jwks": spec.jwks and _key_fetching(spec.jwks),
         "propagation": spec.tracing and spec.tracing.propagation,
+        "telemetry": _telemetry(spec),
     }
     record = MeshRecord(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
     return record, {f"bundle/{name}": bundle for name, bundle in bundles.items()}
@@ -97,6 +99,21 @@ def _forward_cert(spec: MeshConfigSpec) -> ForwardCert | None:
 def _trusted_hops(spec: MeshConfigSpec) -> int | None:
     topology = spec.default_config.gateway_topology if spec.default_config else None
     return topology.num_trusted_proxies if topology else None
+
+
+def _telemetry(spec: MeshConfigSpec) -> TelemetrySettings:
+    providers = spec.default_providers or DefaultProviders()
+    proxy = spec.default_config.tracing if spec.default_config else None
+    return TelemetrySettings(
+        metrics=providers.metrics,
+        tracing=providers.tracing,
+        logs=providers.access_logging,
+        log_file=spec.access_log_file or None,
+        log_format=spec.access_log_format or None,
+        log_encoding=spec.access_log_encoding or "TEXT",
+        has_tracing=spec.enable_tracing or False,
+        sampling=proxy.sampling if proxy else None,
+    )
 
 
 def _normalization(spec: MeshConfigSpec) -> str | None:

@@ -19,6 +19,8 @@ key                 type                  subject
 `jwks/<digest>`     `JwksRecord`          the keys that are found at one address
 `sidecars`          `SidecarIndex`        who is scoped by which Sidecar
 `sidecar/<ns>/<name>`  `SidecarSpec`      one Sidecar
+`telemetries`       `TelemetryIndex`      which workloads each Telemetry is for
+`telemetry/<ns>/<name>` `TelemetrySpec`   one Telemetry
 `workload/<ns>/<name>` `WorkloadRecord`   what applies inbound to one workload
 `partial-wildcards` `PartialWildcards`    the hosts that end within a label, `*foo.com`
 `vips`              `VipIndex`            services by the addresses that stand for their hosts
@@ -64,6 +66,9 @@ __all__ = [
     "ServiceRecord",
     "SidecarEntry",
     "SidecarIndex",
+    "TelemetryEntry",
+    "TelemetryIndex",
+    "TelemetrySettings",
     "TokenModes",
     "ForwardCert",
     "TokenMode",
@@ -97,6 +102,19 @@ class KeyFetching(Document, frozen=True):
     ca_file: str | None = None  # whom to believe; None: the system's authorities
 
 
+class TelemetrySettings(Document, frozen=True):
+    """What is measured, traced and logged where no Telemetry says. Source: Istio MeshConfig."""
+
+    metrics: tuple[str, ...] | None = None  # defaultProviders; None: nothing is said
+    tracing: tuple[str, ...] | None = None
+    logs: tuple[str, ...] | None = None
+    log_file: str | None = None  # accessLogFile
+    log_format: str | None = None
+    log_encoding: Literal["TEXT", "JSON"] = "TEXT"
+    has_tracing: bool = False  # enableTracing
+    sampling: float | None = None  # percent; defaultConfig.tracing.sampling
+
+
 class MeshRecord(Document, frozen=True):
     """Mesh-wide settings. Source: Istio MeshConfig."""
 
@@ -120,6 +138,7 @@ class MeshRecord(Document, frozen=True):
     providers: tuple[ExtensionProvider, ...] = ()  # Istio MeshConfig.extensionProviders
     jwks: KeyFetching = KeyFetching()
     propagation: tuple[Propagation, ...] = ("w3c",)  # of trace context: read in this order
+    telemetry: TelemetrySettings = TelemetrySettings()
 
 
 class PortRecord(Document, frozen=True):
@@ -232,6 +251,20 @@ class SidecarIndex(Document, frozen=True):
     """All Sidecars, oldest first."""
 
     sidecars: tuple[SidecarEntry, ...] = ()
+
+
+class TelemetryEntry(Document, frozen=True):
+    """Which workloads a Telemetry is for."""
+
+    namespace: str
+    name: str
+    selector: Labels | None = None
+
+
+class TelemetryIndex(Document, frozen=True):
+    """All Telemetries, oldest first."""
+
+    telemetries: tuple[TelemetryEntry, ...] = ()
 
 
 class ServedHost(Document, frozen=True):

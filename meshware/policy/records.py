@@ -25,6 +25,7 @@ from meshware.policy.document.service_entry import (
 )
 from meshware.policy.document.service_policy import ServicePolicySpec
 from meshware.policy.document.sidecar import SidecarSpec
+from meshware.policy.document.telemetry import TelemetrySpec
 from meshware.policy.document.virtual_service import VirtualServiceSpec
 from meshware.policy.endpoint_identity import Accounts
 from meshware.policy.endpoint_records import (
@@ -51,6 +52,8 @@ from meshware.policy.record_types import (
     ServiceRecord,
     SidecarEntry,
     SidecarIndex,
+    TelemetryEntry,
+    TelemetryIndex,
     WorkloadRecord,
 )
 from meshware.policy.workload_extras import workload_extras
@@ -73,6 +76,7 @@ def build_records(resources: Iterable[Resource]) -> dict[str, bytes]:
     records |= _services(ordered, default_export(ordered, "default_service_export_to"), accounts)
     records |= vip_index(ordered)
     records |= _clients(ordered, mesh.root_namespace)
+    records |= _telemetries(ordered)
     records |= _workloads(ordered, mesh.root_namespace, accounts)
     partial: dict[str, list[str]] = defaultdict(list)
     for key in sorted(records):
@@ -285,6 +289,20 @@ def _home(host: str, claimed_in: set[str], namespace: str) -> bool:
         return labels[1] == namespace
     # A host without a namespace in its name belongs to those who declare it, and to nobody else.
     return namespace in claimed_in
+
+
+def _telemetries(resources: Sequence[Resource]) -> dict[str, Document]:
+    records: dict[str, Document] = {}
+    index: list[TelemetryEntry] = []
+    for resource in resources:
+        spec, namespace, name = resource.spec, resource.namespace, resource.name
+        if isinstance(spec, TelemetrySpec):
+            records[f"telemetry/{namespace}/{name}"] = spec
+            selector = _match_labels(spec.selector)
+            index.append(TelemetryEntry(namespace=namespace, name=name, selector=selector))
+    if index:
+        records["telemetries"] = TelemetryIndex(telemetries=tuple(index))
+    return records
 
 
 # --- what servers read ------------------------------------------------------------------------

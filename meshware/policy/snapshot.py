@@ -45,6 +45,7 @@ from meshware.policy.telemetry_plan import DEFAULT_PLAN, TelemetryPlan
 from meshware.policy.user_records import NO_USERS, read_users
 from meshware.policy.view import Client, Common, View
 from meshware.policy.workload_index import WorkloadIndex
+from meshware.policy.workload_telemetry import compile_telemetry
 
 if TYPE_CHECKING:
     from meshware.identity.bundle import Bundles
@@ -152,6 +153,7 @@ class Snapshot:
         before = None if previous is None else previous.workloads
         self.workloads: WorkloadIndex = WorkloadIndex(records, before)
         self.telemetry: TelemetryPlan = DEFAULT_PLAN
+        self._telemetry_rests_on: Mapping[str, Digest] = {}
         self.generation = generation
         workload = _workload(records, client)
         if workload is not None:
@@ -182,6 +184,7 @@ class Snapshot:
             if workload is None
             else self._compile_inbound(workload, previous, seen.most_inbound_requests)
         )
+        self._compile_telemetry(seen, account, previous)
         known_at = workload.address if workload is not None else None
         self.own_address = known_at or f"{client.namespace}/{client.name}"
         if previous is not None and previous.client == client:
@@ -335,6 +338,32 @@ class Snapshot:
         for seen in views.values():
             rests_on.update(seen.rests_on)
         return table, rests_on
+
+    def _compile_telemetry(
+        self, seen: View, account: str | None, previous: Snapshot | None
+    ) -> None:
+        """Compile what is measured, traced and logged, or take it over. Fails open.
+
+        What cannot be compiled leaves the plan in force as it is: no call goes wrong for it.
+        """
+        client = seen.client
+        before = {} if previous is None else previous._telemetry_rests_on
+        if (
+            previous is not None
+            and before
+            and (previous.client, previous.id) == (client, self.id)
+            and all(self._records.digest(key) == digest for key, digest in before.items())
+        ):
+            self.telemetry, self._telemetry_rests_on = previous.telemetry, before
+            return
+        own = View(self._records, client, self._common)
+        try:
+            plan = compile_telemetry(own, account)
+            self._telemetry_rests_on = own.rests_on
+        except (PolicyError, msgspec.MsgspecError, ValueError) as error:
+            self._on_refusal("telemetry", error)
+            plan = DEFAULT_PLAN if previous is None else previous.telemetry
+        self.telemetry = plan
 
     def _place_record(self, key: str) -> PlaceRecord | None:
         try:

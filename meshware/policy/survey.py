@@ -21,6 +21,7 @@ __all__ = [
     "survey_destination_rules",
     "survey_service_policies",
     "survey_services",
+    "survey_telemetries",
     "survey_virtual_services",
     "why_no_service",
 ]
@@ -128,6 +129,22 @@ def survey_service_policies(view: View, host: str, service_namespace: str) -> li
         why = _why_not_looked_up(view, candidate, service_namespace)
         found.append(Considered(_name(kind, candidate), "not-for-this-client", why))
     return found
+
+
+def survey_telemetries(view: View) -> list[Considered]:
+    """Return the Telemetries that may be for a client, those that hold first, widest first."""
+    found: list[Considered] = []
+    after: list[Considered] = []
+    for level, entries in view.telemetry_levels():
+        for entry in entries:
+            name = Name("Telemetry", entry.namespace, entry.name)
+            if entry is entries[0]:
+                why = f"it says what of calls is measured, traced and logged, for the {level}"
+                found.append(Considered(name, "in-force", why))
+            else:
+                first = Name("Telemetry", entries[0].namespace, entries[0].name)
+                after.append(Considered(name, "comes-after", _older(first)))
+    return [*found, *after]
 
 
 # --- reasons ----------------------------------------------------------------------------------

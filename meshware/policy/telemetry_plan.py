@@ -83,7 +83,9 @@ class TracingPlan:
     port: int = 0
     path: str | None = None  # of OTLP over HTTP; None: OTLP over gRPC
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    header_variables: tuple[tuple[str, str], ...] = ()  # header, and variable with its value
     timeout_s: float = 10.0
+    longest_url: int = 256  # characters of the path in `http.url`; Envoy's max_path_tag_length
     sampling_ratio: float = 0.01  # Istio's PILOT_TRACE_SAMPLING, 1 %
     is_reported: bool = True
     propagates: bool = True
@@ -100,6 +102,7 @@ class LogPlan:
     path: str | None = "/dev/stdout"  # None: through the standard library's logging alone
     text: str | None = None  # a format string; None: Envoy's default, unless `labels` says JSON
     labels: Mapping[str, object] | None = None  # members of a JSON object, each a format string
+    omits_empty: bool = False  # what has no value is left out, in place of `-` or null
     filter: Expression | None = None  # None: every call is logged
 
 

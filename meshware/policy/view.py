@@ -21,6 +21,7 @@ from meshware.policy.document.common import Document
 from meshware.policy.document.destination_rule import DestinationRuleSpec, Subset
 from meshware.policy.document.service_policy import ServicePolicySpec
 from meshware.policy.document.sidecar import SidecarSpec
+from meshware.policy.document.telemetry import TelemetrySpec
 from meshware.policy.document.virtual_service import VirtualServiceSpec
 from meshware.policy.file import Records
 from meshware.policy.labels import selects
@@ -35,6 +36,8 @@ from meshware.policy.record_types import (
     ServiceClaim,
     ServiceRecord,
     SidecarIndex,
+    TelemetryEntry,
+    TelemetryIndex,
     Vip,
     VipIndex,
 )
@@ -358,6 +361,40 @@ class View:
                     if spec is not None:
                         return Found(namespace, entry.name, spec)
         return None
+
+    # --- Telemetry ----------------------------------------------------------------------------
+
+    @cached_property
+    def telemetries(self) -> tuple[Found[TelemetrySpec], ...]:
+        """The Telemetries of this workload, the widest first: a later one counts over them."""
+        chosen = (entries[0] for _, entries in self.telemetry_levels() if entries)
+        found = (
+            (e, self._read(f"telemetry/{e.namespace}/{e.name}", TelemetrySpec)) for e in chosen
+        )
+        return tuple(Found(e.namespace, e.name, spec) for e, spec in found if spec is not None)
+
+    def telemetry_levels(self) -> Iterator[tuple[str, list[TelemetryEntry]]]:
+        """Yield what may apply: the root namespace's, the own one's, those with a selector.
+
+        Of each level the first holds. Source: Istio, `applicableTelemetries`.
+        """
+        index = self._read("telemetries", TelemetryIndex)
+        entries = index.telemetries if index is not None else ()
+        own, root = self.client.namespace, self.mesh.root_namespace
+        wide = [each for each in entries if each.selector is None]
+        yield "mesh", [each for each in wide if each.namespace == root]
+        if own != root:
+            yield "namespace", [each for each in wide if each.namespace == own]
+        yield (
+            "workload",
+            [
+                each
+                for each in entries
+                if each.selector is not None
+                and each.namespace == own
+                and selects(each.selector, self.client.labels)
+            ],
+        )
 
     @cached_property
     def _egress(self) -> tuple[tuple[str, str], ...] | None:

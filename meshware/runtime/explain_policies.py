@@ -17,6 +17,7 @@ from meshware.policy.survey import (
     survey_destination_rules,
     survey_service_policies,
     survey_services,
+    survey_telemetries,
     survey_virtual_services,
     why_no_service,
 )
@@ -95,6 +96,7 @@ def _considered(
     if sidecar is not None:
         name = Name("Sidecar", sidecar.namespace, sidecar.name)
         yield Considered(name, "in-force", "it says what this client knows of the mesh")
+    yield from survey_telemetries(view)
     hosts = [table.service.rpartition(":")[0]] if table is not None else view.names(dialled)
     for host in hosts:
         yield from _virtual_services(view, places, table, host)

@@ -33,9 +33,11 @@ from meshware.runtime.identity import Identity, SVIDSource
 from meshware.runtime.identity_sources import IdentitySources
 from meshware.runtime.refusals import RefusalLog
 from meshware.runtime.vitals import Certificate, Process, Signs
+from meshware.telemetry.access_log import AccessLog
 from meshware.telemetry.call_ring import CallRing
 from meshware.telemetry.counting import Counting
 from meshware.telemetry.fan import Fan
+from meshware.telemetry.losses import Losses
 from meshware.telemetry.report import Counted, Gauges
 from meshware.telemetry.ring_file import WorkerRings
 from meshware.telemetry.series import ENDPOINT_EJECTIONS, Labels
@@ -110,11 +112,17 @@ class Mesh:
         self._token_of = token_of
         self._counting: Counting | None = None
         self.calls = CallRing(self.clock.monotonic, self._unix_time)
-        if sink is None:
-            self._counting = Counting(self._snapshot, self._unix_time)
-            refusals = RefusalLog(self.clock.monotonic)
-            sink = Fan((refusals, self._counting, self.calls), _tell_once)
+        self._logs: AccessLog | None = None
+        self._losses: Losses | None = None
         self.tracing = Tracing(self._snapshot, clock=self.clock, rng=self.rng, environ=os.environ)
+        if sink is None:
+            self._logs = AccessLog(self._snapshot, self.clock.now, os.environ, _tell_once)
+            counts = {"spans": lambda: self.tracing.lost, "events": lambda: fan.failures}
+            self._losses = Losses(counts, self._logs.failures)
+            self._counting = Counting(self._snapshot, self._unix_time, self._losses)
+            refusals = RefusalLog(self.clock.monotonic)
+            fan: Fan = Fan((refusals, self._counting, self.calls, self._logs), _tell_once)
+            sink = fan
         self._sink = sink = self.tracing.told(sink)
         self._follower: Follower | None = None
         self._reporter: Reporter | None = None
@@ -283,6 +291,7 @@ class Mesh:
         def applied(snapshot: Snapshot) -> None:
             nonlocal is_told
             _tell_about_authorizers(self, snapshot, missing)
+            self._prepare_logs(snapshot)
             self.ledger.retain(snapshot.cluster_names())
             reporter.applied(snapshot.generation)
             self._applied_at = self._unix_time()
@@ -303,6 +312,13 @@ class Mesh:
             make_lookup=lambda: lookup_for(settings.dns_servers),
             rng=self.rng,
         )
+
+    def _prepare_logs(self, snapshot: Snapshot) -> None:
+        if self._logs is not None:
+            try:
+                self._logs.prepare(snapshot)
+            except Exception as error:
+                _tell_once(error)  # no log is a reason to refuse policy
 
     def _snapshot(self) -> Snapshot | None:
         return self.cell.current
@@ -374,7 +390,11 @@ class Mesh:
         self.gate.renew()
         if self._counting is not None:
             self._counting.renew()
+        if self._logs is not None:
+            self._logs.renew()
         self.tracing.renew()
+        if self._losses is not None:
+            self._losses.renew()
         self.calls.renew()
         if self.cell.current is not None:
             self.cell.current.renew_lock()

@@ -1,12 +1,15 @@
 """Envoy's attributes of one call, as expressions of policy look them up.
 
-Names are of the side that tells: `source` is who calls, `destination` who is called. What is not
-known in process is absent, and a `KeyError`. Source: Envoy, "Attributes".
+Names are of the side that tells: `source` is who calls, `destination` who is called. Which there
+are, and of which kind, is `meshware.policy.cel_attributes`' matter. What is not known of a call is
+absent, and a `KeyError`. Addresses bear their ports where those are known. Source: Envoy,
+"Attributes".
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from meshware.call import HeaderLookup
@@ -32,8 +35,26 @@ class _Headers:
         return ",".join(values)
 
 
-def attributes_of(event: Event) -> LookUp:
+# Bits of `response.flags`. Source: Envoy, `CoreResponseFlag`.
+_FLAGS = {
+    name: 1 << bit
+    for bit, name in enumerate(
+        (
+            "LH", "UH", "UT", "LR", "UR", "UF", "UC", "UO", "NR", "DI", "FI", "RL", "UAEX", "RLSE",
+            "DC", "URX", "SI", "IH", "DPE", "UMSDR", "RFCF", "NFCF", "DT", "UPE", "NC", "OM", "DF",
+            "DO",
+        )
+    )
+}  # fmt: skip
+_INBOUND_DIRECTION, _OUTBOUND_DIRECTION = 1, 2  # Envoy's `TrafficDirection`
+
+
+def attributes_of(event: Event, now: Callable[[], datetime] | None = None) -> LookUp:
     """Return what looks up the attributes of a call.
+
+    Args:
+        event: the call, which is over.
+        now: returns the aware time, for `request.time`; None: there is no such attribute.
 
     Paths are as in `request.headers['x-user']`: ("request", "headers", "x-user"). A path that ends
     before a map's member gives the map.
@@ -41,6 +62,8 @@ def attributes_of(event: Event) -> LookUp:
     table = _INBOUND if isinstance(event, InboundEvent) else _OUTBOUND
 
     def look_up(path: tuple[str, ...]) -> object:
+        if path == _TIME and now is not None:
+            return (now() - timedelta(seconds=event.duration_s)).astimezone(UTC)
         found = table.get(path[:2])
         if found is None:
             raise KeyError(".".join(path))
@@ -52,6 +75,9 @@ def attributes_of(event: Event) -> LookUp:
         return value
 
     return look_up
+
+
+_TIME = ("request", "time")
 
 
 def _header(name: str) -> Callable[[Any], str | None]:
@@ -76,9 +102,46 @@ def _response_headers(event: Any) -> _Headers:
     return _Headers(event.response or _no_headers)
 
 
+def _flags(event: Any) -> int:
+    return sum(_FLAGS.get(flag, 0) for flag in event.flags.split(","))
+
+
+def _port(address: str | None) -> int | None:
+    """Return the port of "address:port"."""
+    digits = "" if address is None else address.rpartition(":")[2]
+    return int(digits) if digits.isdecimal() and len(digits) <= 5 else None  # noqa: PLR2004 - 65535
+
+
+def _inbound_address(event: InboundEvent) -> str | None:
+    head = event.passage.head
+    if head.destination_ip is None or head.port is None:
+        return head.destination_ip
+    ip = f"[{head.destination_ip}]" if ":" in head.destination_ip else head.destination_ip
+    return f"{ip}:{head.port}"
+
+
+def _namespace(event: InboundEvent) -> str | None:
+    """Return the caller's namespace, where its identity says so."""
+    if event.peer is None:
+        return None
+    parts = event.peer.id.split("/")
+    # spiffe://trust-domain/ns/NAMESPACE/sa/ACCOUNT
+    return parts[4] if len(parts) == 7 and parts[3] == "ns" else None
+
+
+def _outbound_size(event: OutboundEvent) -> int | None:
+    values: Sequence[str] = ()
+    if event.head is not None:
+        values = event.head.headers("content-length")
+    return int(values[0]) if values and values[0].isdecimal() and len(values[0]) < 19 else None
+
+
 def _grpc_status(event: Any) -> int | None:
-    values = () if event.response is None else event.response("grpc-status")
-    return int(values[0]) if values and values[0].isdecimal() else None
+    values: Sequence[str] = ()
+    if event.response is not None:
+        values = event.response("grpc-status")
+    is_status = bool(values) and values[0].isdecimal() and len(values[0]) < 4
+    return int(values[0]) if is_status else None
 
 
 def _query(target: str | None) -> str:
@@ -112,8 +175,10 @@ _SAME: dict[tuple[str, ...], Callable[[Any], Any]] = {
     ("request", "referer"): _header("referer"),
     ("request", "useragent"): _header("user-agent"),
     ("request", "id"): _header("x-request-id"),
-    ("request", "duration"): lambda event: event.duration_s,
+    ("request", "duration"): lambda event: timedelta(seconds=event.duration_s),
+    ("request", "time"): lambda _: None,  # where nobody has a clock
     ("response", "code"): lambda event: event.status,
+    ("response", "flags"): _flags,
     ("response", "headers"): _response_headers,
     ("response", "grpc_status"): _grpc_status,
 }
@@ -130,15 +195,17 @@ _INBOUND: dict[tuple[str, ...], Callable[[Any], Any]] = {
     ("request", "size"): lambda event: event.received_bytes,
     ("response", "size"): lambda event: event.sent_bytes,
     ("response", "code_details"): lambda event: event.reason,
-    ("response", "flags"): lambda event: event.flags,
     ("source", "address"): lambda event: event.source_ip,
     ("source", "principal"): _uri_san,
-    ("destination", "address"): lambda event: event.passage.head.destination_ip,
+    ("source", "namespace"): _namespace,
+    ("destination", "address"): _inbound_address,
     ("destination", "port"): lambda event: event.passage.head.port,
     ("connection", "mtls"): _is_mutual,
     ("connection", "requested_server_name"): lambda event: event.passage.head.sni,
     ("connection", "uri_san_peer_certificate"): _uri_san,
     ("xds", "route_name"): lambda event: event.route,
+    ("xds", "cluster_name"): lambda event: f"inbound|{event.passage.head.port or 0}||",
+    ("xds", "listener_direction"): lambda _: _INBOUND_DIRECTION,
 }
 
 _OUTBOUND: dict[tuple[str, ...], Callable[[Any], Any]] = {
@@ -149,9 +216,13 @@ _OUTBOUND: dict[tuple[str, ...], Callable[[Any], Any]] = {
     ("request", "host"): lambda event: None if event.head is None else event.head.authority,
     ("request", "scheme"): lambda event: None if event.head is None else event.head.scheme,
     ("response", "size"): lambda event: event.received_bytes,
-    ("response", "flags"): lambda event: event.flags,
+    ("request", "size"): _outbound_size,
+    ("destination", "port"): lambda event: None if event.head is None else event.head.port,
+    ("connection", "mtls"): lambda _: False,  # between the app and the mesh there is no connection
     ("upstream", "address"): lambda event: event.endpoint,
+    ("upstream", "port"): lambda event: _port(event.endpoint),
     ("upstream", "request_attempt_count"): lambda event: event.attempts,
     ("xds", "cluster_name"): lambda event: event.cluster or None,
     ("xds", "route_name"): lambda event: event.route,
+    ("xds", "listener_direction"): lambda _: _OUTBOUND_DIRECTION,
 }

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from meshware.call import Call, Flag
@@ -29,7 +29,15 @@ from meshware.policy.snapshot import Snapshot
 from meshware.policy.telemetry_plan import DEFAULT_PLAN, MetricsPlan, TelemetryPlan
 from meshware.telemetry.labels import InboundKey, OutboundKey, inbound_labels, outbound_labels
 from meshware.telemetry.report import Counted, Gauges, encode
-from meshware.telemetry.series import ATTEMPTS, ENDPOINT_ATTEMPTS, Exemplar, Labels, Series, Store
+from meshware.telemetry.series import (
+    ATTEMPTS,
+    ENDPOINT_ATTEMPTS,
+    CounterKey,
+    Exemplar,
+    Labels,
+    Series,
+    Store,
+)
 from meshware.telemetry.tags import Tags, split, tags_of
 
 __all__ = ["MOST_SERIES", "Counting"]
@@ -70,6 +78,7 @@ class Counting:
     Args:
         snapshot_of: returns the policy in force.
         now: unix time in seconds, for exemplars.
+        failures: returns what else of telemetry has failed since it was last asked, by counter.
 
     Attributes:
         store: what was counted.
@@ -77,10 +86,14 @@ class Counting:
     """
 
     def __init__(
-        self, snapshot_of: Callable[[], Snapshot | None], now: Callable[[], float]
+        self,
+        snapshot_of: Callable[[], Snapshot | None],
+        now: Callable[[], float],
+        failures: Callable[[], Mapping[CounterKey, int]] = dict,
     ) -> None:
         self._snapshot_of = snapshot_of
         self._now = now
+        self._failures = failures
         self.folded = 0
         self.renew()
 
@@ -167,7 +180,7 @@ class Counting:
         call = event.call
         return _Told(
             key,
-            tags_of(event, metrics) if metrics.changed else (),
+            tags_of(event, metrics, self._now) if metrics.changed else (),
             event.duration_s,
             passage.received_bytes,
             passage.sent_bytes,
@@ -193,7 +206,7 @@ class Counting:
         lengths = () if head is None else head.headers("content-length")
         return _Told(
             key,
-            tags_of(event, metrics) if metrics.changed else (),
+            tags_of(event, metrics, self._now) if metrics.changed else (),
             event.duration_s,
             declared_length(lengths) or 0,
             event.received_bytes,
@@ -217,6 +230,10 @@ class Counting:
             self._found.clear()
             self._found_for = snapshot
         waiting = self._waiting
+        if may_look_up:
+            for (name, labels), count in self._failures().items():
+                self.store.count(name, labels, count)
+                self.folded += 1
         if may_look_up and self._new:
             # Those that waited longest come first.
             waiting.extendleft(self._new.pop() for _ in range(len(self._new)))

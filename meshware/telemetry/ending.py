@@ -30,8 +30,9 @@ class Background:
         lost: how many were dropped or failed.
     """
 
-    def __init__(self, most: int = MOST_WAITING) -> None:
+    def __init__(self, most: int = MOST_WAITING, name: str = "meshware-spans") -> None:
         self.lost = 0
+        self._name = name
         self._most = most
         self._is_at_exit = False
         self.renew()
@@ -42,11 +43,17 @@ class Background:
         self._starting = threading.Lock()
         self._is_started = False
 
-    def start(self) -> None:
-        """Start the thread, unless there is one."""
-        if not self._is_started:
-            with self._starting:
+    def start(self, *, waits: bool = True) -> None:
+        """Start the thread, unless there is one.
+
+        Args:
+            waits: for another thread that is starting it; a finalizer must not.
+        """
+        if not self._is_started and self._starting.acquire(blocking=waits):
+            try:
                 self._start()
+            finally:
+                self._starting.release()
 
     def put(self, work: Work) -> None:
         """Have a function called soon; it is dropped where too many wait."""
@@ -69,7 +76,7 @@ class Background:
             self._is_at_exit = True
             atexit.register(self.flush)
         thread = threading.Thread(
-            target=self._run, args=(self._queue,), name="meshware-spans", daemon=True
+            target=self._run, args=(self._queue,), name=self._name, daemon=True
         )
         # In no call: with `meshware.install()` a thread carries the one that has started it.
         Context().run(thread.start)

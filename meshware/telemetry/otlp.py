@@ -36,13 +36,17 @@ def install(plan: TracingPlan, resource: Mapping[str, str]) -> None:
 
 def _exporter(plan: TracingPlan) -> Any:
     host = f"[{plan.host}]" if ":" in plan.host else plan.host
+    headers = dict(plan.headers)
+    for name, variable in plan.header_variables:
+        if variable in os.environ:
+            headers[name] = os.environ[variable]
     if plan.path is None:
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 
         return OTLPSpanExporter(
             endpoint=f"{host}:{plan.port}",
             insecure=True,
-            headers=dict(plan.headers),
+            headers=headers,
             timeout=plan.timeout_s,
         )
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import (
@@ -51,7 +55,7 @@ def _exporter(plan: TracingPlan) -> Any:
 
     return HttpExporter(
         endpoint=f"http://{host}:{plan.port}{plan.path}",
-        headers=dict(plan.headers),
+        headers=headers,
         timeout=plan.timeout_s,
     )
 

@@ -40,12 +40,10 @@ def is_sampled(
         rng: drawn from where nobody has decided.
         request_ids: the values of `x-request-id`.
     """
-    if plan is None:
-        return False
+    if plan is None or not plan.is_reported:
+        return False  # nothing is told of this call; what its caller has decided is carried on
     if parent is not None and parent.is_sampled is not None:
         return parent.is_sampled
-    if not plan.is_reported:  # nothing is told of this call, so nothing is asked of others
-        return False
     if plan.uses_request_id and len(request_ids) == 1:
         found = _UUID.fullmatch(request_ids[0])
         if found is not None:

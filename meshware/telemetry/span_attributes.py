@@ -6,15 +6,16 @@ Sources: OpenTelemetry semantic conventions, "HTTP spans"; Envoy, "Tracing"; Ist
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from meshware.call import ExchangeInfo, HeaderLookup
 from meshware.events import InboundEvent, OutboundEvent, Try
-from meshware.policy.telemetry_plan import Tag, TracingPlan
+from meshware.policy.labels import canonical_service
+from meshware.policy.telemetry_plan import TracingPlan
 from meshware.telemetry.span_ring import Value
 
-__all__ = ["Workload", "custom", "of_answer", "of_attempt", "of_inbound", "of_outbound"]
+__all__ = ["Workload", "custom", "of_answer", "of_attempt", "of_inbound", "of_outbound", "shorten"]
 
 _SERVER_ERROR = 500
 _CLIENT_ERROR = 400
@@ -32,10 +33,7 @@ class Workload:
     @property
     def service(self) -> str:
         """Istio's canonical name."""
-        for label in ("service.istio.io/canonical-name", "app.kubernetes.io/name", "app"):
-            if self.labels.get(label):
-                return self.labels[label]
-        return self.name or "unknown"
+        return canonical_service(self.labels, self.name or "unknown")
 
     @property
     def revision(self) -> str:
@@ -211,32 +209,48 @@ def of_attempt(tried: Try, timeout_s: float | None) -> dict[str, Value]:
 
 
 def custom(
-    plan: TracingPlan, workload: Workload, headers: HeaderLookup, environ: Mapping[str, str]
+    plan: TracingPlan,
+    workload: Workload,
+    headers: HeaderLookup,
+    environ: Mapping[str, str],
+    formatted: Callable[[str], str | None],
 ) -> dict[str, Value]:
     """Return what policy adds: Istio's tags, and its own.
 
-    A tag by an access log format is left out where the log cannot be made here.
+    Args:
+        plan: of the call.
+        workload: whose spans these are.
+        headers: of the request.
+        environ: for tags.
+        formatted: writes the call by an access log format; None: there is nothing to say.
     """
     said: dict[str, Value] = workload.tags if plan.has_istio_tags else {}
-    said.update(_tags(plan.tags, headers, environ))
-    return said
-
-
-def _tags(
-    tags: Iterable[Tag], headers: HeaderLookup, environ: Mapping[str, str]
-) -> dict[str, Value]:
-    said: dict[str, Value] = {}
-    for tag in tags:
+    for tag in plan.tags:
         value = tag.literal
         if tag.environment is not None:
             value = environ.get(tag.environment)
         elif tag.header is not None:
             value = _one(headers, tag.header)
+        elif tag.formatter is not None:
+            value = formatted(tag.formatter)
         if value is None:
             value = tag.default
         if value is not None:
             said[tag.name] = value
     return said
+
+
+def shorten(said: dict[str, Value], longest: int) -> None:
+    """Cut the path in `http.url`.
+
+    Args:
+        said: attributes of a span.
+        longest: characters of the path. Source: Envoy, `max_path_tag_length`.
+    """
+    url = said.get("http.url")
+    if isinstance(url, str) and len(url) > longest:
+        begin = url.find("/", url.find("://") + 3)
+        said["http.url"] = url[: begin + longest] if begin >= 0 else url
 
 
 def _put(said: dict[str, Value], name: str, value: str | None) -> None:

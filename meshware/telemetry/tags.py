@@ -6,11 +6,13 @@ Source: Istio, Telemetry `metrics[].overrides[].tagOverrides`.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from functools import lru_cache
 
 from meshware.events import Event
-from meshware.policy.telemetry_plan import METRICS, MetricsPlan
+from meshware.policy.cel_values import shown
+from meshware.policy.telemetry_plan import METRICS, Expression, MetricsPlan
 from meshware.telemetry.attributes import attributes_of
 from meshware.telemetry.series import ALL, Labels
 
@@ -22,24 +24,28 @@ Tags = tuple[tuple[str, str, str], ...]
 """Of metrics whose labels policy changes: metric, label, value."""
 
 
-def tags_of(event: Event, metrics: MetricsPlan) -> Tags:
-    """Work out the labels that policy adds or changes."""
-    look_up = attributes_of(event)
+def tags_of(event: Event, metrics: MetricsPlan, now: Callable[[], float]) -> Tags:
+    """Work out the labels that policy adds or changes.
+
+    Args:
+        event: the call.
+        metrics: what policy says.
+        now: unix time in seconds.
+    """
+    look_up = attributes_of(event, lambda: datetime.fromtimestamp(now(), UTC))
+    values: dict[Expression, str] = {}  # of several metrics the same
     tags = []
     for metric, plan in metrics.changed.items():
         for name, expression in plan.tags.items():
-            try:
-                value = _text(expression(look_up))
-            except Exception:
-                value = "unknown"  # Istio's, of whatever fails
+            value = values.get(expression)
+            if value is None:
+                try:
+                    value = shown(expression(look_up))[:_MOST_TEXT]
+                except Exception:
+                    value = "unknown"  # Istio's, of whatever fails
+                values[expression] = value
             tags.append((metric, name, value))
     return tuple(tags)
-
-
-def _text(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value)[:_MOST_TEXT]
 
 
 def split(

@@ -37,9 +37,11 @@ from meshware.telemetry.span_attributes import (
     of_attempt,
     of_inbound,
     of_outbound,
+    shorten,
 )
 from meshware.telemetry.span_ring import SpanRecord, SpanRing
 from meshware.telemetry.spans import Span
+from meshware.telemetry.tag_formats import TagFormats
 from meshware.trace import (
     Carried,
     Propagation,
@@ -88,6 +90,7 @@ class Tracing:
         self._monotonic = clock.monotonic
         self._rng = rng
         self._environ = environ
+        self._formats = TagFormats(environ, clock.now)
 
     @property
     def lost(self) -> int:
@@ -188,9 +191,10 @@ class Tracing:
         span.attributes.update(of_inbound(event, event.head.version))
         span.is_error = "error" in span.attributes
         if plan is not None:
-            span.attributes.update(
-                custom(plan, self._workload(snapshot), event.head.headers, self._environ)
-            )
+            formatted = self._formats.of(event, snapshot)
+            workload, headers = self._workload(snapshot), event.head.headers
+            span.attributes.update(custom(plan, workload, headers, self._environ, formatted))
+            shorten(span.attributes, plan.longest_url)
         self.ring.add((span.end(event.duration_s),))
 
     def _answers(self, span: Span, passage: Any, status: int) -> None:
@@ -246,7 +250,7 @@ class Tracing:
 
         def tell(event: Event) -> None:
             if isinstance(event, OutboundEvent) and not event.is_mirror:
-                event.trace_id = spans.span.context.trace_id
+                event.trace = spans.span.context
                 try:
                     spans.ended(event)
                 except Exception:
@@ -298,7 +302,7 @@ class Tracing:
             )
 
         def over(spans: CallSpans, event: OutboundEvent) -> None:
-            self._call_over(spans, event, plan, self._workload(snapshot))
+            self._call_over(spans, event, plan, snapshot)
 
         def answers(info: ExchangeInfo) -> None:
             span.attributes.update(of_answer(info, 0 if snapshot is None else snapshot.generation))
@@ -318,7 +322,7 @@ class Tracing:
         )
 
     def _call_over(
-        self, spans: CallSpans, event: OutboundEvent, plan: TracingPlan, workload: Workload
+        self, spans: CallSpans, event: OutboundEvent, plan: TracingPlan, snapshot: Snapshot | None
     ) -> None:
         span = spans.span
         if not span.is_adopted:
@@ -326,7 +330,10 @@ class Tracing:
         span.attributes.update(of_outbound(event, spans.deadline_s))
         span.is_error = "error" in span.attributes
         if event.head is not None:
-            span.attributes.update(custom(plan, workload, event.head.headers, self._environ))
+            headers, formatted = event.head.headers, self._formats.of(event, snapshot)
+            workload = self._workload(snapshot)
+            span.attributes.update(custom(plan, workload, headers, self._environ, formatted))
+        shorten(span.attributes, plan.longest_url)
         records: list[SpanRecord] = [span.end(event.duration_s)]
         for made, tried, timeout_s in spans.attempts:
             made.name = f"{span.name} attempt {tried.number}"

@@ -115,9 +115,8 @@ def frame(
     rows = view.rows(edges)
     page = max(lines - 4, 1)
     first = min(view.first, max(len(rows) - page, 0))
-    title = f"meshware top  {where}  {summary(edges, len(rows), view.namespace)}"
-    if view.is_paused:
-        title += "  PAUSED"
+    state = "  PAUSED" if view.is_paused else ""  # first: a narrow screen cuts the end off
+    title = f"meshware top{state}  {where}  {summary(edges, len(rows), view.namespace)}"
     found = [styled(filled(shown(title, encoding), columns), _REVERSED)]
     if trouble is not None:
         note = cut(shown(f"what you see is old: {trouble}", encoding), columns)

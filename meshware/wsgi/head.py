@@ -50,7 +50,7 @@ def inbound_head(
         partial = _texts(rest) if prefix else ()
     else:
         paths, partial = _texts(*(one + rest or "/" for one in prefixes)), ()
-    source_ip, destination_ip, port = _addresses(environ)
+    source_ip, source_port, destination_ip, port = _addresses(environ)
     target = environ.get("RAW_URI") or environ.get("REQUEST_URI")
     return InboundHead(
         method=environ["REQUEST_METHOD"],
@@ -67,6 +67,7 @@ def inbound_head(
             key[5:].lower().replace("_", "-") for key in environ if key.startswith(_PREFIX)
         ),
         source_ip=source_ip,
+        source_port=source_port,
         destination_ip=destination_ip,
         port=mesh_port if port is None else port,
         chain=chain_of(environ),
@@ -113,18 +114,23 @@ def _texts(*paths: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _addresses(environ: Environ) -> tuple[str | None, str | None, int | None]:
-    """Return the peer's address, and the address and port where the call came in."""
+def _addresses(environ: Environ) -> tuple[str | None, int | None, str | None, int | None]:
+    """Return the peer's address and port, and the address and port where the call came in."""
     source_ip = environ.get("REMOTE_ADDR") or None
+    from_port = str(environ.get("REMOTE_PORT", ""))
+    source_port = int(from_port) if from_port.isascii() and from_port.isdigit() else None
     socket = environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
     if socket is not None:
         try:
             here, peer = socket.getsockname(), socket.getpeername()
         except OSError:
-            return None, None, None  # the caller is gone already
+            return None, None, None, None  # the caller is gone already
         if not isinstance(here, tuple):
-            return None, None, None  # a Unix socket
-        return (peer[0] if isinstance(peer, tuple) else None), here[0], here[1]
+            return None, None, None, None  # a Unix socket
+        if not isinstance(peer, tuple):
+            return None, None, here[0], here[1]
+        return peer[0], peer[1], here[0], here[1]
     port = environ.get("SERVER_PORT", "")
     is_honest = environ.get("SERVER_SOFTWARE", "").startswith(_HONEST_SERVERS)
-    return source_ip, None, int(port) if is_honest and port.isdecimal() else None
+    here_port = int(port) if is_honest and port.isdecimal() else None
+    return source_ip, source_port, None, here_port

@@ -124,7 +124,7 @@ class _Watched:
             headers += self._edit.append
         write = self._start_response(status, headers, *arguments)
         self.status = int(status[:3])
-        self._admission.response_headers = look_up(headers)
+        self._admission.answers(look_up(headers))
         return counting_writer(write, self._admission)
 
 
@@ -246,11 +246,15 @@ def _refuse(denial: Denial, environ: Environ, start_response: StartResponse) -> 
     status = f"{code} {_PHRASES.get(code, 'Unknown')}"
     if code not in (204, 304):
         headers = (*headers, ("content-length", str(len(body))))
+    if environ["REQUEST_METHOD"] == "HEAD":
+        body = b""
+    denial.answers(look_up(headers))
+    denial.sent_bytes = len(body)
     try:
         start_response(status, list(headers))
     finally:
         denial.finish(code)
-    return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
+    return [body]
 
 
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}

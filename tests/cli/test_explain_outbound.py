@@ -196,6 +196,35 @@ spec:
     )
 
 
+def test_telemetries_that_apply_are_named_with_their_places(explain):
+    """And those that others come before."""
+    telemetries = """\
+apiVersion: telemetry.istio.io/v1
+kind: Telemetry
+metadata: {name: mesh, namespace: istio-system}
+spec: {tracing: [{randomSamplingPercentage: 5}]}
+---
+apiVersion: telemetry.istio.io/v1
+kind: Telemetry
+metadata: {name: own}
+spec: {}
+---
+apiVersion: telemetry.istio.io/v1
+kind: Telemetry
+metadata: {name: second}
+spec: {}
+"""
+    policy = SERVICE + telemetries
+    said = explain({}, policy)
+    named = [p for p in said["policies"] if p["kind"] == "Telemetry"]
+    found = {p["name"]: (p["state"], p["line"]) for p in named}
+    assert found == {
+        "mesh": ("in-force", line_of(policy, "metadata: {name: mesh") - 2),
+        "own": ("in-force", line_of(policy, "metadata: {name: own") - 2),
+        "second": ("comes-after", line_of(policy, "metadata: {name: second") - 2),
+    }
+
+
 # --- mistakes, and people -------------------------------------------------------------------------
 
 

@@ -40,6 +40,37 @@ def test_the_mesh_does_what_envoy_does(outcomes, case):
     assert not stale, "these differences are listed for the case and do not show"
 
 
+# What an access log says of a call alone, beside what is compared above.
+LOGGED_OTHERWISE = {
+    "outside-wildcard": "a cluster of the host itself, where Envoy has one of the pattern",
+    "fault-abort": "whom a call would have gone to is not drawn for one that is aborted",
+}
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+def test_the_access_log_says_what_envoys_does(outcomes, case):
+    """Method, paths, codes, details, flags, bytes, attempts, cluster, and JSON's types."""
+    if case.differs:
+        return  # compared above, and told of in differences
+    outcome = outcomes[case.name]
+    for envoy, mesh in zip(outcome.envoy.calls, outcome.mesh.calls, strict=True):
+        theirs, ours = dict(envoy.logged), dict(mesh.logged)
+        for entry in (theirs, ours):
+            for field in ("flags", "long_flags"):  # a fixed order, where Envoy's changes
+                entry[field] = sorted(entry[field].split(","))
+            del entry["call"]
+        if theirs["details"] != "via_upstream":
+            # Envoy may answer before it has received what it will not send on.
+            theirs["bytes_received"] = ours["bytes_received"]
+        if case.name.startswith(tuple(LOGGED_OTHERWISE)) or case.name == "fault-delay-abort":
+            theirs["cluster"] = ours["cluster"]
+        if case.unordered:
+            theirs, ours = (
+                {key: entry[key] for key in ("text", "nested")} for entry in (theirs, ours)
+            )
+        assert ours == theirs
+
+
 def test_every_listed_difference_is_seen_in_a_case():
     """A difference that nothing shows may have gone long ago."""
     shown = {name for case in CASES for name in case.differs}

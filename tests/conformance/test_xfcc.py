@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 from cryptography.x509.oid import NameOID
+from log_world import Inbound
 
 from meshware.identity.issue import Issuer, issue_root, issue_svid, new_key
 from meshware.identity.spiffe import SpiffeID
@@ -79,6 +80,16 @@ def leaf_of(root: Issuer, names: list[tuple[x509.ObjectIdentifier, str]]) -> tup
     return leaf.public_bytes(Encoding.DER), pem.decode()
 
 
+LOGGED = "|".join(
+    f"%DOWNSTREAM_{name}%"
+    for name in (
+        *("PEER_SUBJECT", "PEER_ISSUER", "PEER_SERIAL", "PEER_FINGERPRINT_256"),
+        *("PEER_FINGERPRINT_1", "PEER_URI_SAN", "PEER_CERT_V_START", "PEER_CERT_V_END(%s)"),
+        "LOCAL_URI_SAN",
+    )
+)
+
+
 class MutualEnvoy(StaticEnvoy):
     """An Envoy with mutual TLS on two ports that answers with the XFCC header it would forward."""
 
@@ -117,7 +128,8 @@ class MutualEnvoy(StaticEnvoy):
                                     "key": "seen",
                                     "value": "%REQ(X-FORWARDED-CLIENT-CERT)%",
                                 }
-                            }
+                            },
+                            {"header": {"key": "logged", "value": LOGGED}},
                         ],
                     }
                 ]
@@ -154,6 +166,13 @@ class MutualEnvoy(StaticEnvoy):
 
     def forwards(self, mode: str, pem: str, sent: str | None) -> str:
         """What it would forward of a client with this certificate that sends this header."""
+        return self._answer(mode, pem, sent)["seen"]
+
+    def logs(self, pem: str) -> str:
+        """What it would log of a client with this certificate."""
+        return self._answer("SANITIZE_SET", pem, None)["logged"]
+
+    def _answer(self, mode: str, pem: str, sent: str | None) -> dict[str, str]:
         path = self.directory / "client.pem"
         path.write_text(pem)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -162,8 +181,8 @@ class MutualEnvoy(StaticEnvoy):
         context.load_cert_chain(path)
         raw = socket.create_connection(("127.0.0.1", self.ports[mode]))
         answer = _get(context.wrap_socket(raw), "/", sent, until=b"\r\n\r\n")
-        [line] = [line for line in answer.splitlines() if line.startswith("seen: ")]
-        return line.removeprefix("seen: ")
+        pairs = (line.split(": ", 1) for line in answer.splitlines() if ": " in line)
+        return dict(pairs)
 
 
 def _get(
@@ -206,3 +225,57 @@ def test_our_element_is_envoys(envoy, root, names):
             assert seen == forwarded(mode, [sent] if sent else [], ours)
             found = last_element([seen], PROXY)
             assert (found.id, found.by) == (WEB, str(PROXY))
+
+
+PROXY_POLICY = """
+apiVersion: networking.istio.io/v1
+kind: WorkloadEntry
+metadata: {name: proxy, namespace: edge}
+spec: {address: 10.0.0.1, serviceAccount: proxy, labels: {app: proxy}}
+---
+apiVersion: meshware.dev/v1alpha1
+kind: MeshConfig
+metadata: {name: mesh, namespace: istio-system}
+spec: {trustDomain: example.org}
+"""
+
+
+def of_log(line: str) -> str:
+    """What a header would say in place of a log: nothing for what there is not."""
+    return "|".join("" if value == "-" else value for value in line.split("|"))
+
+
+def test_access_logs_say_of_an_identity_what_envoys_do(envoy, root):
+    """Of a caller that has proved who it is, and of oneself."""
+    svid = issue_svid(root, WEB, new_key(), datetime.now(UTC))
+    world = Inbound(
+        PROXY_POLICY,
+        workload="edge/proxy",
+        bundles={"example.org": root.cert_pem},
+        now=datetime.now(UTC),
+    )
+    shown = {"tls": {"client_cert_chain": [svid.cert_pem], "server_name": "app.example"}}
+    event = world.call(extensions=shown)
+    assert event.status == 200
+    said = world.line(LOGGED, event)
+    assert of_log(said) == envoy.logs(svid.cert_pem + svid.key_pem)
+    assert said.split("|")[5] == str(WEB)
+    assert said.split("|")[8] == str(PROXY)
+    assert world.line("%REQUESTED_SERVER_NAME%", event) == "app.example"
+
+
+@pytest.mark.parametrize("names", SUBJECTS.values(), ids=SUBJECTS)
+def test_access_logs_say_of_a_certificate_what_envoys_do(envoy, root, names):
+    """Whatever is in it; here it is refused, which is no reason not to say what was shown."""
+    _, pem = leaf_of(root, names)
+    world = Inbound(
+        PROXY_POLICY,
+        workload="edge/proxy",
+        bundles={"example.org": root.cert_pem},
+        now=datetime.now(UTC),
+    )
+    leaf = pem[: pem.index("-----BEGIN", 10)] if pem.count("-----BEGIN") > 1 else pem
+    event = world.call(extensions={"tls": {"client_cert_chain": [leaf]}})
+    ours, theirs = of_log(world.line(LOGGED, event)).split("|"), envoy.logs(pem).split("|")
+    del ours[5], theirs[5]  # an identity is said when it is proved
+    assert ours == theirs

@@ -13,6 +13,7 @@ from meshware.policy.survey import (
     survey_destination_rules,
     survey_service_policies,
     survey_services,
+    survey_telemetries,
     survey_virtual_services,
 )
 from meshware.policy.view import Client, View, view
@@ -206,3 +207,36 @@ def test_the_survey_agrees_with_the_view_and_tells_of_everybody_once(written, na
     in_force = [name for name, (state, _) in by_name(found).items() if state == "in-force"]
     assert in_force == ([f"{chosen.namespace}/{chosen.name}"] if chosen is not None else [])
     assert all(each.why for each in found if each.state != "in-force")
+
+
+def telemetry(namespace: str, name: str, more: str = "") -> str:
+    """A Telemetry."""
+    return f"""
+apiVersion: telemetry.istio.io/v1
+kind: Telemetry
+metadata: {{name: {name}, namespace: {namespace}}}
+spec: {{{more}}}
+"""
+
+
+def test_of_each_level_one_telemetry_holds_and_the_others_come_after():
+    """Those that cannot be for the client are not named."""
+    found = survey_telemetries(
+        seen(
+            telemetry("istio-system", "b"),
+            telemetry("istio-system", "a"),
+            telemetry("web", "wide"),
+            telemetry("web", "narrow", "selector: {matchLabels: {app: web}}"),
+            telemetry("web", "other", "selector: {matchLabels: {app: other}}"),
+            telemetry("elsewhere", "wide"),
+        )
+    )
+    assert [(each.name.namespace, each.name.name, each.state) for each in found] == [
+        ("istio-system", "a", "in-force"),
+        ("web", "wide", "in-force"),
+        ("web", "narrow", "in-force"),
+        ("istio-system", "b", "comes-after"),
+    ]
+    assert found[-1].why == (
+        "Telemetry istio-system/a comes first: it is older, or its name is earlier in the alphabet"
+    )

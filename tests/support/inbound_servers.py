@@ -103,7 +103,13 @@ class Reply:
 class Server:
     """A server in processes of its own, in a session of its own."""
 
-    def __init__(self, command: Sequence[str], place: Path, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        place: Path,
+        environ: Mapping[str, str],
+        stdout: int | None = None,
+    ) -> None:
         place.mkdir(parents=True, exist_ok=True)
         self.log = place / "server.log"
         program = command[0]
@@ -115,7 +121,7 @@ class Server:
                 [program, *command[1:]],
                 cwd=place,
                 stdin=subprocess.DEVNULL,
-                stdout=log,
+                stdout=log if stdout is None else stdout,
                 stderr=log,
                 start_new_session=True,
                 env={

@@ -30,6 +30,7 @@ TENTH = plan(sampling_ratio=0.1)
         (None, plan(sampling_ratio=0.0), [], False),
         (None, None, [], False),
         (None, plan(sampling_ratio=1.0, is_reported=False), [], False),
+        (parent(True), plan(is_reported=False), [], False),
         (parent(True), plan(sampling_ratio=0.0), [], True),
         (parent(False), plan(sampling_ratio=1.0), [], False),
         (parent(None), TENTH, [0.05], True),

@@ -11,6 +11,7 @@ import meshware
 from meshware.asgi import MeshMiddleware
 from meshware.call import Mirror, Send, Sleep
 from meshware.policy.telemetry_plan import Tag
+from meshware.telemetry.span_attributes import shorten
 from meshware.testing import TestMesh
 from meshware.trace import read_context
 from meshware.wsgi import MeshMiddleware as WsgiMesh
@@ -162,6 +163,37 @@ def test_policy_adds_tags():
     attributes = records(mesh)[0].attributes
     names = ("zone", "who", "other", "none", "place", "istio.namespace")
     assert [attributes.get(name) for name in names] == ["a", "ann", "nothing", None, "here", None]
+
+
+def test_a_tag_may_be_written_as_access_logs_are():
+    """What has no value is left out; of what is empty there is no tag."""
+    tags = (
+        Tag(name="said", formatter="%REQ(X-USER)% %RESPONSE_CODE%%REQ(X-NONE)%"),
+        Tag(name="none", formatter="%REQ(X-NONE)%"),
+        Tag(name="broken", formatter="%NO_SUCH%"),
+    )
+    mesh = traced_by(TestMesh(NOTHING), tags=tags)
+    called(mesh, ("x-user", "ann"))
+    attributes = records(mesh)[0].attributes
+    assert [attributes.get(tag.name) for tag in tags] == ["ann 200", None, None]
+
+
+def test_long_paths_are_cut_in_urls():
+    """As `maxTagLength` says, from the path on."""
+    said = {"http.url": "http://shop/0123456789", "url.path": "/0123456789"}
+    shorten(said, 5)
+    assert said == {"http.url": "http://shop/0123", "url.path": "/0123456789"}
+    short = {"http.url": "http://a.very.long.host"}
+    shorten(short, 5)
+    assert short == {"http.url": "http://a.very.long.host"}
+
+
+def test_a_call_that_is_not_reported_bears_what_its_caller_decided():
+    """`disableSpanReporting` makes no span of a sampled call either."""
+    mesh = traced_by(TestMesh(NOTHING), is_reported=False)
+    seen = called(mesh, ("traceparent", SAMPLED))
+    assert seen["headers"]["traceparent"] == SAMPLED
+    assert records(mesh) == []
 
 
 def test_the_wsgi_driver_does_the_same():

@@ -57,7 +57,6 @@ export class Calls {
     try {
       this.#take(await get("calls", { limit: AT_MOST, ...(this.#cursor ? { since: this.#cursor } : {}) }));
     } catch (error) {
-      this.#rows.clear();
       this.#cursor = "";
       this.#list.replaceChildren(empty("No calls to show", error.message));
       this.#count.textContent = "";
@@ -68,10 +67,11 @@ export class Calls {
 
   /** Take up what came since, or everything where the daemon is another one. */
   #take(answer) {
-    if (!this.#cursor || answer.is_whole) this.#rows.clear();
+    const before = this.#rows;
+    if (!this.#cursor || answer.is_whole) this.#rows = new Map();
     this.#cursor = answer.cursor ?? "";
     this.#leftOut = answer.left_out ?? 0;
-    for (const call of answer.calls) this.#rows.set(call.id, { call, element: row(call), text: words(call) });
+    for (const call of answer.calls) this.#rows.set(call.id, before.get(call.id) ?? { call, element: row(call), text: words(call) }); // what stands open stays so
     const newest = [...this.#rows.entries()].sort(([, a], [, b]) => b.call.at - a.call.at || b.call.seen - a.call.seen);
     this.#rows = new Map(newest.slice(0, AT_MOST));
     if (!this.#rows.size) this.#list.replaceChildren(empty("No call was refused or failed", "When one is, it stands here with the rule that decided."));

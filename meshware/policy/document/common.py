@@ -11,6 +11,7 @@ alias          value    as written
 `Duration`     float    seconds, from `1h`, `5s`, `0.5s`, `10ms`, `1m30s`
 `Percentage`   float    0..100
 `Port`         int      1..65535
+`JsonObject`   dict     a mapping of anything that JSON has
 =============  =======  ==============================================================
 
 A resource in the policy file is the JSON of such a document, with durations as numbers.
@@ -18,13 +19,14 @@ A resource in the policy file is the JSON of such a document, with durations as 
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
 
 __all__ = [
     "Document",
     "Duration",
+    "JsonObject",
     "Labels",
     "Percentage",
     "PolicyTargetReference",
@@ -49,6 +51,7 @@ Duration: TypeAlias = Annotated[float, msgspec.Meta(extra={"format": "duration"}
 Percentage: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=100)]
 Port: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 Labels: TypeAlias = dict[str, str]
+JsonObject: TypeAlias = Annotated[dict[str, Any], msgspec.Meta(extra={"format": "json"})]
 
 
 class StringMatch(Document, frozen=True):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from meshware.policy.document.common import Document, Duration
+from meshware.policy.document.common import Document, Duration, JsonObject, Percentage
 from meshware.policy.document.destination_rule import LocalityLbSetting
 from meshware.policy.document.virtual_service import HTTPRetry
 from meshware.trace import Propagation
@@ -17,17 +17,25 @@ __all__ = [
     "CertificateData",
     "DefaultConfig",
     "DefaultProviders",
+    "EnvoyFileAccessLog",
     "ExtensionProvider",
     "GatewayTopology",
     "Identity",
     "InProcessAuthorizer",
     "IncludeRequestBody",
     "Jwks",
+    "LogFormat",
     "MeshConfigSpec",
     "MeshOutboundTrafficPolicy",
     "NodeIdentity",
+    "NotCarried",
+    "OpenTelemetryHeader",
+    "OpenTelemetryHttp",
+    "OpenTelemetryProvider",
     "PathNormalization",
+    "PrometheusProvider",
     "ProxyHeaders",
+    "ProxyTracing",
 ]
 
 
@@ -57,11 +65,18 @@ class ProxyHeaders(Document, frozen=True):
     forwarded_client_cert: Literal["SANITIZE", "SANITIZE_SET", "APPEND_FORWARD"] | None = None
 
 
+class ProxyTracing(Document, frozen=True):
+    """How calls are traced where Telemetry does not say."""
+
+    sampling: Percentage | None = None
+
+
 class DefaultConfig(Document, frozen=True):
     """Settings of every process."""
 
     gateway_topology: GatewayTopology | None = None
     proxy_headers: ProxyHeaders | None = None
+    tracing: ProxyTracing | None = None
 
 
 class CertificateData(Document, frozen=True):
@@ -105,12 +120,77 @@ class InProcessAuthorizer(Document, frozen=True):
     include_request_body_in_check: IncludeRequestBody | None = None
 
 
+class PrometheusProvider(Document, frozen=True):
+    """Metrics for whoever scrapes them; Istio's has no fields either."""
+
+
+class LogFormat(Document, frozen=True):
+    """How an access log is written: a line of text, or an object of JSON."""
+
+    text: str | None = None
+    labels: JsonObject | None = None
+
+
+class EnvoyFileAccessLog(Document, frozen=True):
+    """An access log in a file."""
+
+    path: str | None = None
+    log_format: LogFormat | None = None
+    omit_empty_values: bool | None = None
+
+
+class OpenTelemetryHeader(Document, frozen=True):
+    """A header that exports of spans bear."""
+
+    name: str
+    value: str | None = None
+    env_name: str | None = None
+
+
+class OpenTelemetryHttp(Document, frozen=True):
+    """How spans are exported over HTTP."""
+
+    path: str | None = None
+    timeout: Duration | None = None
+    headers: tuple[OpenTelemetryHeader, ...] | None = None
+
+
+class NotCarried(Document, frozen=True):
+    """What Istio has and the mesh does not carry."""
+
+
+class OpenTelemetryProvider(Document, frozen=True):
+    """A receiver of spans that speaks OTLP."""
+
+    service: str
+    port: int
+    http: OpenTelemetryHttp | None = None
+    max_tag_length: int | None = None
+    grpc: NotCarried | None = None
+    resource_detectors: NotCarried | None = None
+    dynatrace_sampler: NotCarried | None = None
+
+
 class ExtensionProvider(Document, frozen=True):
     """Something outside of the mesh that policies name."""
 
     name: str
     envoy_ext_authz_http: AuthzProviderHttp | None = None
     in_process: InProcessAuthorizer | None = None
+    prometheus: PrometheusProvider | None = None
+    envoy_file_access_log: EnvoyFileAccessLog | None = None
+    opentelemetry: OpenTelemetryProvider | None = None
+    envoy_ext_authz_grpc: NotCarried | None = None
+    envoy_http_als: NotCarried | None = None
+    envoy_tcp_als: NotCarried | None = None
+    envoy_otel_als: NotCarried | None = None
+    zipkin: NotCarried | None = None
+    lightstep: NotCarried | None = None
+    datadog: NotCarried | None = None
+    skywalking: NotCarried | None = None
+    opencensus: NotCarried | None = None
+    stackdriver: NotCarried | None = None
+    sds: NotCarried | None = None
 
 
 class DefaultProviders(Document, frozen=True):

@@ -27,7 +27,9 @@ OURS: Mapping[str, Support] = MappingProxyType(
             "for other trust domains, each of which it must name; our own come from the provider"
         ),
         "MeshConfig.spec.enableAutoMtls": done(),
-        "MeshConfig.spec.extensionProviders": done("authorizers"),
+        "MeshConfig.spec.extensionProviders": done(
+            "authorizers, and providers of metrics, spans and access logs"
+        ),
         f"{_AUTHORIZER}": differs(
             "a request whose path may mean several things is asked about once for each"
         ),

@@ -1,11 +1,11 @@
-"""The fields of Istio's security and telemetry kinds, and of our AuthorizationPolicy."""
+"""The fields of Istio's security kinds, and of our AuthorizationPolicy."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from meshware.policy.support.status import Support, differs, done, later, never
+from meshware.policy.support.status import Support, differs, done, never
 
 __all__ = ["SECURITY"]
 
@@ -70,7 +70,6 @@ _OF_ISTIO: Mapping[str, Support] = MappingProxyType(
             "texts, numbers and truth values; removed from what callers send, also where no token "
             "comes"
         ),
-        "Telemetry.spec": later("arrives with metrics, traces and access logs"),
         "AuthorizationPolicy.spec": done(
             "a value that is none is refused at load; Istio leaves out an ALLOW rule that has one, "
             "and of a DENY rule the value alone. `istio.io/dry-run` is for ALLOW and DENY"

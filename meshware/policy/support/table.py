@@ -15,10 +15,13 @@ from meshware.policy.support.networking import NETWORKING
 from meshware.policy.support.ours import OURS
 from meshware.policy.support.security import SECURITY
 from meshware.policy.support.status import Status, Support, done
+from meshware.policy.support.telemetry import PROVIDERS, TELEMETRY
 
 __all__ = ["SUPPORT", "is_partly_done", "support_of"]
 
-SUPPORT: Mapping[str, Support] = MappingProxyType({**NETWORKING, **SECURITY, **OURS})
+SUPPORT: Mapping[str, Support] = MappingProxyType(
+    {**NETWORKING, **SECURITY, **TELEMETRY, **OURS, **PROVIDERS}
+)
 """Field path -> status."""
 
 

@@ -27,6 +27,8 @@ from meshware.policy.validate.retries import check_default_retries
 from meshware.policy.validate.service_entry import check_service_entry
 from meshware.policy.validate.service_policy import check_service_policies, check_service_policy
 from meshware.policy.validate.sidecar import check_sidecar
+from meshware.policy.validate.telemetry import check_telemetries, check_telemetry
+from meshware.policy.validate.telemetry_providers import check_telemetry_providers
 from meshware.policy.validate.token_keys import check_jwks, check_key_sources
 from meshware.policy.validate.virtual_service import check_virtual_service
 from meshware.policy.validate.workload_entry import check_workload_entry, check_workload_group
@@ -51,6 +53,8 @@ _ALONE: tuple[Callable[[Resource, Report], None], ...] = (
     check_workload_group,
     check_sidecar,
     check_default_retries,
+    check_telemetry,
+    check_telemetry_providers,
 )
 _TOGETHER: tuple[Callable[[Sequence[Resource], Report], None], ...] = (
     check_duplicates,
@@ -61,6 +65,7 @@ _TOGETHER: tuple[Callable[[Sequence[Resource], Report], None], ...] = (
     check_delegates,
     check_networking,
     check_key_sources,
+    check_telemetries,
 )
 
 

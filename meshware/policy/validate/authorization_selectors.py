@@ -15,6 +15,7 @@ from meshware.policy.document.common import WorkloadSelector
 from meshware.policy.document.peer_authentication import PeerAuthenticationSpec
 from meshware.policy.document.request_authentication import RequestAuthenticationSpec
 from meshware.policy.document.service_entry import WorkloadEntrySpec, WorkloadGroupSpec
+from meshware.policy.document.telemetry import TelemetrySpec
 from meshware.policy.document.workload_policy import WorkloadPolicySpec
 from meshware.policy.labels import selects
 from meshware.policy.parse import Resource
@@ -33,6 +34,7 @@ _SELECTING = (
     MeshAuthorizationPolicySpec,
     PeerAuthenticationSpec,
     RequestAuthenticationSpec,
+    TelemetrySpec,
     WorkloadPolicySpec,
 )
 
@@ -80,11 +82,13 @@ def _check(
                 f"{brief(name)!r}: {brief(value)!r} is no label; selectors have no wildcards, "
                 "write a name and a value",
             )
-    in_reach = workloads if resource.namespace == root else {resource.namespace}
+    # A Telemetry with a selector is for its own namespace, the root one's too.
+    is_wide = resource.namespace == root and not isinstance(resource.spec, TelemetrySpec)
+    in_reach = workloads if is_wide else {resource.namespace}
     if not is_bad and not any(
         selects(wanted, labels) for one in in_reach for labels in workloads.get(one, ())
     ):
-        where = "" if resource.namespace == root else f" in namespace {resource.namespace}"
+        where = "" if is_wide else f" in namespace {resource.namespace}"
         labels = ", ".join(f"{name}={value}" for name, value in wanted.items())
         report.warning(
             resource,

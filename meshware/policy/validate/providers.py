@@ -1,4 +1,6 @@
-"""Check MeshConfig's extensionProviders: what an authorizer is, and how it can be asked.
+"""Check MeshConfig's extensionProviders: that each is one thing, and how authorizers are asked.
+
+What takes metrics, spans and logs is `validate.telemetry_providers`' matter.
 
 Source: Istio, `ValidateExtensionProvider`; Envoy, `ext_authz`.
 """
@@ -46,13 +48,13 @@ def check_providers(resource: Resource, report: Report) -> None:
         here = f"spec.extensionProviders[{index}]"
         if not provider.name:
             report.error(resource, f"{here}.name", "name is empty; write one for policies to use")
-        elif provider.name in seen:
+        elif provider.name.casefold() in seen:
             report.error(
                 resource,
                 f"{here}.name",
                 f"there are two extensionProviders {brief(provider.name)!r}; rename one",
             )
-        seen.add(provider.name)
+        seen.add(provider.name.casefold())  # Telemetry names them without case
         _Checker(resource, here, report).provider(provider)
 
 
@@ -64,8 +66,25 @@ class _Checker:
 
     def provider(self, provider: ExtensionProvider) -> None:
         http, function = provider.envoy_ext_authz_http, provider.in_process
-        if (http is None) == (function is None):
-            self._error("", "a provider is one thing: write either envoyExtAuthzHttp or inProcess")
+        written = [
+            name
+            for name, value in (
+                ("envoyExtAuthzHttp", http),
+                ("inProcess", function),
+                ("prometheus", provider.prometheus),
+                ("envoyFileAccessLog", provider.envoy_file_access_log),
+                ("opentelemetry", provider.opentelemetry),
+            )
+            if value is not None
+        ]
+        if len(written) != 1:
+            what = f"this has {' and '.join(written)}" if written else "this has nothing"
+            self._error(
+                "",
+                f"a provider is one thing, and {what}; write one of envoyExtAuthzHttp, inProcess, "
+                "prometheus, envoyFileAccessLog and opentelemetry",
+            )
+            return
         if http is not None:
             self._path += ".envoyExtAuthzHttp"
             self._common(http)

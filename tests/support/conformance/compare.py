@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from conformance.upstreams import CASE, Arrival
 
@@ -44,6 +45,7 @@ class Seen:
     broken: bool = False  # the response broke off behind its headers
     raised: str = ""  # there was no response: the client library's exception
     details: str = ""  # Envoy's, for the reader of a failure
+    logged: Mapping[str, Any] = field(default_factory=dict)  # its entry in the access log
 
 
 @dataclass(frozen=True)

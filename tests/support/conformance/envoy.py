@@ -17,7 +17,7 @@ from meshware.policy.view import Client
 
 PATIENCE_S = 60.0
 
-_LOG = {
+LOG = {
     "call": "%REQ(X-CASE)%",
     "flags": "%RESPONSE_FLAGS%",
     "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
@@ -25,7 +25,20 @@ _LOG = {
     "cluster": "%UPSTREAM_CLUSTER_RAW%",
     "status": "%RESPONSE_CODE%",
     "details": "%RESPONSE_CODE_DETAILS%",
+    "long_flags": "%RESPONSE_FLAGS_LONG%",
+    "method": "%REQ(:METHOD)%",
+    "path": "%REQ(:PATH)%",
+    "asked_path": "%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%",
+    "bare_path": "%PATH(NQ)%",
+    "query": "%QUERY_PARAMS%",
+    "authority": "%REQ(:AUTHORITY)%",
+    "bytes_sent": "%BYTES_SENT%",
+    "bytes_received": "%BYTES_RECEIVED%",
+    "grpc": "%GRPC_STATUS%",
+    "text": "%REQ(:METHOD)% %REQ(X-NONE)% 100%% %RESPONSE_CODE%",
+    "nested": {"list": ["%RESP(CONTENT-TYPE)%", 1, None]},
 }
+"""What both sides log of a call, in Envoy's words."""
 
 
 class Envoy:
@@ -77,7 +90,7 @@ class Envoy:
                 "typed_config": {
                     "@type": kind,
                     "path": str(self._directory / "access.log"),
-                    "log_format": {"json_format": _LOG},
+                    "log_format": {"json_format": LOG},
                 },
             }
         ]

@@ -7,6 +7,7 @@ same time, the calls of a case one after another.
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,15 +19,19 @@ import httpx
 
 from conformance.cases import Call, Case, filled
 from conformance.compare import IGNORED_RESPONSE_HEADERS, Played, Seen, by_name
-from conformance.envoy import Envoy
+from conformance.envoy import LOG, Envoy
 from conformance.upstreams import CASE, Upstreams
 from meshware.clients.httpx import AsyncMeshTransport
-from meshware.events import OutboundEvent
+from meshware.events import Event, OutboundEvent
 from meshware.policy.dns_records import with_names
 from meshware.policy.file import MemoryRecords
 from meshware.policy.load import load_text
 from meshware.policy.records import build_records
+from meshware.policy.telemetry_plan import LogPlan
 from meshware.policy.view import Client
+from meshware.telemetry.log_entry import entry_of
+from meshware.telemetry.log_lines import line_maker
+from meshware.telemetry.log_values import Surroundings
 from meshware.testing import TestMesh
 
 AT_ONCE = 40  # cases
@@ -122,6 +127,7 @@ async def _play_world(
     mesh = TestMesh(text, workload="default/app")
     caller = Client(namespace="default", name="app")
     played: dict[str, dict[str, Any]] = {"envoy": {}, "mesh": {}}
+    logged = _log_of(mesh)
     at_once = asyncio.Semaphore(AT_ONCE)
     async with Envoy(program, directory, records, caller) as envoy:
         base = f"http://127.0.0.1:{envoy.port}"
@@ -141,7 +147,7 @@ async def _play_world(
 
             await asyncio.gather(*(both(case, namespace) for case, namespace, _ in members))
         names = {f"envoy.{c.name}.{n}" for c, _, _ in members for n in range(len(c.calls))}
-        log = await envoy.log(names)
+        log = logged | await envoy.log(names)
     await asyncio.sleep(0.2)  # for copies of calls that nobody waits for
     for case, _, _ in members:
         sides = {
@@ -149,6 +155,22 @@ async def _play_world(
             for side in ("envoy", "mesh")
         }
         found[case.name] = Outcome(envoy=sides["envoy"], mesh=sides["mesh"])
+
+
+def _log_of(mesh: TestMesh) -> dict[str, dict[str, Any]]:
+    """Have a mesh log as Envoy does. Returns the entries, by call, as they come."""
+    found: dict[str, dict[str, Any]] = {}
+    make = line_maker(LogPlan(provider="test", labels=LOG), Surroundings({}, "test"))
+    before = mesh._sink
+
+    def sink(event: Event) -> None:
+        if isinstance(event, OutboundEvent) and not event.is_mirror:
+            entry = json.loads(make(entry_of(event, mesh.cell.current, mesh.clock.now())))
+            found[entry["call"]] = entry
+        before(event)
+
+    mesh._sink = sink
+    return found
 
 
 def _limits() -> httpx.Limits:
@@ -200,7 +222,7 @@ async def _call(side: _Side, call: Call, namespace: str, name: str) -> dict[str,
 
 @dataclass(frozen=True)
 class _About:
-    """Where the rest is told of: what came to the upstreams, and Envoy's access log."""
+    """Where the rest is told of: what came to the upstreams, and the access logs of both."""
 
     upstreams: Upstreams
     log: dict[str, dict[str, Any]]
@@ -221,8 +243,8 @@ def _gathered(
     for number, seen in enumerate(answers):
         name = f"{side}.{case.name}.{number}"
         details = ""
+        line = about.log.get(name, {})
         if side == "envoy":
-            line = about.log[name]
             details = str(line["details"])
             seen.update(flags=line["flags"], attempts=_attempts(line), route=line["route"])
         calls.append(
@@ -237,6 +259,7 @@ def _gathered(
                 broken=seen["broken"],
                 raised=seen["raised"],
                 details=details,
+                logged=line,
             )
         )
     return Played(calls, took_s)

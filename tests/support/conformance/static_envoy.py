@@ -42,6 +42,7 @@ class StaticEnvoy:
                 *("--config-path", str(directory / "envoy.json")),
                 *("--admin-address-path", str(directory / "admin")),
                 *("--concurrency", "1", "--use-dynamic-base-id", "--log-level", "warning"),
+                *("--file-flush-interval-msec", "10"),
             ],
             stdout=self._log,
             stderr=self._log,
