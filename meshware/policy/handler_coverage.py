@@ -197,7 +197,7 @@ class _Seen:
                 return False
         if not isinstance(operation, MeshOperation) or not asks_handlers(operation):
             return True
-        answer = None if handler is None else meets(operation)(handler)
+        answer = None if handler is None else meets(operation, is_deny=is_deny)(handler)
         return is_deny if answer is None else answer
 
     def may_have(self, path: str) -> bool:

@@ -150,6 +150,6 @@ def test_only_fields_of_handlers_ask():
 @pytest.mark.parametrize("routes", [("secret/<int:pk>/", "/secret/{pk}/"), ("/secret/{pk}/",)])
 def test_a_route_may_be_written_as_any_framework_does(value, routes):
     """A DENY rule that means nothing by its spelling would leave a door open."""
-    of_one = meets(MeshOperation(routes=(value,)))
+    of_one = meets(MeshOperation(routes=(value,)), is_deny=True)
     assert of_one(Handler(routes=routes)) is True
     assert of_one(Handler(routes=("/other/{pk}/",))) is False
