@@ -7,7 +7,7 @@ with the copy.
 from __future__ import annotations
 
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,12 +17,13 @@ from meshware.handlers.found import UNKNOWN, Found
 from meshware.handlers.mounts import (
     Passed,
     Place,
+    before_mounts,
     place_in_environ,
     place_in_scope,
     placed,
 )
 
-__all__ = ["find_by_environ", "find_by_scope", "moved"]
+__all__ = ["find_by_environ", "find_by_scope", "find_from", "moved"]
 
 
 def find_by_scope(app: Any, scope: MutableMapping[str, Any], path: str | None) -> Found:
@@ -53,6 +54,11 @@ def find_by_environ(app: Any, environ: dict[str, Any], path: str | None) -> Foun
         asked["SCRIPT_NAME"], asked["PATH_INFO"] = moved(environ.get("SCRIPT_NAME", ""), path)
     found = _in_environ(*known, asked, "")
     return _placed(found, place_in_environ(environ, _passed)) if found.handlers else found
+
+
+def find_from(router: Any, scope: Mapping[str, Any]) -> Found:
+    """Return what is run for a call that Starlette has routed, from its outermost router on."""
+    return _in_scope(Kind.ROUTER, router, before_mounts(scope), "")
 
 
 def _placed(found: Found, place: Place) -> Found:

@@ -26,8 +26,8 @@ from meshware.handlers.names import joined, template_names
 from meshware.policy.inbound_facts import Handler
 
 __all__ = [
-    "Passed", "Place", "Trace", "as_text", "mounts_of", "place_in_environ", "place_in_scope",
-    "placed", "trace_mounts",
+    "Passed", "Place", "as_text", "before_mounts", "mounts_in_environ", "mounts_of",
+    "place_in_environ", "place_in_scope", "placed", "trace_mounts",
 ]  # fmt: skip
 
 _KEY = "meshware.mounted"
@@ -73,17 +73,22 @@ def _place(scope: Mapping[str, Any], walk: Walk, is_here: Callable[[Kind, object
     if router is None:
         return Place("", root)
     before: str = scope.get("app_root_path", scope.get("root_path", ""))
-    asked = {key: value for key, value in scope.items() if key not in _OF_THE_WAY}
-    asked["root_path"] = before
     found = {
         (template, path.rstrip("/"))
-        for kind, passed, template, path in walk(router, asked)
+        for kind, passed, template, path in walk(router, before_mounts(scope))
         if is_here(kind, passed)
     }
     if len(found) != 1:
         return Place(None)
     [(template, path)] = found
     return Place(template, before.rstrip("/")) if path == root else Place(None)
+
+
+def before_mounts(scope: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a scope as the outermost router received it."""
+    asked = {key: value for key, value in scope.items() if key not in _OF_THE_WAY}
+    asked["root_path"] = scope.get("app_root_path", scope.get("root_path", ""))
+    return asked
 
 
 _OF_THE_WAY = frozenset({"path_params", "endpoint", "route", "fastapi"})
@@ -149,6 +154,16 @@ def mounts_of(scope: Mapping[str, Any]) -> str:
     root: str = scope.get("root_path", "")
     before: str = scope.get("app_root_path", root)
     return root[len(before) :].rstrip("/") if root.startswith(before) else ""
+
+
+def mounts_in_environ(environ: Mapping[str, Any]) -> str:
+    """Return the same of a WSGI call, as far as there are traces."""
+    trace = environ.get(_KEY)
+    if not isinstance(trace, Trace):
+        return ""
+    mounts = "" if trace.scope is None else mounts_of(trace.scope)
+    script = as_text(environ.get("SCRIPT_NAME", ""))
+    return mounts + script.removeprefix(as_text(trace.script)).rstrip("/")
 
 
 # --- traces ---------------------------------------------------------------------------------------
