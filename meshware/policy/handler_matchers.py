@@ -168,12 +168,11 @@ def meets(operation: MeshOperation, *, is_deny: bool) -> Callable[[Handler], boo
 class _Wanted:
     """The values of one field."""
 
-    __slots__ = ("_endings", "_is_of_routes", "_patterns", "_values")
+    __slots__ = ("_is_of_routes", "_patterns", "_values")
 
     def __init__(self, field: str, values: Sequence[str]) -> None:
         self._values = handler_values(field, values)
         self._patterns = Patterns(self._values)
-        self._endings = Patterns([value for value in self._values if value.startswith("*")])
         self._is_of_routes = field == "routes"
 
     def is_of(self, handler: Handler, names: tuple[str, ...], *, also: bool) -> bool | None:
@@ -190,7 +189,7 @@ class _Wanted:
             return False
         if also and any(map(self._patterns, handler.besides)):
             return True
-        if any(map(self._endings, handler.tails)):
+        if handler.tails and self._patterns.is_any:
             return True  # whatever is in front
         is_open = any(may_end(value, tail) for value in self._values for tail in handler.tails)
         return None if is_open else False
@@ -199,5 +198,5 @@ class _Wanted:
 def may_end(value: str, tail: str) -> bool:
     """Say whether some text that ends in a tail is what a value says."""
     if value.startswith("*"):
-        return value[1:].endswith(tail)
+        return value[1:].endswith(tail) or tail.endswith(value[1:])
     return value.endswith(("*", tail))
