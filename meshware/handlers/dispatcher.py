@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from meshware.handlers.mounts import as_text
-
-__all__ = ["chosen", "mounted_in"]
+__all__ = ["as_text", "chosen", "mounted_in"]
 
 Environ = dict[str, Any]
 
 
-def chosen(dispatcher: Any, environ: Environ) -> tuple[Any, Environ, str]:
+def chosen(
+    dispatcher: Any, environ: Environ, call: Callable[..., Any] | None = None
+) -> tuple[Any, Environ, str]:
     """Return the app that is called, the environ that it gets, and where it is mounted.
 
     Args:
         dispatcher: a twin of it is called, whose apps only note that they are.
         environ: it stays as it is.
+        call: the dispatcher's method, where that has another in front of it.
     """
     calls: list[tuple[Any, Environ]] = []
     twin = copy.copy(dispatcher)
     twin.app = _Noting(dispatcher.app, calls)
     twin.mounts = _NotingMounts(dispatcher.mounts, calls)
-    twin(dict(environ), None)
+    (call or type(dispatcher).__call__)(twin, dict(environ), None)
     [(app, given)] = calls
     before = environ.get("SCRIPT_NAME", "")
     return app, given, as_text(given["SCRIPT_NAME"][len(before) :]).rstrip("/")
+
+
+def as_text(script: str) -> str:
+    """Return the text behind WSGI's bytes-as-latin-1."""
+    return script.encode("latin-1", "replace").decode("utf-8", "replace")
 
 
 def mounted_in(dispatcher: Any) -> Iterator[tuple[Any, str]]:

@@ -21,12 +21,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from meshware.handlers.apps import Kind, class_of
+from meshware.handlers.dispatcher import as_text, chosen
 from meshware.handlers.guards import guard
 from meshware.handlers.names import joined, template_names
 from meshware.policy.inbound_facts import Handler
 
 __all__ = [
-    "Passed", "Place", "as_text", "before_mounts", "mounts_in_environ", "mounts_of",
+    "Passed", "Place", "before_mounts", "mounts_in_environ", "mounts_of",
     "place_in_environ", "place_in_scope", "placed", "trace_mounts",
 ]  # fmt: skip
 
@@ -50,9 +51,11 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """What is left in an environ by the first thing that mounted."""
+    """What is left in an environ by what mounts."""
 
-    script: str  # SCRIPT_NAME as it was before
+    before: str  # SCRIPT_NAME in front of the first
+    mounts: str | None  # as text; None: something between them has put in another prefix
+    script: str  # SCRIPT_NAME as it is handed on
     scope: Mapping[str, Any] | None = None  # from which a bridge made the environ
 
 
@@ -102,21 +105,14 @@ def place_in_environ(environ: Mapping[str, Any], walk: Walk) -> Place:
     trace = environ.get(_KEY)
     if not isinstance(trace, Trace):
         return Place(None) if is_late and script else Place("", script.rstrip("/"))
-    start = as_text(trace.script)
-    if not script.startswith(start):
-        return Place(None)  # something has put another in its place
-    mounted = script[len(start) :].rstrip("/")
+    if trace.mounts is None or environ.get("SCRIPT_NAME", "") != trace.script:
+        return Place(None)  # callers may choose what has been put in
     if trace.scope is None:
-        return Place(mounted, start.rstrip("/"))
+        return Place(trace.mounts, as_text(trace.before).rstrip("/"))
     bridge = _place(trace.scope, walk, lambda kind, _: kind is Kind.BRIDGE)
     if bridge.mounts is None:
         return bridge
-    return Place(bridge.mounts + mounted, bridge.before)
-
-
-def as_text(script: str) -> str:
-    """Return the text behind WSGI's bytes-as-latin-1."""
-    return script.encode("latin-1", "replace").decode("utf-8", "replace")
+    return Place(bridge.mounts + trace.mounts, bridge.before)
 
 
 def placed(handler: Handler, place: Place) -> Handler:
@@ -162,8 +158,7 @@ def mounts_in_environ(environ: Mapping[str, Any]) -> str:
     if not isinstance(trace, Trace):
         return ""
     mounts = "" if trace.scope is None else mounts_of(trace.scope)
-    script = as_text(environ.get("SCRIPT_NAME", ""))
-    return mounts + script.removeprefix(as_text(trace.script)).rstrip("/")
+    return mounts + (trace.mounts or "")
 
 
 # --- traces ---------------------------------------------------------------------------------------
@@ -196,7 +191,17 @@ def trace_mounts() -> bool:
 
 def _tracing(call: Callable[..., Any]) -> Callable[..., Any]:
     def call_with_trace(self: Any, environ: dict[str, Any], start_response: Any) -> Any:
-        environ.setdefault(_KEY, Trace(environ.get("SCRIPT_NAME", "")))
+        _, given, mount = chosen(self, environ, call)
+        script = environ.get("SCRIPT_NAME", "")
+        last = environ.get(_KEY)
+        if not isinstance(last, Trace):
+            last = Trace(script, "", script)
+        is_whole = last.mounts is not None and last.script == script
+        environ[_KEY] = replace(
+            last,
+            mounts=f"{last.mounts}{mount}" if is_whole else None,
+            script=given["SCRIPT_NAME"],
+        )
         return call(self, environ, start_response)
 
     return call_with_trace
@@ -206,7 +211,8 @@ def _tracing_environ(build: Callable[..., dict[str, Any]]) -> Callable[..., dict
     @functools.wraps(build)
     def build_with_trace(scope: Mapping[str, Any], *arguments: Any) -> dict[str, Any]:
         environ = build(scope, *arguments)
-        environ[_KEY] = Trace(environ.get("SCRIPT_NAME", ""), scope)
+        script = environ.get("SCRIPT_NAME", "")
+        environ[_KEY] = Trace(script, "", script, scope)
         return environ
 
     return build_with_trace

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 
 import fastapi
 import flask
@@ -13,6 +16,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import Host, Mount, Route, Router
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from meshware.asgi import MeshMiddleware as AsgiMesh
 from meshware.testing import TestMesh
@@ -403,6 +407,66 @@ def test_a_mounted_fastapi_may_say_where_it_is_by_itself():
         assert status_of(make, "/api/items/5", rule)[0] == denied, value
         rule = ours("ALLOW", by_handler(routes=[value]))
         assert status_of(make, "/api/items/5", rule)[0] == allowed, value
+
+
+@pytest.mark.parametrize("prefix", ["/public", "", "/api", "/api/public", "/api/x/.."])
+def test_a_prefix_that_callers_choose_moves_no_route(prefix):
+    """ProxyFix within a mount puts in what a header says, in the place of the mount's."""
+
+    def make(mesh):
+        within = ProxyFix(meshed_flask(mesh), x_prefix=1)
+        return DispatcherMiddleware(sub_flask(), {"/api": within})
+
+    def status(action, value):
+        app = make(TestMesh(ours(action, by_handler(routes=[value]))))
+        environ = environ_of(
+            "/api/items/5", headers=[("host", "app"), ("x-forwarded-prefix", prefix)]
+        )
+        return wsgi_call(app, environ=environ).status  # fmt: skip
+
+    assert status("DENY", "/api/items/{id}") == 403
+    assert status("DENY", "/items/{id}") == 403
+    is_moved = prefix not in ("", "/api")
+    assert status("ALLOW", "/public/items/{id}") == 403
+    assert status("ALLOW", "/items/{id}") == 403
+    assert status("ALLOW", "/api/items/{id}") == (403 if is_moved else 200)
+
+
+LATE = """
+import flask, sys
+sys.path.insert(0, sys.argv[1])
+from handler_world import by_handler, ours
+from inbound_drive import environ_of, wsgi_call
+from meshware.testing import TestMesh
+from meshware.wsgi import MeshMiddleware
+
+def make(action):
+    app = flask.Flask("late", static_folder=None)
+    app.add_url_rule("/items/<id>", "item", lambda id: "ran")
+    rule = ours(action, by_handler(routes=["/api/items/{id}"]))
+    app.wsgi_app = MeshMiddleware(app.wsgi_app, TestMesh(rule))
+    return app
+
+assert "werkzeug.middleware.dispatcher" not in sys.modules
+found = []
+app = make(sys.argv[2])
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
+outer = DispatcherMiddleware(app, {"/api": app})
+for _ in range(3):
+    found.append(wsgi_call(outer, environ=environ_of("/api/items/5")).status)
+print(*found)
+"""
+
+
+@pytest.mark.parametrize(("action", "found"), [("DENY", "403 403 403"), ("ALLOW", "403 200 200")])
+def test_a_dispatcher_that_is_imported_late_is_not_overlooked(action, found):
+    """The first call that has passed it unseen has a prefix that is not known."""
+    support = str(Path(__file__).parents[1] / "support")
+    done = subprocess.run(
+        [sys.executable, "-c", LATE, support, action],
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert done.stdout.strip() == found
 
 
 def test_functions_and_operation_ids_hold_wherever_the_mesh_stands():
