@@ -64,14 +64,16 @@ def look_behind(app: Any) -> tuple[tuple[Kind, Any] | None, bool]:
     has_mesh = False
     flask: tuple[Kind, Any] | None = None
     for _ in range(_DEEPEST):
-        is_method = isinstance(app, MethodType)
+        is_entrance = False
         if isinstance(app, MethodType):
+            # `wsgi_app` of Flask's, or what hooks have put in its place, and not `__call__`.
+            is_entrance = getattr(app.__func__, "__name__", "") != "__call__"
             app = app.__self__
         elif isinstance(app, partial):
             app = app.func
         has_mesh = has_mesh or is_mesh(type(app))
         kind = _kind_of(app)
-        if kind is Kind.FLASK and not is_method and "wsgi_app" in vars(app):
+        if kind is Kind.FLASK and not is_entrance and "wsgi_app" in vars(app):
             # What is put in the place of its entrance may choose among apps.
             flask, app = (kind, app), app.wsgi_app
             continue

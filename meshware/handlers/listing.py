@@ -18,6 +18,7 @@ from meshware.policy.inbound_facts import Handler
 
 __all__ = ["endpoints_of"]
 
+_DEEPEST = 8  # mounts in mounts that are listed
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 
 
@@ -36,16 +37,17 @@ class _At:
 
     inner: str = ""  # the templates of mounts behind the mesh, or of all where there is none
     mesh: str | None = None  # the templates of those in front of it; None: there is no mesh
+    depth: int = 0  # in mounts; an app may be mounted in itself
 
     @property
     def prefix(self) -> str:
         return (self.mesh or "") + self.inner
 
     def below(self, mount: str) -> _At:
-        return replace(self, inner=self.inner + mount)
+        return replace(self, inner=self.inner + mount, depth=self.depth + 1)
 
     def behind_mesh(self) -> _At:
-        return self if self.mesh is not None else _At("", self.inner)
+        return self if self.mesh is not None else _At("", self.inner, self.depth)
 
     def placed(self, handler: Handler) -> Handler:
         """Return a handler as a mesh there will tell rules of it."""
@@ -56,7 +58,7 @@ def _of_app(app: Any, at: _At) -> Iterator[Endpoint]:
     known, has_mesh = look_behind(app)
     if has_mesh:
         at = at.behind_mesh()
-    if known is None:
+    if known is None or at.depth > _DEEPEST:
         yield _unseen(at)
         return
     kind, app = known

@@ -11,6 +11,7 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from meshware.handlers.forecast import find_by_environ
+from meshware.handlers.listing import endpoints_of
 
 RUNS = Runs()
 
@@ -194,3 +195,27 @@ def test_what_stands_in_the_place_of_flasks_entrance_is_asked_first():
     for target, name in (("/x", "x"), ("/in/users/7", "sub_user")):
         (handler,) = find_by_environ(app, environ_of(target), None).handlers
         assert handler.functions[0] == name
+
+
+def test_the_whole_of_a_flask_app_is_asked_through_its_method_too():
+    """`app.__call__` leads to what stands in the place of its entrance, `app.wsgi_app` does not."""
+    app = flask.Flask("front", static_folder=None)
+    app.add_url_rule("/x", "x", RUNS.plain("x"))
+    own = app.wsgi_app
+    app.wsgi_app = DispatcherMiddleware(own, {"/raw": raw_wsgi})
+    for whole in (app, app.__call__):
+        assert find_by_environ(whole, environ_of("/raw/x"), None).handlers is None
+        assert len(find_by_environ(whole, environ_of("/x"), None).handlers) == 1
+    assert find_by_environ(own, environ_of("/raw/x"), None).handlers == ()
+
+
+def test_an_app_that_is_mounted_in_itself_is_listed_to_an_end():
+    """A few times over."""
+    app = flask.Flask("ring", static_folder=None)
+    app.add_url_rule("/x", "x", RUNS.plain("x"))
+    app.wsgi_app = DispatcherMiddleware(app.wsgi_app, {"/in": app})
+    routes = [one.route for one in endpoints_of(app)]
+    assert routes[:2] == ["/x", "/in/x"]
+    assert 3 < len(routes) < 20
+    (handler,) = find_by_environ(app, environ_of("/in/in/x"), None).handlers
+    assert handler.routes == ("/in/in/x",)

@@ -68,12 +68,12 @@ def in_fastapi(path, app):
     return outer
 
 
-def in_included(path, app):
+def in_included(path, app, prefix=""):
     """FastAPI that includes a router with a mount."""
     outer = fastapi.FastAPI()
     router = fastapi.APIRouter()
     router.mount(path, app)
-    outer.include_router(router)
+    outer.include_router(router, prefix=prefix)
     return outer
 
 
@@ -125,6 +125,11 @@ MOUNTED = {
         lambda mesh: in_included("/api", sub_fastapi(mesh)),
         "/api/items/5",
         "/api/items/{id}",
+    ),
+    "FastAPI in a router that is included below a prefix": (
+        lambda mesh: in_included("/{b}", sub_fastapi(mesh), "/a"),
+        "/a/b/items/5",
+        "/a/{b}/items/{id}",
     ),
     "mounts in mounts": (
         lambda mesh: Starlette(
