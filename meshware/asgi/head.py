@@ -103,16 +103,6 @@ def header_values(pairs: Iterable[tuple[bytes, bytes]], name: str) -> list[str]:
     return [value.decode("latin-1") for raw, value in pairs if raw.lower() == wanted]
 
 
-def route_of(scope: Scope) -> str | None:
-    """Return the route template that Starlette or FastAPI chose; None when there is none (yet)."""
-    route = scope.get("route")
-    template = getattr(route, "path_format", None) or getattr(route, "path", None)
-    if not isinstance(template, str):
-        return None
-    root = scope.get("root_path", "").rstrip("/")
-    return root + template if root and not template.startswith(root) else template
-
-
 def _about_transport(receive: Receive) -> About | None:
     """Return what answers questions about the connection; None: it is out of reach."""
     # Of uvicorn's objects `receive` is a method, of gunicorn's one that knows such an object.

@@ -16,12 +16,12 @@ from meshware.asgi.head import (
     Send,
     header_values,
     inbound_head,
-    route_of,
 )
 from meshware.asgi.tally import count_sent, counted
 from meshware.call import Call, Flag, MessageEdit, bind_call, unbind_call
 from meshware.handlers.forecast import find_by_scope
 from meshware.handlers.found import HandlersOfCall, hold_to_handler
+from meshware.handlers.template import template_of_scope
 from meshware.inbound.head import RouteOf, look_up
 from meshware.inbound.passage import Admission, Ask, Denial
 from meshware.runtime.mesh import Mesh
@@ -78,7 +78,9 @@ class MeshMiddleware:
         scope = {**scope, "headers": list(scope["headers"])}
         inner = dict(scope)
         handlers = HandlersOfCall(find_by_scope, self.app, inner)
-        head = inbound_head(scope, receive, mesh.port, RouteOf(lambda: route_of(inner)), handlers)
+        head = inbound_head(
+            scope, receive, mesh.port, RouteOf(lambda: template_of_scope(inner)), handlers
+        )
         passage = mesh.gate.admit(head)
         if isinstance(passage, Ask):
             from meshware.asgi.asking import settle  # not light, and not everybody's

@@ -80,6 +80,8 @@ def import_app(written: str) -> Any:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     attribute = path.removesuffix("()")
+    from meshware.handlers.words import in_words
+
     with contextlib.redirect_stdout(sys.stderr):
         try:
             found: Any = importlib.import_module(module_name)
@@ -87,7 +89,7 @@ def import_app(written: str) -> Any:
             raise
         except BaseException as error:  # whatever an app does as it is imported
             raise SettingsError(
-                f"--app {written}: importing {module_name} failed: {_words(error)}"
+                f"--app {written}: importing {module_name} failed: {in_words(error, os.getcwd())}"
             ) from error
         for name in attribute.split("."):
             if not hasattr(found, name):
@@ -100,11 +102,9 @@ def import_app(written: str) -> Any:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # whatever an app does as it is imported
-            raise SettingsError(f"--app {written}: {path} failed: {_words(error)}") from error
-
-
-def _words(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            raise SettingsError(
+                f"--app {written}: {path} failed: {in_words(error, os.getcwd())}"
+            ) from error
 
 
 def endpoint_lines(coverage: Coverage) -> list[str]:

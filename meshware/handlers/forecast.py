@@ -7,13 +7,23 @@ with the copy.
 from __future__ import annotations
 
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
+from dataclasses import replace
 from typing import Any
 
 from meshware.handlers.apps import Kind, behind
+from meshware.handlers.dispatcher import chosen
 from meshware.handlers.found import UNKNOWN, Found
+from meshware.handlers.mounts import (
+    Passed,
+    Place,
+    before_mounts,
+    place_in_environ,
+    place_in_scope,
+    placed,
+)
 
-__all__ = ["find_by_environ", "find_by_scope", "moved"]
+__all__ = ["find_by_environ", "find_by_scope", "find_from", "moved"]
 
 
 def find_by_scope(app: Any, scope: MutableMapping[str, Any], path: str | None) -> Found:
@@ -30,7 +40,8 @@ def find_by_scope(app: Any, scope: MutableMapping[str, Any], path: str | None) -
     asked = dict(scope)
     if path is not None:
         asked["path"] = path
-    return _in_scope(*known, asked, "")
+    found = _in_scope(*known, asked, "")
+    return _placed(found, place_in_scope(scope, known[1], _passed)) if found.handlers else found
 
 
 def find_by_environ(app: Any, environ: dict[str, Any], path: str | None) -> Found:
@@ -41,7 +52,24 @@ def find_by_environ(app: Any, environ: dict[str, Any], path: str | None) -> Foun
     asked = dict(environ)
     if path is not None:
         asked["SCRIPT_NAME"], asked["PATH_INFO"] = moved(environ.get("SCRIPT_NAME", ""), path)
-    return _in_environ(*known, asked, "")
+    found = _in_environ(*known, asked, "")
+    return _placed(found, place_in_environ(environ, _passed)) if found.handlers else found
+
+
+def find_from(router: Any, scope: Mapping[str, Any]) -> Found:
+    """Return what is run for a call that Starlette has routed, from its outermost router on."""
+    return _in_scope(Kind.ROUTER, router, before_mounts(scope), "")
+
+
+def _placed(found: Found, place: Place) -> Found:
+    handlers = tuple(placed(handler, place) for handler in found.handlers or ())
+    return replace(found, handlers=handlers)
+
+
+def _passed(router: Any, scope: dict[str, Any]) -> Passed:
+    from meshware.handlers import starlette
+
+    return starlette.passed(router, scope, _in_scope)
 
 
 def moved(prefix: str, path: str) -> tuple[str, str]:
@@ -98,6 +126,10 @@ def _in_environ(kind: Kind, app: Any, environ: dict[str, Any], prefix: str) -> F
         from meshware.handlers import django
 
         return django.find_by_environ(app, environ, prefix)
+    if kind is Kind.DISPATCHER:
+        inner, asked, mount = chosen(app, environ)
+        known = behind(inner)
+        return UNKNOWN if known is None else _in_environ(*known, asked, prefix + mount)
     return UNKNOWN
 
 

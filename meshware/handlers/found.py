@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from meshware.call import Call, current_call
+from meshware.handlers.words import in_words
 from meshware.inbound.passage import Admission
 from meshware.policy.inbound_facts import Handler
 
@@ -73,7 +74,7 @@ class HandlersOfCall:
             try:
                 self.found = self._ask(self._app, self._request, path)
             except Exception as error:  # a router's mistake must not open a door, nor give a 5xx
-                _log.warning("the app's router cannot be asked: %s", type(error).__name__)
+                _log.warning("the app's router cannot be asked: %s", in_words(error))
                 self.found = UNKNOWN
         return self.found.handlers
 

@@ -16,11 +16,14 @@ from typing import Any
 from meshware.handlers.apps import Kind, behind, class_of
 from meshware.handlers.found import BODY, KEY, UNKNOWN, Found, lets
 from meshware.handlers.guards import guard
+from meshware.handlers.mounts import Passed
 from meshware.handlers.names import documented_id, function_names, joined, template_names
 from meshware.handlers.remembered import remembered
 from meshware.policy.inbound_facts import Handler
 
-__all__ = ["find", "handler_of", "included_handler", "is_included", "is_route", "static_handler"]
+__all__ = [
+    "find", "handler_of", "included_handler", "is_included", "is_route", "passed", "static_handler",
+]  # fmt: skip
 
 Scope = dict[str, Any]
 FindOther = Callable[[Kind, Any, Scope, str], Found]
@@ -40,6 +43,13 @@ def find(kind: Kind, app: Any, scope: Scope, find_other: FindOther) -> Found:
     return _Way(scope, find_other).in_app((kind, app), "")
 
 
+def passed(router: Any, scope: Scope, find_other: FindOther) -> Passed:
+    """Return what a request passes from a router on; see `find`."""
+    way = _Way(scope, find_other)
+    way.in_app((Kind.ROUTER, router), "")
+    return way.passed
+
+
 class _Way:
     """One request's way through routers."""
 
@@ -47,25 +57,32 @@ class _Way:
         self._scope = scope
         self._find_other = find_other
         self._steps: list[Any] = []
+        self.passed: Passed = []
 
     def in_app(self, known: tuple[Kind, Any] | None, prefix: str) -> Found:
         """Go on with what is mounted."""
         if known is None:
             return UNKNOWN
         kind, app = known
-        if kind is Kind.ROUTER:
-            return self._in_router(app, prefix)
         if kind is Kind.STARLETTE:
             if getattr(app, "root_path", ""):
                 self._scope["root_path"] = app.root_path  # as FastAPI does
             self._scope["app"] = app
+            self._pass(kind, app, prefix)
+            self._pass(kind, app.router, prefix)
             return self._in_router(app.router, prefix)
+        self._pass(kind, app, prefix)
+        if kind is Kind.ROUTER:
+            return self._in_router(app, prefix)
         if kind is Kind.STATIC:
             return self._ends_at(static_handler(app, prefix))
         found = self._find_other(kind, app, self._scope, prefix)
         if found.handlers is None:
             return UNKNOWN
         return Found(found.handlers, (*self._tokens(), *found.way), (*self._steps, *found.keeps))
+
+    def _pass(self, kind: Kind, app: object, prefix: str) -> None:
+        self.passed.append((kind, app, prefix, self._scope.get("root_path", "")))
 
     def _in_router(self, router: Any, prefix: str) -> Found:
         match = class_of("starlette.routing", "Match")

@@ -10,6 +10,7 @@ __all__ = [
     "EMPTY",
     "EMPTY_SUBSET",
     "ENDPOINT_NOT_COVERED",
+    "ENDPOINT_NOT_GUARDED",
     "ENDPOINT_NOT_SEEN",
     "ENDPOINT_OPEN",
     "FILE_NOT_SEEN",
@@ -66,6 +67,7 @@ FILE_NOT_SEEN = "file-not-seen"  # a file that policy names is not here
 # --- checking an app against policy ---
 ENDPOINT_NOT_COVERED = "endpoint-not-covered"  # no ALLOW rule can let anybody call it
 ENDPOINT_OPEN = "endpoint-open"  # there is no ALLOW policy, and no other rule is about it
+ENDPOINT_NOT_GUARDED = "endpoint-not-guarded"  # the app's meshes stand elsewhere in it
 ENDPOINT_NOT_SEEN = "endpoint-not-seen"  # a mounted app of no framework that can be asked
 RULE_WITHOUT_ENDPOINT = "rule-without-endpoint"  # the app has nothing that a rule is about
 

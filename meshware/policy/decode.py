@@ -94,7 +94,7 @@ class Decoder:
             self.lines[here] = line
             found = known.get(name)
             if found is None:
-                self.report(UNKNOWN_FIELD, here, line, _unknown(name, known))
+                self.report(UNKNOWN_FIELD, here, line, _unknown(name, known, kind, generic))
                 is_bad = True
                 continue
             there = f"{generic}.{name}"
@@ -307,7 +307,13 @@ def _folded(text: str) -> str:
     return text.casefold().replace("_", "").replace("-", "")
 
 
-def _unknown(name: str, known: Mapping[str, _Field]) -> str:
+def _unknown(name: str, known: Mapping[str, _Field], kind: type[Document], generic: str) -> str:
+    if any(name in _fields(wider) for wider in kind.__subclasses__()):
+        ours = f"meshware.dev/v1alpha1 {generic.partition('.')[0]}"
+        return (
+            f"there is no field {name!r} in Istio's own kind: it is of {ours}; write that "
+            "apiVersion, with which all of Istio's fields go on"
+        )
     near = nearest(name, known)
     if near is not None:
         return f"there is no field {name!r}; did you mean {near!r}?"

@@ -13,6 +13,7 @@ import msgspec
 
 from meshware.policy.codes import (
     ENDPOINT_NOT_COVERED,
+    ENDPOINT_NOT_GUARDED,
     ENDPOINT_NOT_SEEN,
     ENDPOINT_OPEN,
     RULE_WITHOUT_ENDPOINT,
@@ -54,6 +55,7 @@ class Endpoint:
     method: str | None  # None: whatever the request has
     file: str | None = None  # where it is written
     line: int | None = None
+    has_mesh: bool = False  # a mesh within the app stands in front of it
 
     @property
     def pieces(self) -> Pieces:
@@ -95,6 +97,13 @@ class _Policy:
             for number, to in enumerate(rule.to or (None,)):
                 yield at, number, None if to is None else to.operation
 
+    def closes(self, one: _Seen) -> bool:
+        """Say whether it refuses every call of an endpoint, whoever makes it."""
+        return self.action == "DENY" and any(
+            not self.rules[at].from_ and not self.rules[at].when and one.is_all_of(operation)
+            for at, _, operation in self.operations()
+        )
+
 
 def coverage_of(
     endpoints: Sequence[Endpoint],
@@ -126,6 +135,9 @@ def coverage_of(
                     continue
                 if one.may_meet(operation, is_deny=not is_allow):
                     found.append(name)
+    for policy in policies:
+        for one in seen:
+            one.is_closed = one.is_closed or policy.closes(one)
     report = Report()
     for policy in policies:
         _tell_of_rules(policy, seen, report)
@@ -172,6 +184,7 @@ class _Seen:
     allowed_by: list[str] = field(default_factory=list)
     stopped_by: list[str] = field(default_factory=list)
     pieces: Pieces = ()
+    is_closed: bool = False  # a DENY rule refuses each of its calls
 
     def __post_init__(self) -> None:
         self.pieces = self.endpoint.pieces
@@ -197,8 +210,40 @@ class _Seen:
                 return False
         if not isinstance(operation, MeshOperation) or not asks_handlers(operation):
             return True
-        answer = None if handler is None else meets(operation)(handler)
+        answer = None if handler is None else meets(operation, is_deny=is_deny)(handler)
         return is_deny if answer is None else answer
+
+    def is_all_of(self, operation: Operation | None) -> bool:
+        """Say whether every call of the endpoint is what an operation of a DENY rule says."""
+        if operation is None:
+            return True
+        if operation.hosts or operation.not_hosts or operation.ports or operation.not_ports:
+            return False
+        method, handler = self.endpoint.method, self.endpoint.handler
+        if method is None:
+            if operation.not_methods or (operation.methods and "*" not in operation.methods):
+                return False
+        elif (operation.methods and not Patterns(operation.methods)(method)) or (
+            operation.not_methods and Patterns(operation.not_methods)(method)
+        ):
+            return False
+        if operation.paths and not any(map(self._has_all_paths_in, operation.paths)):
+            return False
+        if any(map(self.may_have, operation.not_paths or ())):
+            return False
+        if not isinstance(operation, MeshOperation) or not asks_handlers(operation):
+            return True
+        return handler is not None and meets(operation, is_deny=True)(handler) is True
+
+    def _has_all_paths_in(self, value: str) -> bool:
+        """Say whether a value of `paths` certainly takes every path of the endpoint."""
+        path = literal_of(self.pieces)
+        if path is not None:
+            return self.may_have(value)
+        if not value.endswith("*") or value.startswith("*"):
+            return value == "*"
+        start = pattern_pieces(value)[:-1]
+        return start == self.pieces[: len(start)]
 
     def may_have(self, path: str) -> bool:
         """Say whether a value of `paths` can be met."""
@@ -215,6 +260,7 @@ def _of_endpoints(seen: Sequence[_Seen], namespace: str, has_allow: bool) -> Ite
             "everybody",
             Severity.INFO,
         )
+    some_guarded = any(one.endpoint.has_mesh for one in seen)
     for one in seen:
         endpoint = one.endpoint
         if endpoint.handler is None:
@@ -226,13 +272,22 @@ def _of_endpoints(seen: Sequence[_Seen], namespace: str, has_allow: bool) -> Ite
                 "endpoints: rules by route, function or operationId deny it and never allow it",
                 Severity.INFO,
             )
-        if has_allow and not one.allowed_by:
+        if some_guarded and not endpoint.has_mesh:
+            yield _finding(
+                endpoint,
+                namespace,
+                ENDPOINT_NOT_GUARDED,
+                f"{endpoint}: no MeshMiddleware of the app's stands in front of it, as one does of "
+                "others: without `meshware run` no rule is asked; put one around the whole app",
+                Severity.INFO,
+            )
+        if has_allow and not one.allowed_by and not one.is_closed:
             yield _finding(
                 endpoint,
                 namespace,
                 ENDPOINT_NOT_COVERED,
                 f"{endpoint}: no ALLOW rule covers it, so it is refused to everybody; write one "
-                "that does",
+                "that does, or a DENY rule for all of its calls where that is meant",
             )
         elif not has_allow and not one.stopped_by:
             yield _finding(
@@ -275,7 +330,7 @@ def _tell_of_rules(policy: _Policy, seen: Sequence[_Seen], report: Report) -> No
         here = f"spec.rules[{rule}].to[{number}].operation"
         is_told = False
         for name, at, value in _values(operation):
-            if not _is_somewhere(name, value, seen):
+            if not _is_somewhere(name, value, seen, is_deny=policy.action != "ALLOW"):
                 is_told = True
                 _tell(
                     policy,
@@ -312,8 +367,9 @@ def _values(operation: Operation) -> Iterator[tuple[str, int, str]]:
                     yield each.encode_name, at, value
 
 
-def _is_somewhere(field_name: str, value: str, seen: Sequence[_Seen]) -> bool:
+def _is_somewhere(field_name: str, value: str, seen: Sequence[_Seen], *, is_deny: bool) -> bool:
     """Say whether some endpoint has what a value names."""
+    may_be_besides = is_deny != field_name.startswith("not")
     if field_name in ("paths", "notPaths"):
         return any(one.may_have(value) for one in seen)
     name = field_name.removeprefix("not").lower()
@@ -323,7 +379,7 @@ def _is_somewhere(field_name: str, value: str, seen: Sequence[_Seen]) -> bool:
         if handler is None:
             continue
         names = {
-            "routes": handler.routes,
+            "routes": handler.routes + (handler.besides if may_be_besides else ()),
             "functions": handler.functions,
             "operationids": handler.operation_ids or (),
         }[name]

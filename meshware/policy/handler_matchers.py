@@ -9,6 +9,10 @@ What is not certain must harm neither way, as in `inbound_matchers`:
 3. Where the router says that nothing handles the request (404, 405, a redirect), the fields do not
    hold and their `not` twins do.
 
+4. A route is meant with the mounts in front of it. What refuses holds for other readings of it as
+   well (`Handler.besides`), in `routes`; what allows does not by them, in `notRoutes`. Where the
+   mounts are not known, a value is not decided on unless it cannot end in the route's template.
+
 A handler has several names in each field (`/users/{id}` and `/users/<int:id>`); a value that meets
 one of them meets the handler.
 """
@@ -94,9 +98,11 @@ def handler_names(facts: Facts, field: str) -> tuple[str, ...] | None:
     found: list[str] = []
     for handler in handlers:
         names = getattr(handler, field)
-        if names is None:
+        if names is None or (field == "routes" and handler.tails):
             return None
         found += names
+        if field == "routes":
+            found += handler.besides
     return tuple(found)
 
 
@@ -107,7 +113,7 @@ def handler_test(operation: MeshOperation, *, is_deny: bool) -> Callable[[Facts]
         operation: as written.
         is_deny: whether its rule denies, asks or audits; else it allows.
     """
-    of_one = meets(operation)
+    of_one = meets(operation, is_deny=is_deny)
     wants = any(getattr(operation, name) for name, _ in _NAMES)
 
     def holds(facts: Facts) -> bool:
@@ -123,13 +129,18 @@ def handler_test(operation: MeshOperation, *, is_deny: bool) -> Callable[[Facts]
     return holds
 
 
-def meets(operation: MeshOperation) -> Callable[[Handler], bool | None]:
-    """Return what says whether one handler is what an operation says; None: it is not known."""
+def meets(operation: MeshOperation, *, is_deny: bool) -> Callable[[Handler], bool | None]:
+    """Return what says whether one handler is what an operation says; None: it is not known.
+
+    Args:
+        operation: as written.
+        is_deny: as in `handler_test`.
+    """
     fields = tuple(
         (
             names,
-            Patterns(handler_values(name, wanted)) if wanted else None,
-            Patterns(handler_values(name, unwanted or ())),
+            _Wanted(name, wanted) if wanted else None,
+            _Wanted(name, unwanted or ()),
         )
         for name, names in _NAMES
         for wanted, unwanted in [(getattr(operation, name), getattr(operation, f"not_{name}"))]
@@ -142,8 +153,50 @@ def meets(operation: MeshOperation) -> Callable[[Handler], bool | None]:
             found = names(handler)
             if found is None:
                 answer = None
-            elif wanted is not None and not any(map(wanted, found)) or any(map(unwanted, found)):
+                continue
+            is_wanted = True if wanted is None else wanted.is_of(handler, found, also=is_deny)
+            is_unwanted = unwanted.is_of(handler, found, also=not is_deny)
+            if is_wanted is False or is_unwanted is True:
                 return False
+            if is_wanted is None or is_unwanted is None:
+                answer = None
         return answer
 
     return of_one
+
+
+class _Wanted:
+    """The values of one field."""
+
+    __slots__ = ("_is_of_routes", "_patterns", "_values")
+
+    def __init__(self, field: str, values: Sequence[str]) -> None:
+        self._values = handler_values(field, values)
+        self._patterns = Patterns(self._values)
+        self._is_of_routes = field == "routes"
+
+    def is_of(self, handler: Handler, names: tuple[str, ...], *, also: bool) -> bool | None:
+        """Say whether a handler has one of them; None: it is not known.
+
+        Args:
+            handler: whose.
+            names: that it has in the field.
+            also: whether other readings of a route count.
+        """
+        if any(map(self._patterns, names)):
+            return True
+        if not self._is_of_routes:
+            return False
+        if also and any(map(self._patterns, handler.besides)):
+            return True
+        if handler.tails and self._patterns.is_any:
+            return True  # whatever is in front
+        is_open = any(may_end(value, tail) for value in self._values for tail in handler.tails)
+        return None if is_open else False
+
+
+def may_end(value: str, tail: str) -> bool:
+    """Say whether some text that ends in a tail is what a value says."""
+    if value.startswith("*"):
+        return value[1:].endswith(tail) or tail.endswith(value[1:])
+    return value.endswith(("*", tail))

@@ -69,6 +69,11 @@ class Handler:
     """What an app runs for a request, by every name that policy may give it."""
 
     routes: tuple[str, ...] = ()  # templates: as the framework writes it, and with plain braces
+    # Templates that rules may mean it by, too, as with part of what is in front: what refuses holds
+    # for them as well, and what allows never does.
+    besides: tuple[str, ...] = ()
+    # Where the mounts in front are not known: the templates behind them, in place of `routes`.
+    tails: tuple[str, ...] = ()
     functions: tuple[str, ...] = ()  # the bare name, and the one with its module
     operation_ids: tuple[str, ...] | None = ()  # of OpenAPI; None: it may have one that is not seen
 

@@ -54,11 +54,18 @@ class Handling(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     route: str  # as the framework writes it, or in plain braces
     function: str  # with its module
     operation_id: str | None = None
+    mount: str = ""  # that part of the route which is in front of the middleware
+
+    def __post_init__(self) -> None:
+        """Refuse a mount of another route."""
+        if self.mount and not self.route.startswith(f"{self.mount}/"):
+            raise ValueError(f"mount {self.mount!r} is not how route {self.route!r} begins")
 
     def as_handler(self) -> Handler:
         """Return it as rules are told of it."""
         return Handler(
             routes=(self.route,),
+            besides=(self.route.removeprefix(self.mount),) if self.mount else (),
             functions=tuple(dict.fromkeys((self.function.rpartition(".")[2], self.function))),
             operation_ids=None if self.operation_id is None else (self.operation_id,),
         )

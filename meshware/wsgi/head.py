@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from meshware.handlers.template import template_of_environ
 from meshware.inbound.head import InboundHead, RouteOf
 from meshware.policy.inbound_facts import HandlersOf, no_handlers_known
 from meshware.wsgi.peer import chain_of, server_name_of
@@ -73,16 +74,9 @@ def inbound_head(
         chain=chain_of(environ),
         sni=server_name_of(environ),
         # Flask forgets it before the body is made; it is remembered from the response's start.
-        route_of=RouteOf(lambda: _flask_route(environ)),
+        route_of=RouteOf(lambda: template_of_environ(environ)),
         handlers_of=handlers_of,
     )
-
-
-def _flask_route(environ: Environ) -> str | None:
-    """Return the URL rule that Flask (werkzeug) chose; None when there is none (yet, any more)."""
-    rule = getattr(environ.get("werkzeug.request"), "url_rule", None)
-    template = getattr(rule, "rule", None)
-    return template if isinstance(template, str) else None
 
 
 def _claimed(prefix: str, claim: str) -> tuple[tuple[str, ...], str | None]:

@@ -15,6 +15,7 @@ from typing import Any
 from meshware.call import Call, Flag, bind_call
 from meshware.handlers.forecast import find_by_environ, moved
 from meshware.handlers.found import HandlersOfCall, hold_to_handler
+from meshware.handlers.mounts import trace_mounts
 from meshware.inbound.head import declared_length, look_up
 from meshware.inbound.passage import Admission, Ask, Denial
 from meshware.runtime.mesh import Mesh
@@ -42,6 +43,7 @@ class MeshMiddleware:
     def __init__(self, app: App, mesh: Mesh | None = None) -> None:
         self.app = app
         self._mesh = mesh
+        trace_mounts()
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Carry one WSGI call."""

@@ -289,7 +289,15 @@ def test_a_function_may_make_the_app(check):
         (FASTAPI, "web:ap", "web has no ap"),
         (FASTAPI, ":app", "write module:app"),
         ("import nothing_such", "web:app", "importing web failed: ModuleNotFoundError"),
-        ("1/0", "web:app", "importing web failed: ZeroDivisionError: division by zero"),
+        (
+            "1/0",
+            "web:app",
+            "importing web failed: ZeroDivisionError: division by zero, in web.py:1",
+        ),
+        ("\nx = (\n", "web:app", "SyntaxError: '(' was never closed (web.py, line 2), in "),
+        ("import json\njson.loads('x')", "web:app", "line 1 column 1 (char 0), in web.py:2"),
+        ("def f():\n    raise KeyError('x')\nf()", "web:app", "KeyError: 'x', in web.py:2"),
+        ("\nimport nothing_such", "web:app", "No module named 'nothing_such', in web.py:2"),
         ("def app(scope): ...", "web:app", "it is neither FastAPI, Starlette, Flask nor Django"),
         ("def app(x): ...", "web:app()", "app() failed: TypeError"),
     ],
@@ -321,3 +329,137 @@ def test_a_module_that_ends_the_process_is_told(code, tmp_path, monkeypatch, cap
     monkeypatch.chdir(tmp_path)
     assert run(["check", "p.yaml", "--app", f"leaving{code}:app", "--workload", "default/web"]) == 2
     assert "SystemExit" in capsys.readouterr().err
+
+
+MOUNTED = """\
+import fastapi
+from meshware.asgi import MeshMiddleware
+
+api = fastapi.FastAPI(openapi_url=None)
+
+@api.get("/items/{id}")
+def item(id: str): ...
+
+api.add_middleware(MeshMiddleware)
+app = fastapi.FastAPI(openapi_url=None)
+app.mount("/api", api)
+
+@app.get("/home")
+def home(): ...
+"""
+
+
+@pytest.mark.parametrize(
+    ("value", "action", "is_covered", "is_known"),
+    [
+        ("/api/items/{id}", "ALLOW", True, True),
+        ("/items/{id}", "ALLOW", False, False),
+        ("/api/items/{id}", "DENY", True, True),
+        ("/items/{id}", "DENY", True, True),
+        ("/other/{id}", "DENY", False, False),
+    ],
+)
+def test_a_mesh_within_a_mount_is_told_as_it_will_decide(
+    check, value, action, is_covered, is_known
+):
+    """By the documented name; what refuses holds for the name within as well."""
+    _, findings = check(MOUNTED, policy(f'routes: ["{value}"]', action), "--format", "json")
+    assert bool(found(findings, "rule-without-endpoint")) is not is_known
+    told = found(findings, "endpoint-not-covered" if action == "ALLOW" else "endpoint-open")
+    assert any("/api/items/{id}" in message for _, message in told) is not is_covered
+
+
+def test_what_stands_in_front_of_no_mesh_of_the_app_is_told(check):
+    """A remark: `meshware run`, or whatever serves the app, may put one around all of it."""
+    for app, names in (
+        (MOUNTED, ["GET /home (web.home)"]),
+        (MOUNTED + "app.add_middleware(MeshMiddleware)\n", []),
+        (MOUNTED + "app = MeshMiddleware(app)\n", []),
+        (FASTAPI, []),
+    ):
+        _, findings = check(app, policy('routes: ["*"]'), "--format", "json", "--strict")
+        told = found(findings, "endpoint-not-guarded")
+        assert [message.split(":")[0] for _, message in told] == names
+        assert {one["severity"] for one in findings} <= {"info"}
+
+
+DISPATCHED = """\
+import flask
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
+
+sub = flask.Flask("sub", static_folder=None)
+
+@sub.get("/users/<int:id>")
+def show(id): ...
+
+def raw(environ, start_response): ...
+
+app = flask.Flask("web", static_folder=None)
+app.wsgi_app = DispatcherMiddleware(app.wsgi_app, {"/in": sub, "/raw": raw})
+
+@app.get("/home")
+def home(): ...
+"""
+
+
+def test_what_werkzeugs_dispatcher_mounts_is_listed(check):
+    """Flask apps by their endpoints, others by where they are."""
+    text = policy('routes: ["/in/users/{id}", "/home"]')
+    code, findings = check(DISPATCHED, text, "--format", "json", "--strict")
+    assert code == 1
+    assert {(one["code"], one["message"].split(":")[0].split(" ")[-1]) for one in findings} == {
+        ("endpoint-not-seen", "/raw/{path"),
+        ("endpoint-not-covered", "/raw/{path"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("operation", "is_closed"),
+    [
+        ('functions: ["fastapi.*"]', True),
+        ('{functions: ["fastapi.*"], methods: [GET]}', True),
+        ('{functions: ["fastapi.*"], methods: [POST]}', False),
+        ('{functions: ["fastapi.*"], notMethods: [GET]}', False),
+        ('{functions: ["fastapi.*"], hosts: [a.example.org]}', False),
+        ('{functions: ["fastapi.*"], ports: ["80"]}', False),
+        ('{functions: ["fastapi.*"], notPaths: [/docs]}', False),
+        ('paths: ["/docs*", "/redoc", "/openapi.json"]', True),
+        ('notRoutes: ["/v1/*"]', True),
+        ('notFunctions: ["web.*"]', True),
+    ],
+)
+def test_an_endpoint_that_a_rule_closes_to_everybody_is_covered(check, operation, is_closed):
+    """So that `--strict` is content with what is refused on purpose, and with nothing less."""
+    app = FASTAPI.replace("openapi_url=None", "")
+    text = policy('routes: ["/v1/*"]') + policy(operation, "DENY").replace(
+        "name: p}", "name: closed}"
+    )
+    _, findings = check(app, text, "--format", "json", "--strict")
+    told = [message for _, message in found(findings, "endpoint-not-covered")]
+    assert any("/docs (" in message for message in told) is not is_closed
+    if is_closed:
+        assert {m.split(" ")[1] for m in told} <= {"/docs/oauth2-redirect"}
+
+
+@pytest.mark.parametrize(
+    "more",
+    ['from: [{source: {notPrincipals: ["*"]}}]', 'when: [{key: source.ip, values: ["10.0.0.1"]}]'],
+)
+def test_a_rule_that_asks_for_more_closes_nothing(check, more):
+    """It refuses some."""
+    app = FASTAPI.replace("openapi_url=None", "")
+    text = policy('routes: ["/v1/*"]') + policy('functions: ["fastapi.*"]', "DENY").replace(
+        "name: p}", "name: closed}"
+    ).replace("  - to:", f"  - {more}\n    to:")
+    _, findings = check(app, text, "--format", "json", "--strict")
+    assert len(found(findings, "endpoint-not-covered")) == 4
+
+
+def test_static_files_of_flask_may_be_closed_by_their_path(check):
+    """All that begins so."""
+    app = FLASK.replace(", static_folder=None", "")
+    text = policy('routes: ["/v1/*"]')
+    for value, is_closed in (("/static/*", True), ("/static/a*", False), ("/static/x", False)):
+        closing = policy(f'paths: ["{value}"]', "DENY").replace("name: p}", "name: closed}")
+        code, _ = check(app, text + closing, "--format", "json", "--strict")
+        assert (code == 0) is is_closed, value

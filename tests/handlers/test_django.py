@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import django_urls
 import pytest
 from django.core.asgi import get_asgi_application
@@ -9,11 +11,18 @@ from django.core.wsgi import get_wsgi_application
 from handler_world import by_handler, ours
 from inbound_drive import asgi_call, environ_of, http_scope, wsgi_call
 from inbound_world import policy
+from starlette.applications import Starlette
+from starlette.routing import Mount
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 from meshware.asgi import MeshMiddleware as AsgiMesh
 from meshware.handlers.forecast import find_by_environ, find_by_scope
 from meshware.testing import TestMesh
 from meshware.wsgi import MeshMiddleware as WsgiMesh
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from starlette.middleware.wsgi import WSGIMiddleware
 
 RUNS = django_urls.RUNS
 WSGI = get_wsgi_application()
@@ -131,3 +140,32 @@ def test_rules_that_do_not_ask_leave_middleware_alone():
     pairs = [("host", "app"), ("x-test-path", "/users/7/")]
     answer = wsgi_call(WsgiMesh(WSGI, TestMesh(policies)), "/things/7", headers=pairs)
     assert (answer.status, dict(RUNS)) == (200, {"show": 1})
+
+
+def within(mesh):
+    """Django behind a mesh of its own, in each way of being mounted."""
+    asgi, wsgi = AsgiMesh(ASGI, mesh), WsgiMesh(WSGI, mesh)
+    return [
+        (asgi_call, Starlette(routes=[Mount("/{site}", asgi)]), "/in", "/{site}"),
+        (asgi_call, Starlette(routes=[Mount("/in", WSGIMiddleware(wsgi))]), "/in", "/in"),
+        (wsgi_call, DispatcherMiddleware(WSGI, {"/in": wsgi}), "/in", "/in"),
+    ]
+
+
+@pytest.mark.parametrize("way", range(3))
+@pytest.mark.parametrize(
+    ("target", "route"),
+    [("/users/7/", "/users/{pk}/"), ("/old/1999/", "/old/{year}/")],
+)
+def test_rules_by_route_hold_within_a_mount(way, target, route):
+    """With the template of the mount in front, or without it for what refuses."""
+    for value, denied, allowed in (
+        (lambda mount: mount + route, 403, 200),
+        (lambda mount: route, 403, 403),
+        (lambda mount: "/other" + route, 200, 403),
+    ):
+        for action, status in (("DENY", denied), ("ALLOW", allowed)):
+            mount = within(None)[way][3]
+            rule = ours(action, by_handler(routes=[value(mount)]))
+            call, app, prefix, _ = within(TestMesh(rule))[way]
+            assert call(app, prefix + target).status == status, (action, value(mount))

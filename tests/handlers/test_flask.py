@@ -11,6 +11,7 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from meshware.handlers.forecast import find_by_environ
+from meshware.handlers.listing import endpoints_of
 
 RUNS = Runs()
 
@@ -43,6 +44,11 @@ APP.add_url_rule("/views/<int:id>", view_func=User.as_view("a_name"))
 APP.add_url_rule("/open", "open", RUNS.plain("open"), methods=["GET", "OPTIONS"],
                  provide_automatic_options=False)  # fmt: skip
 APP.register_blueprint(admin)
+
+
+def raw_wsgi(environ, start_response):
+    """An app of no framework."""
+    return []
 
 
 @pytest.mark.parametrize(
@@ -130,9 +136,86 @@ def test_a_host_that_is_not_trusted_is_handled_by_nothing():
     assert len(found("good.example.org")) == 1
 
 
-def test_wrappers_are_looked_through_and_what_chooses_is_not_known():
-    """A dispatcher calls one of several apps."""
+def test_wrappers_are_looked_through():
+    """What stands in an attribute of theirs is asked; what hides it, is not."""
     assert len(find_by_environ(ProxyFix(APP.wsgi_app), environ_of("/users/7"), None).handlers) == 1
-    chooser = DispatcherMiddleware(APP, {"/other": APP})
-    assert find_by_environ(chooser, environ_of("/users/7"), None).handlers is None
     assert find_by_environ(lambda environ, start: [], environ_of("/"), None).handlers is None
+
+
+SUB = flask.Flask("sub", static_folder=None)
+SUB.add_url_rule("/users/<id>", "sub_user", RUNS.plain("sub_user"))
+CHOOSER = DispatcherMiddleware(
+    APP, {"/in": SUB, "/in/deep": DispatcherMiddleware(raw_wsgi, {"/x": SUB}), "/raw": raw_wsgi}
+)
+
+
+@pytest.mark.parametrize(
+    ("target", "found"),
+    [
+        ("/users/7", [("/users/{id}", "show")]),
+        ("/in/users/7", [("/in/users/{id}", "sub_user")]),
+        ("/in/deep/x/users/7", [("/in/deep/x/users/{id}", "sub_user")]),
+        ("/in/deep/users/7", None),
+        ("/in/nothing", []),
+        ("/inside/users/7", []),
+        ("/raw/users/7", None),
+    ],
+)
+def test_werkzeugs_dispatcher_chooses_by_itself(target, found):
+    """It is asked which app it would call, and for where that is mounted."""
+    environ = environ_of(target)
+    before = dict(environ)
+    handlers = find_by_environ(CHOOSER, environ, None).handlers
+    assert environ == before
+    assert found == (
+        None if handlers is None else [(one.routes[-1], one.functions[0]) for one in handlers]
+    )
+
+
+def test_a_dispatcher_that_chooses_otherwise_is_not_known():
+    """Nobody can say what it goes by."""
+
+    class Other(DispatcherMiddleware):
+        def __call__(self, environ, start_response):
+            return self.app(environ, start_response)
+
+    assert find_by_environ(Other(APP), environ_of("/users/7"), None).handlers is None
+    app = flask.Flask("other")
+    app.add_url_rule("/x", "x", RUNS.plain("x"))
+    app.wsgi_app = Other(app.wsgi_app)
+    (handler,) = find_by_environ(app, environ_of("/x"), None).handlers
+    assert handler.functions[0] == "x"  # and the call is held to it
+
+
+def test_what_stands_in_the_place_of_flasks_entrance_is_asked_first():
+    """As `app.wsgi_app = DispatcherMiddleware(app.wsgi_app, ...)`."""
+    app = flask.Flask("front", static_folder=None)
+    app.add_url_rule("/x", "x", RUNS.plain("x"))
+    app.wsgi_app = DispatcherMiddleware(app.wsgi_app, {"/in": SUB})
+    for target, name in (("/x", "x"), ("/in/users/7", "sub_user")):
+        (handler,) = find_by_environ(app, environ_of(target), None).handlers
+        assert handler.functions[0] == name
+
+
+def test_the_whole_of_a_flask_app_is_asked_through_its_method_too():
+    """`app.__call__` leads to what stands in the place of its entrance, `app.wsgi_app` does not."""
+    app = flask.Flask("front", static_folder=None)
+    app.add_url_rule("/x", "x", RUNS.plain("x"))
+    own = app.wsgi_app
+    app.wsgi_app = DispatcherMiddleware(own, {"/raw": raw_wsgi})
+    for whole in (app, app.__call__):
+        assert find_by_environ(whole, environ_of("/raw/x"), None).handlers is None
+        assert len(find_by_environ(whole, environ_of("/x"), None).handlers) == 1
+    assert find_by_environ(own, environ_of("/raw/x"), None).handlers == ()
+
+
+def test_an_app_that_is_mounted_in_itself_is_listed_to_an_end():
+    """A few times over."""
+    app = flask.Flask("ring", static_folder=None)
+    app.add_url_rule("/x", "x", RUNS.plain("x"))
+    app.wsgi_app = DispatcherMiddleware(app.wsgi_app, {"/in": app})
+    routes = [one.route for one in endpoints_of(app)]
+    assert routes[:2] == ["/x", "/in/x"]
+    assert 3 < len(routes) < 20
+    (handler,) = find_by_environ(app, environ_of("/in/in/x"), None).handlers
+    assert handler.routes == ("/in/in/x",)

@@ -234,13 +234,17 @@ def test_an_operation_id_is_given_by_fastapi_or_written_in_a_docstring():
     assert published["delete"]["operationId"] == "drop_user_users__id__delete"
 
 
-def test_a_router_that_fails_is_not_asked_twice():
+def test_a_router_that_fails_is_not_asked_twice(caplog):
     """The app would answer 500; which rule holds is not known."""
     from meshware.handlers.found import HandlersOfCall
 
     handlers = HandlersOfCall(find_by_scope, Starlette(routes=[Failing()]), http_scope("/"))
     assert handlers(None) is None
+    assert handlers(None) is None
     assert handlers.found is not None
+    [said] = caplog.messages  # with the place, for whoever has to mend it
+    assert said.startswith("the app's router cannot be asked: KeyError: '/', in ")
+    assert f"in {__file__}:" in said
 
 
 @pytest.mark.parametrize("app", [raw, nobody_knows(APP), object()])

@@ -43,6 +43,11 @@ HANDLERS = st.builds(
     routes=st.sampled_from([("/a",), ("/a/<x>", "/a/{x}"), ("/b",)]),
     functions=st.sampled_from([("f", "m.f"), ("g", "n.g")]),
     operation_ids=st.sampled_from([("one",), (), None]),
+    besides=st.sampled_from([(), (), ("/a",), ("/b", "/a/{x}")]),
+) | st.builds(
+    Handler,
+    tails=st.sampled_from([("/a",), ("/{x}",), ("/b/c",)]),
+    functions=st.sampled_from([("f", "m.f"), ("g", "n.g")]),
 )
 
 

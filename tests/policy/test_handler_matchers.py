@@ -150,6 +150,38 @@ def test_only_fields_of_handlers_ask():
 @pytest.mark.parametrize("routes", [("secret/<int:pk>/", "/secret/{pk}/"), ("/secret/{pk}/",)])
 def test_a_route_may_be_written_as_any_framework_does(value, routes):
     """A DENY rule that means nothing by its spelling would leave a door open."""
-    of_one = meets(MeshOperation(routes=(value,)))
+    of_one = meets(MeshOperation(routes=(value,)), is_deny=True)
     assert of_one(Handler(routes=routes)) is True
     assert of_one(Handler(routes=("/other/{pk}/",))) is False
+
+
+@pytest.mark.parametrize("value", ["/a", "/in/a", "/x/in/a", "*a", "/x*", "*/in/a", "*", "/in/b"])
+@pytest.mark.parametrize("front", ["", "/in", "/x/in"])
+def test_where_mounts_are_not_known_no_prefix_proves_the_answer_wrong(value, front):
+    """Whatever is in front, a certain answer is the one that the whole route would have had."""
+    whole, unknown = Handler(routes=(f"{front}/a",)), Handler(tails=("/a",))
+    for is_deny in (False, True):
+        for operation in (MeshOperation(routes=(value,)), MeshOperation(not_routes=(value,))):
+            of_one = meets(operation, is_deny=is_deny)
+            assert of_one(unknown) in (None, of_one(whole))
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_deny", "expected"),
+    [
+        ({"routes": ("/in/a",)}, True, True),
+        ({"routes": ("/in/a",)}, False, True),
+        ({"routes": ("/a",)}, True, True),
+        ({"routes": ("/a",)}, False, False),
+        ({"not_routes": ("/in/a",)}, True, False),
+        ({"not_routes": ("/in/a",)}, False, False),
+        ({"not_routes": ("/a",)}, True, True),
+        ({"not_routes": ("/a",)}, False, False),
+        ({"not_routes": ("/b",)}, False, True),
+        ({"routes": ("/a",), "not_routes": ("/in/a",)}, True, False),
+    ],
+)
+def test_a_route_that_may_be_meant_by_two_names_harms_neither_way(fields, is_deny, expected):
+    """What refuses holds for both, what allows for the whole one, unless it is left out by one."""
+    handler = Handler(routes=("/in/a",), besides=("/a",))
+    assert meets(MeshOperation(**fields), is_deny=is_deny)(handler) is expected

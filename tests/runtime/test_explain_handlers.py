@@ -62,3 +62,29 @@ def test_the_gate_decides_by_the_handlers_of_the_question(fields, handlers, deni
     """None known: both refuse."""
     assert verdict("DENY", fields, handlers) == denied
     assert verdict("ALLOW", fields, handlers) == allowed
+
+
+WITHIN = {"route": "/api/users/{id}", "function": "shop.api.show", "mount": "/api"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "handler", "denied", "allowed"),
+    [
+        ('{routes: ["/api/users/{id}"]}', WITHIN, "deny", "allow"),
+        ('{routes: ["/users/{id}"]}', WITHIN, "deny", "deny"),
+        ('{routes: ["/users/{id}"]}', WITHIN | {"mount": ""}, "allow", "deny"),
+        ('{notRoutes: ["/users/{id}"]}', WITHIN, "deny", "deny"),
+        ('{notRoutes: ["/api/users/{id}"]}', WITHIN, "allow", "deny"),
+    ],
+)
+def test_a_middleware_within_a_mount_decides_as_it_does(fields, handler, denied, allowed):
+    """What refuses holds for the part of the route that the app within knows, as in the process."""
+    assert verdict("DENY", fields, [handler]) == denied
+    assert verdict("ALLOW", fields, [handler]) == allowed
+
+
+@pytest.mark.parametrize("mount", ["/ap", "/users", "/api/users/{id}"])
+def test_a_mount_that_is_not_in_front_of_the_route_is_a_mistake(mount):
+    """In the question."""
+    with pytest.raises(msgspec.ValidationError, match="is not how route .* begins"):
+        verdict("DENY", "{functions: [x]}", [WITHIN | {"mount": mount}])

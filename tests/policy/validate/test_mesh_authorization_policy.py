@@ -103,3 +103,14 @@ def test_what_istio_has_is_checked_as_in_istio(spec, field):
     assert [(found, at) for found, at, _ in problems(spec)][0] == (Severity.ERROR, field)
     ours = [at for _, at, _ in problems(spec)]
     assert ours == [at for _, at, _ in problems(spec, "security.istio.io/v1")]
+
+
+@pytest.mark.parametrize("name", ["routes", "notRoutes", "functions", "operationIds"])
+def test_in_istios_own_kind_the_error_says_whose_fields_they_are(name):
+    """And no field of Istio's that looks alike is proposed."""
+    for group in ("security.istio.io/v1", "security.istio.io/v1beta1"):
+        [(severity, field, message)] = problems(operation(**{name: ["show"]}), group)
+        assert (severity, field) == (Severity.ERROR, f"{HERE}.{name}")
+        assert "of meshware.dev/v1alpha1 AuthorizationPolicy; write that apiVersion" in message
+    [(_, _, message)] = problems(operation(pathes=["/x"]), "security.istio.io/v1")
+    assert "did you mean 'paths'?" in message
