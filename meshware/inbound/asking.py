@@ -5,7 +5,7 @@
 2. A request that may mean several paths is asked about once for each: an authorizer that goes by
    the path must allow every one, as ALLOW rules must.
 3. 200 lets in; 5xx, no answer and a late one are errors, which refuse unless policy says
-   otherwise; every other answer is the caller's.
+   otherwise; every other answer is the caller's, even where no more of it came than its status.
 4. What an authorizer sets, the app and the rules that follow see in place of what the caller sent.
    It never changes what the mesh itself decides by.
 
@@ -285,12 +285,18 @@ _TEXT: Pairs = (("content-type", "text/plain"),)
 def _error(authorizer: Authorizer) -> Permit | Refusal:
     if authorizer.fail_open:
         return Permit()
+    return _refused_by_error(authorizer)
+
+
+def _refused_by_error(authorizer: Authorizer) -> Refusal:
     return Refusal(authorizer.status_on_error, b"", (), "ext_authz_error")
 
 
 def _of_http(authorizer: HttpAuthorizer, answer: HttpAnswer) -> Permit | Refusal:
-    if not 200 <= answer.status < 500:
+    if 500 <= answer.status < 600:
         return _error(authorizer)
+    if not 200 <= answer.status < 500:
+        return _refused_by_error(authorizer)  # an answer, so that failing open is not for it
     if answer.status != 200:
         return _relayed(answer.status, answer.body, answer.headers, authorizer.to_caller_on_deny)
     remove = [

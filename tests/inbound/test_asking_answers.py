@@ -31,7 +31,7 @@ def test_other_answers_than_200_are_the_callers(status):
     assert ("x-a", "b") in done.reply.headers
 
 
-ERRORS = [HttpAnswer(500, (), b"x"), HttpAnswer(599, (), b"x"), HttpAnswer(0, (), b""),
+ERRORS = [HttpAnswer(500, (), b"x"), HttpAnswer(599, (), b"x"), HttpAnswer(0, (), b""), HttpAnswer(101, (), b""),
           HttpAnswer(100, (), b""), HttpAnswer(600, (), b""), NoAnswer("late")]  # fmt: skip
 
 
@@ -43,6 +43,9 @@ def test_an_error_refuses_unless_policy_says_otherwise(outcome):
     assert (done.flag, done.reason) == (UAEX, "ext_authz_error")
     assert asked(mesh(statusOnError="503")).answered(outcome).status == 503
     opened = asked(mesh(failOpen=True, headersToUpstreamOnAllow=["*-a"])).answered(outcome)
+    if isinstance(outcome, HttpAnswer) and outcome.status // 100 != 5:
+        assert isinstance(opened, Denial)  # an answer, and nobody knows what it says
+        return
     assert isinstance(opened, Admission)
     assert opened.flag is None
 
