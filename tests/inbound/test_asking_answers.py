@@ -31,8 +31,9 @@ def test_other_answers_than_200_are_the_callers(status):
     assert ("x-a", "b") in done.reply.headers
 
 
-ERRORS = [HttpAnswer(500, (), b"x"), HttpAnswer(599, (), b"x"), HttpAnswer(0, (), b""), HttpAnswer(101, (), b""),
-          HttpAnswer(100, (), b""), HttpAnswer(600, (), b""), NoAnswer("late")]  # fmt: skip
+ERRORS = [HttpAnswer(500, (), b"x"), HttpAnswer(599, (), b"x"), HttpAnswer(0, (), b""),
+          HttpAnswer(101, (), b""), HttpAnswer(100, (), b""), HttpAnswer(600, (), b""),
+          NoAnswer("late")]  # fmt: skip
 
 
 @pytest.mark.parametrize("outcome", ERRORS, ids=str)

@@ -64,6 +64,8 @@ PROVIDERS: list[dict[str, Any]] = [
         "name": "async",
         "inProcess": {"timeout": "1s", "includeRequestBodyInCheck": {"maxRequestBytes": 1000}},
     },
+    {"name": "plain-open", "inProcess": {"timeout": "1s", "failOpen": True}},
+    {"name": "async-open", "inProcess": {"timeout": "1s", "failOpen": True}},
     {"name": "nobody", "inProcess": {"failOpen": True}},
 ]  # fmt: skip
 
