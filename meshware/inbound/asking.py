@@ -35,6 +35,7 @@ from meshware.policy.snapshot import InboundView
 from meshware.trace import TRACE_HEADERS, carried, read_context
 
 __all__ = [
+    "MOST_READ_S",
     "Check",
     "HttpAnswer",
     "NoAnswer",
@@ -43,6 +44,7 @@ __all__ = [
     "Refusal",
     "Step",
     "TooLarge",
+    "TooSlow",
     "Unfit",
     "Unknown",
     "Unreadable",
@@ -53,6 +55,10 @@ __all__ = [
 ]
 
 Pairs = tuple[tuple[str, str], ...]
+
+MOST_READ_S = 30.0
+"""So long a caller may take to send what an authorizer is shown of its body: what it may is not known
+yet. Envoy answers a slower one with 408, too (`request_timeout`, which has no default)."""
 
 _TO_REMOVE = "x-envoy-auth-headers-to-remove"
 _IS_PARTIAL = "x-envoy-auth-partial-body"
@@ -120,11 +126,15 @@ class TooLarge(NamedTuple):
     """The body is larger than the authorizer may be shown."""
 
 
+class TooSlow(NamedTuple):
+    """The caller took too long to send as much of its body as the authorizer is shown."""
+
+
 class Unreadable(NamedTuple):
     """The body could not be read to its end."""
 
 
-Outcome = HttpAnswer | Allow | Deny | NoAnswer | Unfit | Unknown | TooLarge | Unreadable
+Outcome = HttpAnswer | Allow | Deny | NoAnswer | Unfit | Unknown | TooLarge | TooSlow | Unreadable
 
 
 class Permit(NamedTuple):
@@ -271,6 +281,8 @@ def ruling(authorizer: Authorizer, outcome: Outcome) -> Permit | Refusal:
             return _of_http(authorizer, outcome)
         case TooLarge():
             return Refusal(413, b"Payload Too Large", _TEXT, "request_payload_too_large", False)
+        case TooSlow():
+            return Refusal(408, b"Request Timeout", _TEXT, "request_overall_timeout", False)
         case Unreadable():
             return Refusal(400, b"Bad Request", _TEXT, "bad_request{the body ends early}", False)
         case Unknown() | Unfit():

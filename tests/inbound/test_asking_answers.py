@@ -14,6 +14,7 @@ from meshware.inbound.asking import (
     HttpAnswer,
     NoAnswer,
     TooLarge,
+    TooSlow,
     Unknown,
     Unreadable,
 )
@@ -55,6 +56,7 @@ def test_an_error_refuses_unless_policy_says_otherwise(outcome):
     ("outcome", "status", "body"),
     [
         (TooLarge(), 413, "Payload Too Large"),
+        (TooSlow(), 408, "Request Timeout"),
         (Unreadable(), 400, "Bad Request"),
         (Unknown(), 403, "RBAC: access denied"),
     ],

@@ -22,6 +22,13 @@ from meshware.asgi import MeshMiddleware as AsgiMesh
 from meshware.authz import Allow, Deny
 from meshware.wsgi import MeshMiddleware as WsgiMesh
 
+if "READ_S" in os.environ:
+    import meshware.asgi.asking
+    import meshware.wsgi.asking
+
+    for driver in (meshware.asgi.asking, meshware.wsgi.asking):
+        driver.MOST_READ_S = float(os.environ["READ_S"])  # type: ignore[attr-defined]
+
 gevent = sys.modules.get("gevent")
 
 

@@ -180,7 +180,7 @@ def world(request, tmp_path_factory) -> Iterator[World]:
     server = Server(
         COMMANDS[request.param],
         place,
-        {"MESH_CONFIG": str(policies.path), "RUNS": str(runs)},
+        {"MESH_CONFIG": str(policies.path), "RUNS": str(runs), "READ_S": "3"},
     )
     try:
         server.wait_until_up()
