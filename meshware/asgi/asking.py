@@ -13,9 +13,8 @@ from collections import deque
 
 from meshware.asgi.head import Message, Receive, Scope
 from meshware.asking.ask import ask_async
-from meshware.asking.watch import unless
+from meshware.asking.watch import unless, within
 from meshware.call import Flag
-from meshware.clients.tasks import within
 from meshware.inbound.asking import MOST_READ_S, Outcome, TooLarge, TooSlow
 from meshware.inbound.passage import Admission, Ask, Denial
 from meshware.runtime.mesh import Mesh

@@ -25,7 +25,7 @@ from meshware.inbound.cleaning import OURS
 from meshware.inbound.forward import forwarded_cert
 from meshware.inbound.head import InboundHead
 from meshware.inbound.peer import XFCC
-from meshware.inbound.question import Question, as_routed
+from meshware.inbound.question import Question, Told, as_routed
 from meshware.inbound.tokens import TOKEN_HEADERS
 from meshware.policy.authorizers import FRAMING, Authorizer, HttpAuthorizer
 from meshware.policy.edits import edit_for
@@ -57,8 +57,8 @@ __all__ = [
 Pairs = tuple[tuple[str, str], ...]
 
 MOST_READ_S = 30.0
-"""So long a caller may take to send what an authorizer is shown of its body: what it may is not known
-yet. Envoy answers a slower one with 408, too (`request_timeout`, which has no default)."""
+"""So long a caller may take to send what an authorizer is shown of its body: what it may do is not
+known yet. Envoy answers a slower one with 408, too (`request_timeout`, which has no default)."""
 
 _TO_REMOVE = "x-envoy-auth-headers-to-remove"
 _IS_PARTIAL = "x-envoy-auth-partial-body"
@@ -366,8 +366,14 @@ def _may_relay(name: str) -> bool:
     return name not in FRAMING and name not in _OF_SERVERS and name not in ("host", _TO_REMOVE)
 
 
-def apply(asked: Question, permit: Permit) -> None:
-    """Make what an authorizer set the request that the next step sees, and the app in the end."""
+def apply(asked: Question, permit: Permit, authorizer: str) -> None:
+    """Make what an authorizer set the request that the next step sees, and the app in the end.
+
+    Args:
+        asked: the call so far.
+        permit: what it answered.
+        authorizer: its name.
+    """
     added = dict(permit.add)
     if permit.remove or added:
         head = asked.head
@@ -379,9 +385,14 @@ def apply(asked: Question, permit: Permit) -> None:
         }.union(permit.remove)
         asked.head = _overlaid(head, gone, added)
         asked.remove = tuple(dict.fromkeys((*asked.remove, *sorted(gone))))
-        kept = (pair for pair in asked.add if pair[0] not in gone and pair[0] not in added)
-        asked.add = (*kept, *permit.add)
-    asked.response += permit.response
+        others = (pair for pair in asked.add if pair[0] not in gone and pair[0] not in added)
+        asked.add = (*others, *permit.add)
+    if not permit.response:
+        return
+    # Where one is asked about several paths, its last answer counts; what others said stays.
+    again = {pair[0] for pair in permit.response}
+    kept = (each for each in asked.response if each.by != authorizer or each.name not in again)
+    asked.response = (*kept, *(Told(*pair, authorizer) for pair in permit.response))
 
 
 def _overlaid(head: InboundHead, gone: set[str], added: dict[str, str]) -> InboundHead:
