@@ -3,10 +3,11 @@
 A thread that reads a body waits for its caller, and a few callers that send nothing more could hold
 all threads of a server. Time-outs of sockets are for one receive each, which a byte now and then
 keeps from ending; so whoever takes too long has its connection shut for reading by another thread.
-The reader then finds the end of the body, as if the caller had hung up, and can still answer.
+The reader then finds the end of the body, as if the caller had hung up, and can still answer;
+not in TLS, which cannot go on behind a cut.
 
-Servers that hand their socket out are gunicorn, Werkzeug's and gevent's own where it can; others
-either have read the body before they call the app (waitress), or have limits of their own.
+Servers that hand their socket out are gunicorn and Werkzeug's. Others have read the body before
+they call the app (waitress), or keep it to themselves.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def socket_of(environ: dict[str, Any]) -> Any:
     for key in ("gunicorn.socket", "werkzeug.socket"):
         if key in environ:
             return environ[key]
-    return getattr(environ["wsgi.input"], "socket", None)
+    return None
 
 
 class Reading:
