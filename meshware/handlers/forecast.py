@@ -23,7 +23,7 @@ from meshware.handlers.mounts import (
     placed,
 )
 
-__all__ = ["find_by_environ", "find_by_scope", "find_from", "moved"]
+__all__ = ["find_by_environ", "find_by_scope", "find_from", "moved", "passed_from"]
 
 
 def find_by_scope(app: Any, scope: MutableMapping[str, Any], path: str | None) -> Found:
@@ -41,7 +41,7 @@ def find_by_scope(app: Any, scope: MutableMapping[str, Any], path: str | None) -
     if path is not None:
         asked["path"] = path
     found = _in_scope(*known, asked, "")
-    return _placed(found, place_in_scope(scope, known[1], _passed)) if found.handlers else found
+    return _placed(found, place_in_scope(scope, known[1], passed_from)) if found.handlers else found
 
 
 def find_by_environ(app: Any, environ: dict[str, Any], path: str | None) -> Found:
@@ -53,7 +53,7 @@ def find_by_environ(app: Any, environ: dict[str, Any], path: str | None) -> Foun
     if path is not None:
         asked["SCRIPT_NAME"], asked["PATH_INFO"] = moved(environ.get("SCRIPT_NAME", ""), path)
     found = _in_environ(*known, asked, "")
-    return _placed(found, place_in_environ(environ, _passed)) if found.handlers else found
+    return _placed(found, place_in_environ(environ, passed_from)) if found.handlers else found
 
 
 def find_from(router: Any, scope: Mapping[str, Any]) -> Found:
@@ -66,7 +66,8 @@ def _placed(found: Found, place: Place) -> Found:
     return replace(found, handlers=handlers)
 
 
-def _passed(router: Any, scope: dict[str, Any]) -> Passed:
+def passed_from(router: Any, scope: dict[str, Any]) -> Passed:
+    """Return what a request passes from a router of Starlette's on."""
     from meshware.handlers import starlette
 
     return starlette.passed(router, scope, _in_scope)

@@ -152,13 +152,14 @@ def mounts_of(scope: Mapping[str, Any]) -> str:
     return root[len(before) :].rstrip("/") if root.startswith(before) else ""
 
 
-def mounts_in_environ(environ: Mapping[str, Any]) -> str:
-    """Return the same of a WSGI call, as far as there are traces."""
+def mounts_in_environ(environ: Mapping[str, Any], walk: Walk) -> str | None:
+    """Return the mounts of a WSGI call, as far as there are traces; None: they are not known."""
     trace = environ.get(_KEY)
     if not isinstance(trace, Trace):
         return ""
-    mounts = "" if trace.scope is None else mounts_of(trace.scope)
-    return mounts + (trace.mounts or "")
+    if trace.scope is not None and trace.scope.get("path_params"):
+        return place_in_environ(environ, walk).mounts  # with the names of parameters
+    return ("" if trace.scope is None else mounts_of(trace.scope)) + (trace.mounts or "")
 
 
 # --- traces ---------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import Any
 
-from meshware.handlers.forecast import find_from
+from meshware.handlers.forecast import find_from, passed_from
 from meshware.handlers.mounts import mounts_in_environ, mounts_of
 from meshware.handlers.names import joined
 
@@ -65,4 +65,8 @@ def template_of_environ(environ: Mapping[str, Any]) -> str | None:
     template = getattr(rule, "rule", None)
     if not isinstance(template, str):
         return None
-    return joined(mounts_in_environ(environ), template)
+    try:
+        mounts = mounts_in_environ(environ, passed_from)
+    except Exception:  # as in `_asked`
+        return None
+    return None if mounts is None else joined(mounts, template)

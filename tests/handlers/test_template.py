@@ -117,12 +117,14 @@ def test_a_mesh_within_tells_the_same():
     inner = flask_app()
     inner.wsgi_app = WsgiMesh(inner.wsgi_app, mesh)
     asgi_call(Starlette(routes=[Mount("/old", WSGIMiddleware(inner))]), "/old/users/7")
+    asgi_call(Starlette(routes=[Mount("/{old}", WSGIMiddleware(inner))]), "/x/users/7")
     sub = fastapi_app()
     sub.add_middleware(AsgiMesh, mesh=mesh)
     outer = Starlette(routes=[Mount("/{a}", sub)])
     asgi_call(outer, scope=http_scope("/pre/x/v1/users/7", root_path="/pre"))
     assert [event.route for event in mesh.events] == [
         "/old/users/<int:id>",
+        "/{old}/users/<int:id>",
         "/{a}/v1/users/{id}",
     ]
 
