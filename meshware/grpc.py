@@ -12,14 +12,17 @@ from meshware.call import HeaderLookup
 
 __all__ = ["in_grpc", "is_grpc"]
 
+_TYPE = "application/grpc"
 _STATUS = {400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14}
 _UNKNOWN = 2
 
 
 def is_grpc(headers: HeaderLookup) -> bool:
-    """Say whether a request is gRPC's. Source: Envoy, `isGrpcRequestHeaders`."""
+    """Say whether a request is gRPC's; gRPC-Web is not. Source: Envoy, `isGrpcRequestHeaders`."""
     content_type = headers("content-type")
-    return bool(content_type) and content_type[0].startswith("application/grpc")
+    if not content_type:
+        return False
+    return content_type[0] == _TYPE or content_type[0].startswith(f"{_TYPE}+")
 
 
 def in_grpc(

@@ -1,6 +1,7 @@
 """Ask authorizers for an ASGI call, and hand the app what was read of its body meanwhile.
 
 1. As much of the body is read as the authorizer may be shown, and no more; of a WebSocket none.
+   A caller that takes too long to send it is refused.
 2. While an authorizer is asked, a caller that goes away ends it all. It is noticed where the server
    can tell without the body's being read: at its end, or in front of it.
 3. The app receives everything from its beginning, message by message, as the server sent it.
@@ -12,9 +13,9 @@ from collections import deque
 
 from meshware.asgi.head import Message, Receive, Scope
 from meshware.asking.ask import ask_async
-from meshware.asking.watch import unless
+from meshware.asking.watch import unless, within
 from meshware.call import Flag
-from meshware.inbound.asking import Outcome, TooLarge
+from meshware.inbound.asking import MOST_READ_S, Outcome, TooLarge, TooSlow
 from meshware.inbound.passage import Admission, Ask, Denial
 from meshware.runtime.mesh import Mesh
 
@@ -46,6 +47,8 @@ async def settle(
                 passage.finish(0, Flag.DOWNSTREAM_CLOSED)
                 return None
             passage = passage.answered(outcome)
+            if isinstance(outcome, TooSlow):
+                passage.is_last = True  # the server would wait for the rest of the body
     except BaseException:
         passage.finish(0, Flag.DOWNSTREAM_CLOSED)  # the server has given the call up
         raise
@@ -69,8 +72,11 @@ class _Incoming:
         rule = asked.authorizer.body
         body = None
         if rule is not None and self._is_http:
-            if not await self._read(rule.most_bytes):
-                return None
+            try:
+                if not await within(MOST_READ_S, self._read(rule.most_bytes)):
+                    return None
+            except TimeoutError:
+                return TooSlow()
             if len(self._body) > rule.most_bytes and not rule.may_be_partial:
                 return TooLarge()
             body = bytes(self._body[: rule.most_bytes])

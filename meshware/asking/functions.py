@@ -11,7 +11,14 @@ async          on a loop of its own, which     in that task
 
 What raises or is late is an error, told in the log once for each place; policy may say that it lets
 a request in. What answers with what is no answer has not allowed it, whatever policy says; nor
-has a function for which no thread was free: callers could use all of them up.
+has what wanted to end the process, or a function for which no thread was free: callers could use
+all of them up.
+
+An exception is the function's own, whatever its class, unless it ends what the question runs in:
+
+1. a task that is cancelled, or a coroutine or greenlet that is closed;
+2. the process, by Ctrl-C or by a server's signal handler that raises SystemExit. Both happen in
+   the main thread alone.
 """
 
 from __future__ import annotations
@@ -21,6 +28,8 @@ import inspect
 import logging
 import os
 import queue
+import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine
@@ -40,6 +49,8 @@ their time runs. Each has threads of its own: one that hangs holds up no other."
 
 Answer = Allow | Deny | NoAnswer | Unfit
 
+_ARE_THREADS_NUMBERED = sys.platform == "linux"  # as processes are, the main one as its own
+
 _log = logging.getLogger("meshware.authorizers")
 
 
@@ -50,7 +61,9 @@ def ask_function(name: str, function: Authorizer, request: Request, timeout_s: f
         answer: Any = function(request)
         if inspect.isawaitable(answer):
             answer = _await(_coroutine(answer), timeout_s)
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        if _ends_worker(error):
+            raise
         return _failed(name, error)
     if time.monotonic() - started > timeout_s:
         return _failed(name, TimeoutError())
@@ -71,7 +84,9 @@ async def ask_function_async(
             if inspect.isawaitable(answer):
                 left_s = timeout_s - (time.monotonic() - started)
                 answer = await within(max(0.0, left_s), _coroutine(answer))
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        if _ends_task(error) or _ends_worker(error):
+            raise
         if isinstance(error, TimeoutError) and not turn.has_begun and not _is_async(function):
             return _failed(name, _NoThreadError("no thread is free: all are held up by it"))
         return _failed(name, error)
@@ -82,6 +97,52 @@ async def ask_function_async(
 
 class _NoThreadError(Exception):
     """A plain function was not asked in time."""
+
+
+class _EndError(Exception):
+    """A function wanted to end the process."""
+
+
+def _ends_worker(error: BaseException) -> bool:
+    """Say whether an exception is to end what this thread or greenlet is there for."""
+    greenlet = sys.modules.get("greenlet")
+    if greenlet is not None and isinstance(error, greenlet.GreenletExit):
+        return True
+    if isinstance(error, SystemExit):
+        return _comes_from_a_signal(error)
+    return isinstance(error, KeyboardInterrupt) and _is_main_thread()
+
+
+def _is_main_thread() -> bool:
+    if _ARE_THREADS_NUMBERED:  # where greenlets say that each is a thread of its own
+        return threading.get_native_id() == os.getpid()
+    return threading.current_thread() is threading.main_thread()
+
+
+def _comes_from_a_signal(error: BaseException) -> bool:
+    handlers = {getattr(signal.getsignal(each), "__code__", None)
+                for each in signal.valid_signals()}  # fmt: skip
+    traceback = error.__traceback__
+    while traceback is not None:
+        if traceback.tb_frame.f_code in handlers:
+            return True
+        traceback = traceback.tb_next
+    return False
+
+
+def _ends_task(error: BaseException) -> bool:
+    """Say whether an exception is this task's own end, and not one that a function awaited."""
+    if isinstance(error, BaseExceptionGroup):
+        return any(_ends_task(each) for each in error.exceptions)
+    if isinstance(error, GeneratorExit):
+        return True
+    trio = trio_of_this_task()
+    if trio is not None:
+        return isinstance(error, trio.Cancelled)
+    if not isinstance(error, asyncio.CancelledError):
+        return False
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
 
 
 class _Turn:
@@ -98,8 +159,10 @@ class _Turn:
         self.has_begun = True
         try:
             return self._function(self._request)
-        except SystemExit as error:
-            raise RuntimeError("it wanted to end the process") from error
+        except (SystemExit, KeyboardInterrupt) as error:
+            raise _EndError("it wanted to end the process") from error
+        except (StopIteration, asyncio.CancelledError) as error:  # futures mean others by these
+            raise RuntimeError(f"it raised {type(error).__name__}") from error
 
 
 def _is_async(function: Authorizer) -> bool:
@@ -110,8 +173,10 @@ def _is_async(function: Authorizer) -> bool:
 async def _coroutine(awaited: Any) -> Any:
     try:
         return await awaited
-    except SystemExit as error:  # it would end the loop that it runs on
-        raise RuntimeError("it wanted to end the process") from error
+    except (SystemExit, KeyboardInterrupt) as error:  # it would end the loop that it runs on
+        if _ends_worker(error):
+            raise
+        raise _EndError("it wanted to end the process") from error
 
 
 def _checked(name: str, answer: Any) -> Answer:
@@ -245,4 +310,5 @@ def _failed(name: str, error: BaseException) -> NoAnswer | Unfit:
         else:
             _log.error("authorizer %r failed, told once: %s", name, error, exc_info=error)
     why = type(error).__name__
-    return Unfit(why) if isinstance(error, AnswerError | _NoThreadError) else NoAnswer(why)
+    is_unfit = isinstance(error, AnswerError | _NoThreadError | _EndError | SystemExit)
+    return Unfit(why) if is_unfit else NoAnswer(why)

@@ -11,9 +11,9 @@ import time
 from collections.abc import Generator, Hashable
 from typing import Any, NamedTuple
 
-from meshware.asking.http1 import Flow, Garbage, Response, Unsent, request_bytes
+from meshware.asking.http1 import Flow, Garbage, Response, Unsent, is_refusal, request_bytes
 from meshware.asking.links import IdleLinks, Link
-from meshware.asking.sockets import dial, dial_async, run, run_async
+from meshware.asking.sockets import dial, dial_async, read_what_came, run, run_async
 from meshware.call import (
     Answer,
     Deliver,
@@ -113,6 +113,8 @@ class _Question:
         self._headers = check.sized(body, is_whole=is_whole)
         self._body = body or b""
         self._response: Response | None = None
+        self._refusal: Response | None = None  # the last that was read, retries or not
+        self._step: _Step | None = None
         name, port = authorizer.host, authorizer.port
         self._service = name if port == 80 else f"{name}:{port}"
         table: dict[str, list[str]] = {}
@@ -135,6 +137,8 @@ class _Question:
         """Return what came of it."""
         response = self._response
         if not isinstance(end, Deliver) or response is None:
+            if self._refusal is not None:  # once said, no later failure unsays it
+                return HttpAnswer(self._refusal.status, self._refusal.headers, self._refusal.body)
             return NoAnswer("late" if isinstance(end, Raise) else "out of reach")
         finish(exchange, Ended(None, len(response.body)))
         return HttpAnswer(response.status, response.headers, response.body)
@@ -150,11 +154,12 @@ class _Question:
         try:
             step = next(steps)
             while True:
+                self._step = step
                 try:
                     done = dial(action, step.tls) if step.flow is None else run(*step.flow)
                 except Exception as error:
                     if isinstance(error, TimeoutError) and attempt.is_over():
-                        return Failure(FailureKind.TIMEOUT, sent=True)
+                        return self._late()
                     step = steps.throw(error)
                 else:
                     step = steps.send(done)
@@ -169,13 +174,14 @@ class _Question:
         try:
             return await tasks.within(action.timeout_s, self._send_async(action))
         except TimeoutError:
-            return Failure(FailureKind.TIMEOUT, sent=True)
+            return self._late()
 
     async def _send_async(self, action: Send) -> Answer | Failure:
         steps = self._attempt(action, _of_tasks)
         try:
             step = next(steps)
             while True:
+                self._step = step
                 try:
                     if step.flow is None:
                         dialling = dial_async(action, step.tls)
@@ -206,7 +212,7 @@ class _Question:
             except (Garbage, OSError) as error:
                 link.sock.close()
                 if link.received or isinstance(error, TimeoutError):
-                    return _lost(error, link)
+                    return self._broken(error, link)
             else:
                 return self._answered(response, link, key, idle)
         try:
@@ -222,15 +228,37 @@ class _Question:
             response = yield _Step((link.call(request, method), link))
         except (Garbage, OSError) as error:
             link.sock.close()
-            return _lost(error, link)
+            return self._broken(error, link)
         return self._answered(response, link, key, idle)
+
+    def _late(self) -> Answer | Failure:
+        """Return what came of an attempt whose time is up."""
+        step, self._step = self._step, None
+        if step is not None and step.flow is not None:
+            flow, link = step.flow
+            read_what_came(flow, link)
+            link.sock.close()
+            refusal = None if link.reading is None else link.reading.refusal()
+            if refusal is not None:
+                return self._told(refusal)
+        return Failure(FailureKind.TIMEOUT, sent=True)
+
+    def _broken(self, error: Exception, link: Link) -> Answer | Failure:
+        """Return what came of an attempt whose answer is not whole."""
+        refusal = None if link.reading is None else link.reading.refusal()
+        return _lost(error, link) if refusal is None else self._told(refusal)
 
     def _answered(self, response: Response, link: Link, key: Hashable, idle: IdleLinks) -> Answer:
         if response.may_go_on:
             idle.keep(key, link)
         else:
             link.sock.close()
+        return self._told(response)
+
+    def _told(self, response: Response) -> Answer:
         self._response = response
+        if is_refusal(response.status):
+            self._refusal = response
         table: dict[str, list[str]] = {}
         for name, value in response.headers:
             table.setdefault(name, []).append(value)

@@ -4,11 +4,14 @@ Theory of operation. A *flow* is a generator that does no I/O: it yields bytes t
 be sent whatever was received (`b""` at the end of the connection), and returns its result. Loops
 over sockets, asyncio and trio drive the same flows (`meshware.asking.sockets`).
 
-Whatever is not clearly one whole response raises `Garbage`; it is never taken for an answer:
+Whatever is not clearly one whole response raises `Garbage`; it never allows anything:
 
 1. the head is one status line of HTTP/1 and fields, each a name and a value, ended by CRLF;
 2. the body has one clear length, is chunked, or ends with the connection, and is whole;
 3. head and body are within limits.
+
+A refusal needs less: its status is enough, whatever becomes of the rest. `Reading.refusal` tells
+it, with those of its headers that are sound and without its body.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TypeVar
 
-__all__ = ["Flow", "Garbage", "Response", "Unsent", "request_bytes", "response_flow"]
+__all__ = ["Flow", "Garbage", "Reading", "Response", "Unsent", "is_refusal", "request_bytes"]
 
 T = TypeVar("T")
 Flow = Generator[bytes | None, bytes, T]
@@ -31,6 +34,8 @@ _MOST_INTERIM = 16
 
 # RFC 9112, 4; RFC 9110, 5.1 and 5.5.
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?")
+# Good enough to refuse by, and for nothing else.
+_REFUSING_LINE = re.compile(rb"HTTP/[0-9.]{1,8}[ \t]+([0-9]{3})(?![0-9])", re.IGNORECASE)
 _FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([\t\x20-\x7e\x80-\xff]*?)[ \t]*")
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?")
 _SENDABLE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
@@ -77,41 +82,128 @@ def request_bytes(
     return "\r\n".join((*lines, "", "")).encode("latin-1") + body
 
 
-def response_flow(method: str) -> Flow[Response]:
-    """Read the response to a request of a method.
+# They describe a body, which a refusal that is not whole goes without.
+_OF_BODIES = frozenset(
+    {
+        "content-digest",
+        "content-encoding",
+        "content-language",
+        "content-length",
+        "content-location",
+        "content-md5",
+        "content-range",
+        "content-type",
+        "digest",
+        "etag",
+        "repr-digest",
+    }
+)
 
-    Raises:
-        Garbage: there is no whole one.
+
+def is_refusal(status: int) -> bool:
+    """Say whether a status refuses: it is a last one, and neither 200 nor a failure (5xx).
+
+    One that is none of HTTP, as 099, 101 where nobody asked to switch, or 999, refuses, too.
     """
-    kept = b""
-    for _ in range(_MOST_INTERIM):
-        head, kept = yield from _until(kept, b"\r\n\r\n", MOST_HEAD_BYTES)
-        version, status, headers = _head(head)
-        if status >= 200:
-            break
-        if status == 101:
-            raise Garbage("it switches protocols, which nobody asked")
-    else:
-        raise Garbage("there is no end of interim responses")
-    is_open = version == b"1" and not _says(headers, "connection", "close")
-    length = _length(headers)
-    if method == "HEAD" or status in (204, 304):
-        body, rest = b"", kept
-    elif length == _CHUNKED:
-        body, rest = yield from _chunks(kept)
-    elif length is not None:
-        if length > MOST_BODY_BYTES:
-            raise Garbage("its body is too large")
-        body, rest = yield from _exactly(kept, length)
-    else:
-        body, rest, is_open = (yield from _to_the_end(kept)), b"", False
-    return Response(status, headers, body, is_open and not rest)
+    return not (100 <= status < 200 and status != 101) and status != 200 and status // 100 != 5
+
+
+class Reading:
+    """One response as it comes in.
+
+    Args:
+        method: of the request.
+    """
+
+    __slots__ = ("_begun", "_method")
+
+    def __init__(self, method: str) -> None:
+        self._method = method
+        self._begun = b""  # from the status line that was read last
+
+    def flow(self) -> Flow[Response]:
+        """Read it.
+
+        Raises:
+            Garbage: there is no whole one.
+        """
+        kept, trouble = b"", None
+        for _ in range(_MOST_INTERIM):
+            head, kept = yield from self._head(kept)
+            try:
+                version, status, headers = _parsed(head)
+            except Garbage as error:
+                trouble, status = error, _status_of(head) or 0
+            if not 100 <= status < 200 or status == 101:
+                break
+        else:
+            raise Garbage("there is no end of interim responses")
+        if trouble is not None:
+            raise trouble
+        if not 200 <= status < 600:
+            raise Garbage("its status is none of an answer")
+        is_open = version == b"1" and not _says(headers, "connection", "close")
+        length = _length(headers)
+        if self._method == "HEAD" or status in (204, 304):
+            body, rest = b"", kept
+        elif length == _CHUNKED:
+            body, rest = yield from _chunks(kept)
+        elif length is not None:
+            if length > MOST_BODY_BYTES:
+                raise Garbage("its body is too large")
+            body, rest = yield from _exactly(kept, length)
+        else:
+            body, rest, is_open = (yield from _to_the_end(kept)), b"", False
+        return Response(status, headers, body, is_open and not rest)
+
+    def refusal(self) -> Response | None:
+        """Return the refusal that has come, or begun to, as far as it is sound; None: none has.
+
+        It has no body, and no header that describes one.
+        """
+        begun = self._begun.lstrip(b" \t\r\n")
+        status = _status_of(begun)
+        if status is None or not is_refusal(status):
+            return None
+        head, is_ended, _ = begun[: MOST_HEAD_BYTES + 4].partition(b"\r\n\r\n")
+        lines = head.split(b"\r\n")[1:]
+        if not is_ended and lines:
+            lines.pop()  # it has not come to its end
+        headers: list[tuple[str, str]] = []
+        was_sound = False
+        for line in lines:
+            field = _FIELD.fullmatch(line)
+            if line[:1] in (b" ", b"\t") and was_sound:
+                headers.pop()  # it goes on here, which is no way to write one
+            was_sound = field is not None
+            if field is not None:
+                headers.append(_pair(field))
+        sound = tuple(pair for pair in headers if pair[0] not in _OF_BODIES)
+        return Response(status, sound, b"", may_go_on=False)
+
+    def _head(self, kept: bytes) -> Flow[tuple[bytes, bytes]]:
+        while True:
+            self._begun = kept
+            head, is_ended, rest = kept.partition(b"\r\n\r\n")
+            if len(head) > MOST_HEAD_BYTES:
+                raise Garbage("its head is too large")
+            first = head.find(b"\n")
+            if first >= 0 and head[first - 1 : first] != b"\r" or b"\n\n" in head:
+                raise Garbage("its lines do not end in CRLF")  # its end might never come
+            if is_ended:
+                return head, rest
+            kept = yield from _more(kept)
+
+
+def _status_of(head: bytes) -> int | None:
+    found = _REFUSING_LINE.match(head)
+    return None if found is None else int(found[1])
 
 
 _CHUNKED = -1
 
 
-def _head(head: bytes) -> tuple[bytes, int, tuple[tuple[str, str], ...]]:
+def _parsed(head: bytes) -> tuple[bytes, int, tuple[tuple[str, str], ...]]:
     first, *lines = head.split(b"\r\n")
     status = _STATUS_LINE.fullmatch(first)
     if status is None:
@@ -121,8 +213,12 @@ def _head(head: bytes) -> tuple[bytes, int, tuple[tuple[str, str], ...]]:
         field = _FIELD.fullmatch(line)
         if field is None:
             raise Garbage("its head has a line that is no header")
-        headers.append((field[1].decode("latin-1").lower(), field[2].decode("latin-1")))
+        headers.append(_pair(field))
     return status[1], int(status[2]), tuple(headers)
+
+
+def _pair(field: re.Match[bytes]) -> tuple[str, str]:
+    return field[1].decode("latin-1").lower(), field[2].decode("latin-1")
 
 
 def _says(headers: tuple[tuple[str, str], ...], name: str, word: str) -> bool:

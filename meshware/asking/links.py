@@ -12,7 +12,7 @@ import ssl
 import threading
 from collections.abc import Hashable
 
-from meshware.asking.http1 import Flow, Response, response_flow
+from meshware.asking.http1 import Flow, Reading, Response
 from meshware.clients.connections import Life
 from meshware.clients.tls import Origination
 from meshware.policy.pool_rule import PoolRule
@@ -34,16 +34,18 @@ class Link:
 
     Attributes:
         received: something of an answer has come over it, for the request under way.
+        reading: of that answer; None: there was no request yet.
         is_used: it has carried a request before.
     """
 
-    __slots__ = ("_tls", "_tls_object", "_from_peer", "_to_peer", "is_used", "life", "received",
-                 "sock")  # fmt: skip
+    __slots__ = ("_tls", "_tls_object", "_from_peer", "_to_peer", "is_used", "life", "reading",
+                 "received", "sock")  # fmt: skip
 
     def __init__(self, sock: socket.socket, rule: PoolRule, tls: Origination | None) -> None:
         self.sock = sock
         self.life = Life(rule)
         self.received = False
+        self.reading: Reading | None = None
         self.is_used = False
         self._tls = tls
         self._tls_object: ssl.SSLObject | None = None
@@ -77,8 +79,9 @@ class Link:
         """
         self.life.begin()
         self.received = False
+        self.reading = Reading(method)
         yield self._encoded(request)
-        reading = response_flow(method)
+        reading = self.reading.flow()
         wanted = next(reading)
         try:
             while True:

@@ -19,9 +19,11 @@ from meshware.clients.deadline import connect
 from meshware.clients.tasks import trio_of_this_task
 from meshware.clients.tls import Origination
 
-__all__ = ["dial", "dial_async", "run", "run_async"]
+__all__ = ["dial", "dial_async", "read_what_came", "run", "run_async"]
 
 T = TypeVar("T")
+
+_CLOSED = (BrokenPipeError, ConnectionResetError)
 
 
 def dial(action: Send, tls: Origination | None) -> Link:
@@ -44,14 +46,24 @@ def dial(action: Send, tls: Origination | None) -> Link:
 
 
 def run(flow: Flow[T], link: Link) -> T:
-    """Carry a flow out, within the time of the current attempt."""
+    """Carry a flow out, within the time of the current attempt.
+
+    Who is sent more than it wants to read may have answered before it closed.
+    """
+    unsent: OSError | None = None
     try:
         wanted = next(flow)
         while True:
             if wanted is None:
-                wanted = flow.send(link.sock.recv(CHUNK_BYTES))
+                received = link.sock.recv(CHUNK_BYTES)
+                if not received and unsent is not None:
+                    raise unsent
+                wanted = flow.send(received)
             else:
-                link.sock.sendall(wanted)
+                try:
+                    link.sock.sendall(wanted)
+                except _CLOSED as error:
+                    unsent = error
                 wanted = flow.send(b"")
     except StopIteration as end:
         result: T = end.value
@@ -89,17 +101,38 @@ async def run_async(flow: Flow[T], link: Link) -> T:
     """Carry a flow out, as `run` does, for tasks; whoever calls limits the time."""
     trio = trio_of_this_task()
     receive, send = _of_asyncio(link) if trio is None else _of_trio(trio, link)
+    unsent: OSError | None = None
     try:
         wanted = next(flow)
         while True:
             if wanted is None:
-                wanted = flow.send(await receive(CHUNK_BYTES))
+                received = await receive(CHUNK_BYTES)
+                if not received and unsent is not None:
+                    raise unsent
+                wanted = flow.send(received)
             else:
-                await send(wanted)
+                try:
+                    await send(wanted)
+                except _CLOSED as error:
+                    unsent = error
                 wanted = flow.send(b"")
     except StopIteration as end:
         result: T = end.value
         return result
+
+
+def read_what_came(flow: Flow[Any], link: Link) -> None:
+    """Go on with a flow whose time is up, by what lies in the socket already.
+
+    It may have been held up in sending, with an answer waiting to be read.
+    """
+    try:
+        link.sock.setblocking(False)
+        flow.send(b"")
+        while received := socket.socket.recv(link.sock, CHUNK_BYTES):
+            flow.send(received)
+    except (Exception, StopIteration):
+        return  # there is no more of it, or it is no answer: `Link.reading` knows
 
 
 def _of_asyncio(link: Link) -> tuple[Any, Any]:

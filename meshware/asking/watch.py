@@ -1,4 +1,4 @@
-"""Ask while somebody watches whether the answer is still wanted."""
+"""Ask, or read, while somebody watches whether that is still wanted, or a clock runs."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from meshware.clients.tasks import trio_of_this_task
+from meshware.clients.tasks import trio_of_this_task, within
 
-__all__ = ["unless"]
+__all__ = ["unless", "within"]
 
 T = TypeVar("T")
 

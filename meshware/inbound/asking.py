@@ -5,7 +5,7 @@
 2. A request that may mean several paths is asked about once for each: an authorizer that goes by
    the path must allow every one, as ALLOW rules must.
 3. 200 lets in; 5xx, no answer and a late one are errors, which refuse unless policy says
-   otherwise; every other answer is the caller's.
+   otherwise; every other answer is the caller's, even where no more of it came than its status.
 4. What an authorizer sets, the app and the rules that follow see in place of what the caller sent.
    It never changes what the mesh itself decides by.
 
@@ -25,7 +25,7 @@ from meshware.inbound.cleaning import OURS
 from meshware.inbound.forward import forwarded_cert
 from meshware.inbound.head import InboundHead
 from meshware.inbound.peer import XFCC
-from meshware.inbound.question import Question, as_routed
+from meshware.inbound.question import Question, Told, as_routed
 from meshware.inbound.tokens import TOKEN_HEADERS
 from meshware.policy.authorizers import FRAMING, Authorizer, HttpAuthorizer
 from meshware.policy.edits import edit_for
@@ -35,6 +35,7 @@ from meshware.policy.snapshot import InboundView
 from meshware.trace import TRACE_HEADERS, carried, read_context
 
 __all__ = [
+    "MOST_READ_S",
     "Check",
     "HttpAnswer",
     "NoAnswer",
@@ -43,6 +44,7 @@ __all__ = [
     "Refusal",
     "Step",
     "TooLarge",
+    "TooSlow",
     "Unfit",
     "Unknown",
     "Unreadable",
@@ -53,6 +55,10 @@ __all__ = [
 ]
 
 Pairs = tuple[tuple[str, str], ...]
+
+MOST_READ_S = 30.0
+"""So long a caller may take to send what an authorizer is shown of its body: what it may do is not
+known yet. Envoy answers a slower one with 408, too (`request_timeout`, which has no default)."""
 
 _TO_REMOVE = "x-envoy-auth-headers-to-remove"
 _IS_PARTIAL = "x-envoy-auth-partial-body"
@@ -120,11 +126,15 @@ class TooLarge(NamedTuple):
     """The body is larger than the authorizer may be shown."""
 
 
+class TooSlow(NamedTuple):
+    """The caller took too long to send as much of its body as the authorizer is shown."""
+
+
 class Unreadable(NamedTuple):
     """The body could not be read to its end."""
 
 
-Outcome = HttpAnswer | Allow | Deny | NoAnswer | Unfit | Unknown | TooLarge | Unreadable
+Outcome = HttpAnswer | Allow | Deny | NoAnswer | Unfit | Unknown | TooLarge | TooSlow | Unreadable
 
 
 class Permit(NamedTuple):
@@ -271,6 +281,8 @@ def ruling(authorizer: Authorizer, outcome: Outcome) -> Permit | Refusal:
             return _of_http(authorizer, outcome)
         case TooLarge():
             return Refusal(413, b"Payload Too Large", _TEXT, "request_payload_too_large", False)
+        case TooSlow():
+            return Refusal(408, b"Request Timeout", _TEXT, "request_overall_timeout", False)
         case Unreadable():
             return Refusal(400, b"Bad Request", _TEXT, "bad_request{the body ends early}", False)
         case Unknown() | Unfit():
@@ -285,12 +297,18 @@ _TEXT: Pairs = (("content-type", "text/plain"),)
 def _error(authorizer: Authorizer) -> Permit | Refusal:
     if authorizer.fail_open:
         return Permit()
+    return _refused_by_error(authorizer)
+
+
+def _refused_by_error(authorizer: Authorizer) -> Refusal:
     return Refusal(authorizer.status_on_error, b"", (), "ext_authz_error")
 
 
 def _of_http(authorizer: HttpAuthorizer, answer: HttpAnswer) -> Permit | Refusal:
-    if not 200 <= answer.status < 500:
+    if 500 <= answer.status < 600:
         return _error(authorizer)
+    if not 200 <= answer.status < 500:
+        return _refused_by_error(authorizer)  # an answer, so that failing open is not for it
     if answer.status != 200:
         return _relayed(answer.status, answer.body, answer.headers, authorizer.to_caller_on_deny)
     remove = [
@@ -348,8 +366,14 @@ def _may_relay(name: str) -> bool:
     return name not in FRAMING and name not in _OF_SERVERS and name not in ("host", _TO_REMOVE)
 
 
-def apply(asked: Question, permit: Permit) -> None:
-    """Make what an authorizer set the request that the next step sees, and the app in the end."""
+def apply(asked: Question, permit: Permit, authorizer: str) -> None:
+    """Make what an authorizer set the request that the next step sees, and the app in the end.
+
+    Args:
+        asked: the call so far.
+        permit: what it answered.
+        authorizer: its name.
+    """
     added = dict(permit.add)
     if permit.remove or added:
         head = asked.head
@@ -361,9 +385,14 @@ def apply(asked: Question, permit: Permit) -> None:
         }.union(permit.remove)
         asked.head = _overlaid(head, gone, added)
         asked.remove = tuple(dict.fromkeys((*asked.remove, *sorted(gone))))
-        kept = (pair for pair in asked.add if pair[0] not in gone and pair[0] not in added)
-        asked.add = (*kept, *permit.add)
-    asked.response += permit.response
+        others = (pair for pair in asked.add if pair[0] not in gone and pair[0] not in added)
+        asked.add = (*others, *permit.add)
+    if not permit.response:
+        return
+    # Where one is asked about several paths, its last answer counts; what others said stays.
+    again = {pair[0] for pair in permit.response}
+    kept = (each for each in asked.response if each.by != authorizer or each.name not in again)
+    asked.response = (*kept, *(Told(*pair, authorizer) for pair in permit.response))
 
 
 def _overlaid(head: InboundHead, gone: set[str], added: dict[str, str]) -> InboundHead:

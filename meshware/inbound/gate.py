@@ -211,7 +211,8 @@ class Gate:
     ) -> Admission | Denial:
         """Answer a browser, count the call, and let it in."""
         head = asked.head
-        edit = MessageEdit(frozenset(), asked.response) if asked.response else None
+        told = tuple((each.name, each.value) for each in asked.response)
+        edit = MessageEdit(frozenset(), told) if told else None
         changes = Changes(*_changed(asked), edit)
         if own.cors is not None and head.headers("origin"):
             rule = own.cors.pick(as_routed(asked, facts.authority, facts.headers), head.port)
@@ -261,7 +262,7 @@ class Gate:
         found = ruling(step.authorizer, outcome)
         if isinstance(found, Refusal):
             return self._answers.relay(asked, found, step.verdict)
-        apply(asked, found)
+        apply(asked, found, step.authorizer.name)
         return self._ask(asked, own, to_ask[1:])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from meshware.call import HeaderLookup, RequestHead
 from meshware.inbound.authn import NO_USER, Identified
@@ -12,9 +13,17 @@ from meshware.inbound.peer import NOBODY, Caller
 from meshware.inbound.shadow import NO_MARKS, Marks
 from meshware.policy.snapshot import Snapshot
 
-__all__ = ["Question", "as_routed"]
+__all__ = ["Question", "Told", "as_routed"]
 
 _NOTHING = Meaning(())
+
+
+class Told(NamedTuple):
+    """A header that an authorizer adds to the response."""
+
+    name: str
+    value: str
+    by: str
 
 
 @dataclass(slots=True)
@@ -38,7 +47,7 @@ class Question:
     # place, and headers of the response.
     remove: tuple[str, ...] = ()
     add: tuple[tuple[str, str], ...] = ()
-    response: tuple[tuple[str, str], ...] = ()
+    response: tuple[Told, ...] = ()
 
     @property
     def request_principal(self) -> str | None:

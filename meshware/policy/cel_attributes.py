@@ -33,6 +33,7 @@ ATTRIBUTES: Mapping[tuple[str, str], str] = MappingProxyType(
         ("response", "headers"): "headers",
         ("response", "size"): "int",
         ("source", "address"): "string",
+        ("source", "port"): "int",
         ("source", "principal"): "string",  # Istio's name, of authorization policies
         ("source", "namespace"): "string",
         ("destination", "address"): "string",
@@ -61,7 +62,6 @@ ABSENT: Mapping[tuple[str, str], str] = MappingProxyType(
         ("response", "total_size"): _WIRE.format("response"),
         ("response", "trailers"): "trailers are not kept; response.grpc_status is in headers alone",
         ("response", "backend_latency"): "it is not measured; write request.duration",
-        ("source", "port"): "the caller's port is not kept; write source.address",
         ("connection", "id"): "connections have no numbers here",
         ("connection", "tls_version"): _TLS,
         ("connection", "subject_peer_certificate"): (

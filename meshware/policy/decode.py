@@ -192,10 +192,13 @@ class Decoder:
             return self._duration(node, path)
         if meta.extra and meta.extra.get("format") == "json":
             return self._json(node, path)
+        written = node.value if isinstance(node, ScalarNode) else None
+        if type(written) is int and _is_outside(written, meta):
+            return self._problem(node, path, f"is {brief(str(written))}; write {_range(meta)}")
         value = self._scalar(node, base, path)
         if value is BAD:
             return BAD
-        if (meta.ge is not None and value < meta.ge) or (meta.le is not None and value > meta.le):
+        if _is_outside(value, meta):
             return self._problem(node, path, f"is {value}; write {_range(meta)}")
         return value
 
@@ -260,7 +263,8 @@ class Decoder:
         if isinstance(value, int) and not isinstance(value, bool):
             if _INTEGER[0] <= value <= _INTEGER[1]:
                 return value
-            return self._problem(node, path, "is a number out of range")
+            low, high = _INTEGER
+            return self._problem(node, path, f"is a number out of range; write {low} to {high}")
         if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,10}", value):
             return self._problem(node, path, f"is text; remove the quotes: {value}")
         return self._wrong(node, path, "a whole number")
@@ -271,6 +275,10 @@ class Decoder:
     def _problem(self, node: Node, path: str, rest: str) -> _Bad:
         self.report(INVALID, path, node.line, f"{path.rpartition('.')[2]} {rest}")
         return BAD
+
+
+def _is_outside(value: float, meta: msgspec.Meta) -> bool:
+    return (meta.ge is not None and value < meta.ge) or (meta.le is not None and value > meta.le)
 
 
 def _range(meta: msgspec.Meta) -> str:

@@ -360,7 +360,7 @@ class Snapshot:
         try:
             plan = compile_telemetry(own, account)
             self._telemetry_rests_on = own.rests_on
-        except (PolicyError, msgspec.MsgspecError, ValueError) as error:
+        except Exception as error:  # else a mistake here would keep rules from being in force
             self._on_refusal("telemetry", error)
             plan = DEFAULT_PLAN if previous is None else previous.telemetry
         self.telemetry = plan

@@ -14,7 +14,9 @@ from typing import Any
 
 from meshware.call import HeaderLookup
 from meshware.events import Event, InboundEvent, OutboundEvent
+from meshware.inbound.head import declared_length
 from meshware.policy.telemetry_plan import LookUp
+from meshware.telemetry.log_entry import entry_of
 
 __all__ = ["attributes_of"]
 
@@ -78,6 +80,7 @@ def attributes_of(event: Event, now: Callable[[], datetime] | None = None) -> Lo
 
 
 _TIME = ("request", "time")
+_NO_TIME = datetime.min.replace(tzinfo=UTC)
 
 
 def _header(name: str) -> Callable[[Any], str | None]:
@@ -112,12 +115,29 @@ def _port(address: str | None) -> int | None:
     return int(digits) if digits.isdecimal() and len(digits) <= 5 else None  # noqa: PLR2004 - 65535
 
 
+def _with_port(ip: str | None, port: int | None) -> str | None:
+    if ip is None or port is None:
+        return ip
+    return f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
+
+
 def _inbound_address(event: InboundEvent) -> str | None:
     head = event.passage.head
-    if head.destination_ip is None or head.port is None:
-        return head.destination_ip
-    ip = f"[{head.destination_ip}]" if ":" in head.destination_ip else head.destination_ip
-    return f"{ip}:{head.port}"
+    return _with_port(head.destination_ip, head.port)
+
+
+def _source_address(event: InboundEvent) -> str | None:
+    head = event.passage.head
+    return _with_port(head.source_ip, head.source_port)
+
+
+def _inbound_query(event: InboundEvent) -> str:
+    head = event.passage.head
+    return head.query if head.query is not None else _query(head.target)
+
+
+def _details(event: Event) -> str:
+    return entry_of(event, None, _NO_TIME).details  # by the rule of access logs
 
 
 def _namespace(event: InboundEvent) -> str | None:
@@ -130,10 +150,7 @@ def _namespace(event: InboundEvent) -> str | None:
 
 
 def _outbound_size(event: OutboundEvent) -> int | None:
-    values: Sequence[str] = ()
-    if event.head is not None:
-        values = event.head.headers("content-length")
-    return int(values[0]) if values and values[0].isdecimal() and len(values[0]) < 19 else None
+    return None if event.head is None else declared_length(event.head.headers("content-length"))
 
 
 def _grpc_status(event: Any) -> int | None:
@@ -178,6 +195,7 @@ _SAME: dict[tuple[str, ...], Callable[[Any], Any]] = {
     ("request", "duration"): lambda event: timedelta(seconds=event.duration_s),
     ("request", "time"): lambda _: None,  # where nobody has a clock
     ("response", "code"): lambda event: event.status,
+    ("response", "code_details"): _details,
     ("response", "flags"): _flags,
     ("response", "headers"): _response_headers,
     ("response", "grpc_status"): _grpc_status,
@@ -187,15 +205,15 @@ _INBOUND: dict[tuple[str, ...], Callable[[Any], Any]] = {
     **_SAME,
     ("request", "path"): _inbound_path,
     ("request", "url_path"): lambda event: event.path,
-    ("request", "query"): lambda event: _query(event.passage.head.target),
+    ("request", "query"): _inbound_query,
     ("request", "host"): lambda event: event.host or None,
     ("request", "scheme"): lambda event: event.passage.head.scheme,
     ("request", "protocol"): _version,
     ("request", "id"): lambda event: event.request_id,
     ("request", "size"): lambda event: event.received_bytes,
     ("response", "size"): lambda event: event.sent_bytes,
-    ("response", "code_details"): lambda event: event.reason,
-    ("source", "address"): lambda event: event.source_ip,
+    ("source", "address"): _source_address,
+    ("source", "port"): lambda event: event.passage.head.source_port,
     ("source", "principal"): _uri_san,
     ("source", "namespace"): _namespace,
     ("destination", "address"): _inbound_address,

@@ -1,7 +1,8 @@
 """Ask authorizers for a WSGI call, and hand the app what was read of its body meanwhile.
 
-As much of the body is read as the authorizer may be shown, and no more. That a caller has gone away
-meanwhile no WSGI server tells.
+As much of the body is read as the authorizer may be shown, and no more, for as long as a caller may
+take to send it where the server lets that be limited (`meshware.wsgi.read_time`). That a caller has
+gone away meanwhile no WSGI server tells.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from typing import Any
 
 from meshware.asking.ask import ask
 from meshware.call import Flag
-from meshware.inbound.asking import Outcome, TooLarge, Unreadable
+from meshware.inbound.asking import MOST_READ_S, Outcome, TooLarge, TooSlow, Unreadable
 from meshware.inbound.passage import Admission, Ask, Denial
 from meshware.policy.authorizers import BodyRule
 from meshware.runtime.mesh import Mesh
+from meshware.wsgi import read_time
 from meshware.wsgi.head import Environ
 
 __all__ = ["settle"]
@@ -48,7 +50,8 @@ def _outcome(mesh: Mesh, asked: Ask, body: _Body) -> Outcome:
     rule, shown = asked.authorizer.body, None
     if rule is not None:
         try:
-            body.read(rule)
+            if not body.read(rule):
+                return TooSlow()
         except Exception:
             # Cut off, or not what its length or encoding says; the server answers as we say.
             return Unreadable()
@@ -68,8 +71,26 @@ class _Body:
         self.content = bytearray()
         self.is_whole = self._left == 0
 
-    def read(self, rule: BodyRule) -> None:
-        """Read one byte more than may be shown, or all of it."""
+    def read(self, rule: BodyRule) -> bool:
+        """Read one byte more than may be shown, or all of it; False: the caller took too long."""
+        if self.is_whole or len(self.content) > rule.most_bytes:
+            return True
+        sock = read_time.socket_of(self._environ)
+        if sock is None:
+            self._read(rule)
+            return True
+        reading = read_time.begin(sock, MOST_READ_S)
+        try:
+            self._read(rule)
+        except Exception:
+            if reading.end():
+                return False
+            raise
+        finally:
+            reading.end()
+        return not reading.was_cut
+
+    def _read(self, rule: BodyRule) -> None:
         stream = self._environ[_INPUT]
         while not self.is_whole and len(self.content) <= rule.most_bytes:
             size = min(rule.most_bytes + 1 - len(self.content), _BLOCK_BYTES)

@@ -344,7 +344,7 @@ def test_faults_and_answers_of_policy_are_told(ask, tmp_path):
         ({"direction": "sideways"}, 'write "inbound" or "outbound"'),
         ({"pth": "/x"}, "there are direction, ejected, handlers, headers"),
         ({"source": {"name": "x"}}, "there are ip, labels, namespace, principal"),
-        ({"handlers": [{"rout": "/"}]}, "there are function, operation_id, route"),
+        ({"handlers": [{"rout": "/"}]}, "there are function, mount, operation_id, route"),
     ],
     ids=["a direction", "a field", "a field of the source", "a field of a handler"],
 )

@@ -66,7 +66,7 @@ def test_a_click_on_an_edge_opens_its_panel_and_escape_closes_it(page, visit, co
     panel = page.locator(".panel")
     expect(panel.locator("h2")).to_have_text("checkout/cart → checkout/payments")
     expect(panel.locator(".chart svg")).to_have_count(5)
-    expect(panel.locator("tr.out")).to_contain_text("ejected by 2 workers")
+    expect(panel.locator("tr.out")).to_contain_text("ejected by 2")
     panel.locator("details.policy summary").first.click()
     expect(panel.locator("details.policy pre").first).to_contain_text("kind: MeshConfig")
     page.keyboard.press("Escape")

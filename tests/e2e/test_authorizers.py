@@ -146,8 +146,6 @@ GARBAGE = {
     "words": b"hello\r\n\r\n",
     "HTTP/2": b"HTTP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n",
     "no status": b"HTTP/1.1 OK\r\n\r\n",
-    "status 0": b"HTTP/1.1 000 OK\r\nContent-Length: 0\r\n\r\n",
-    "status 600": b"HTTP/1.1 600 OK\r\nContent-Length: 0\r\n\r\n",
     "half a head": b"HTTP/1.1 200 OK\r\nConnection: close\r\nX-User: ann",
     "lines by LF": b"HTTP/1.1 200 OK\nConnection: close\nContent-Length: 0\n\n",
     "a header folded": b"HTTP/1.1 200 OK\r\nX-User: a\r\n nn\r\nContent-Length: 0\r\n\r\n",
@@ -166,10 +164,16 @@ GARBAGE = {
     b"2\r\nabc\r\n0\r\n\r\n",
     "chunks cut off": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n"
     b"Connection: close\r\n\r\n2\r\nab\r\n",
-    "a protocol switch": b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: close\r\n\r\n",
     "interim without end": b"HTTP/1.1 100 Continue\r\n\r\n" * 100,
     "a head too large": b"HTTP/1.1 200 OK\r\n" + b"X-A: " + b"a" * 100_000 + b"\r\n\r\n",
-    "a body too large": b"HTTP/1.1 403 No\r\nContent-Length: 2000000\r\n\r\n" + b"a" * 2_000_000,
+    "a body too large": b"HTTP/1.1 200 OK\r\nContent-Length: 2000000\r\n\r\n" + b"a" * 2_000_000,
+    "a second status line": b"HTTP/1.1 200 OK\r\nHTTP/1.1 403 No\r\nConnection: close\r\n\r\n",
+    "a broken interim": b"HTTP/1.1 103 Early\r\nX\r\n\r\nHTTP/1.1 200 OK\r\n"
+    b"Content-Length: 0\r\nConnection: close\r\n\r\n",
+    "an interim alone": b"HTTP/1.1 100 Continue\r\nConnection: close\r\n\r\n",
+    "trailers of another kind": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n"
+    b"Connection: close\r\n\r\n0\r\nX\r\n\r\n",
+    "500, cut off": b"HTTP/1.1 500 No\r\nContent-Length: 9\r\nConnection: close\r\n\r\n",
     "500": ok(500, b"broken"),
     "503": ok(503, b"busy", ("x-user", "ann")),
 }
@@ -187,6 +191,76 @@ def test_what_is_no_answer_refuses_unless_policy_says_otherwise(world, name):
     assert world.runs == before
     reply = world.ask("/open/x", headers={"x-user": "me"})
     assert (reply.status, reply.seen["x-user"]) == (200, "me")
+
+
+NO = b"HTTP/1.1 403 No\r\nX-Why: because\r\nContent-Type: text/html\r\nConnection: close\r\n"
+BROKEN_REFUSALS = {
+    "a body of 1.1 MB": (NO + b"Content-Length: 1100000\r\n\r\n" + b"a" * 1_100_000, 403, True),
+    "a body of 2 MB to the end": (NO + b"\r\n" + b"a" * 2_000_000, 403, True),
+    "chunks of 2 MB": (
+        NO + b"Transfer-Encoding: chunked\r\n\r\n" + b"ffff\r\n%b\r\n" % (b"a" * 65535) * 32,
+        403, True,
+    ),
+    "a body cut off": (NO + b"Content-Length: 10\r\n\r\nabc", 403, True),
+    "chunks cut off": (NO + b"Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n", 403, True),
+    "chunks of garbage": (NO + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n\r\n", 403, True),
+    "trailers of garbage": (NO + b"Transfer-Encoding: chunked\r\n\r\n0\r\nx\r\n\r\n", 403, True),
+    "two lengths": (NO + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nab", 403, True),
+    "another encoding": (NO + b"Transfer-Encoding: gzip\r\n\r\nab", 403, True),
+    "a header of 200 kB": (NO + b"X-Big: " + b"a" * 200_000 + b"\r\n\r\n", 403, True),
+    "a header cut off": (NO + b"X-Cut: a", 403, True),
+    "a folded header": (NO + b"X-Folded: a\r\n b\r\n\r\n", 403, True),
+    "a bare CR": (NO + b"X-Cr: a\rX-Evil: b\r\n\r\n", 403, True),
+    "a NUL": (NO + b"X-Nul: a\0b\r\n\r\n", 403, True),
+    "no header": (NO + b"nothing\r\n\r\n", 403, True),
+    "a second status line": (NO + b"HTTP/1.1 200 OK\r\n\r\n", 403, True),
+    "401": (NO.replace(b"403", b"401") + b"Content-Length: 10\r\n\r\nabc", 401, True),
+    "302": (NO.replace(b"403", b"302") + b"Content-Length: 10\r\n\r\nabc", 302, True),
+    "201": (NO.replace(b"403", b"201") + b"Content-Length: 10\r\n\r\nabc", 201, True),
+    "behind an interim": (
+        b"HTTP/1.1 100 Continue\r\n\r\n" + NO + b"Content-Length: 10\r\n\r\nabc", 403, True
+    ),
+    "behind a broken interim": (b"HTTP/1.1 103 Early\r\nX\r\n\r\n" + NO + b"\r\n", 403, True),
+    "a status line alone": (b"HTTP/1.1 403 Connection: close\r\n", 403, False),
+    "lines by LF": (b"HTTP/1.1 403 No\nConnection: close\n\n", 403, False),
+    "another version": (b"HTTP/2.0 403 No\r\nConnection: close\r\n\r\n", 403, True),
+    "a bell in the status line": (b"HTTP/1.1 403 \a\r\nConnection: close\r\n\r\n", 403, True),
+    "status 000": (NO.replace(b"403", b"000") + b"Content-Length: 0\r\n\r\n", 403, False),
+    "status 099": (NO.replace(b"403", b"099") + b"Content-Length: 0\r\n\r\n", 403, False),
+    "status 101": (NO.replace(b"403", b"101") + b"Upgrade: x\r\n\r\n", 403, False),
+    "status 600": (NO.replace(b"403", b"600") + b"Content-Length: 0\r\n\r\n", 403, False),
+    "status 999": (NO.replace(b"403", b"999") + b"Content-Length: 0\r\n\r\n", 403, False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BROKEN_REFUSALS)
+def test_a_refusal_stays_one_whatever_becomes_of_the_rest_of_it(world, name):
+    """`failOpen` is for no answer; here is one, and the caller gets what is sound of it."""
+    data, status, has_headers = BROKEN_REFUSALS[name]
+    has_headers = has_headers and b"X-Why" in data
+    before = world.runs
+    world.authorizer.answer = lambda asked: data
+    for target in ("/http/x", "/open/x"):
+        reply = world.ask(target)
+        assert (reply.status, reply.body) == (status, b"")
+        assert reply.headers["x-why"] == ("because" if has_headers else None)
+        for header in ("x-big", "x-cut", "x-folded", "x-cr", "x-evil", "x-nul"):
+            assert reply.headers[header] is None
+        assert reply.headers["content-type"] != "text/html"
+    assert world.runs == before
+
+
+def test_a_refusal_that_is_late_with_its_body_is_one(world):
+    """Nothing more comes, or a byte now and then."""
+    before = world.runs
+    head = b"HTTP/1.1 403 No\r\nX-Why: because\r\n"
+    for data in (head + b"Content-Length: 9\r\n\r\nab", head, b"HTTP/1.1 403 No\r\n"):
+        world.authorizer.answer = lambda asked, data=data: data
+        for target in ("/late/x", "/late-open/x"):
+            reply = world.ask(target)
+            assert (reply.status, reply.body) == (403, b"")
+            assert reply.headers["x-why"] == ("because" if b"X-Why" in data else None)
+    assert world.runs == before
 
 
 def test_an_authorizer_that_is_down_refuses(world):

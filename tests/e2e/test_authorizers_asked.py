@@ -119,6 +119,29 @@ def test_an_answer_that_drips_is_late(ask):
     assert taken_s < 1.0
 
 
+@pytest.mark.parametrize("closes", [True, False])
+def test_a_refusal_before_all_of_the_body_was_sent_is_one(ask, closes):
+    """An authorizer that says no early and reads no further, whether or not it then closes."""
+    is_over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(ok(403, b"", ("x-why", "because")))
+                is_over.wait(0.3 if closes else 10)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        mesh = Dialling(service(at(listening.getsockname()[1])))
+        answer = ask(mesh, bytes(16_000_000), timeout_s=1.5)
+        is_over.set()
+        thread.join()
+    assert isinstance(answer, HttpAnswer)
+    assert (answer.status, dict(answer.headers)["x-why"]) == (403, "because")
+
+
 def secured(mesh: TestMesh, spiffe_id: str) -> AuthorizerServer:
     """An authorizer that shows an identity, and wants to see one."""
     svid = mesh.issue(spiffe_id)

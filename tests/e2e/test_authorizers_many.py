@@ -112,6 +112,34 @@ def test_a_function_decides(world, prefix, path, status):
     assert b"secret" not in reply.body
 
 
+@pytest.mark.parametrize(
+    ("path", "is_error"),
+    [
+        ("/plain{}/base", True),
+        ("/plain{}/cancelled", True),
+        ("/plain{}/limit", True),
+        ("/plain{}/exit", False),
+        ("/async{}/base", True),
+        ("/async{}/task", True),
+        ("/async{}/cancelled", True),
+        ("/async{}/exit", False),
+    ],
+)
+def test_whatever_a_function_raises_is_its_own(world, path, is_error):
+    """An exception of any class refuses, and ends no worker; none to end the process fails open."""
+    if path.endswith("/limit") and "gevent" not in world.server.popen.args:
+        is_error = False
+    before = world.runs
+    for _ in range(3):
+        reply = world.ask(path.format(""))
+        assert (reply.status, b"secret" in reply.body) == (403, False)
+    assert world.runs == before
+    assert world.ask(path.format("-open")).status == (200 if is_error else 403)
+    assert world.runs == before + is_error
+    for word in ("exited with code", "Exception in ", "Error handling request"):
+        assert word not in world.server.words()
+
+
 def test_a_function_that_is_not_registered_refuses_and_is_told_of_once(world):
     before = world.runs
     for _ in range(3):

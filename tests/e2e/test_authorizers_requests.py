@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import select
 import socket
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -82,6 +85,42 @@ def test_a_grpc_request_is_refused_in_grpc(world, target, answer, code, message)
     assert reply.headers.get_all("content-type") == ["application/grpc"]
     assert reply.headers["grpc-status"] == code
     assert reply.headers["grpc-message"] == message
+
+
+@pytest.mark.parametrize("drips", [False, True])
+def test_callers_that_keep_their_body_back_hold_nobody_up_for_long(world, drips):
+    """More of them than the server has threads, one byte now and then or none; then 408."""
+    before, asked = world.runs, list(world.authorizer.asked)
+    callers = [socket.create_connection(("127.0.0.1", world.server.port)) for _ in range(42)]
+    try:
+        for caller in callers:
+            caller.sendall(b"POST /body/x HTTP/1.1\r\nHost: app\r\nContent-Length: 90000\r\n\r\nhe")
+        waiting = set(callers)
+        until = time.monotonic() + 25
+        received = dict.fromkeys(callers, b"")
+        while waiting and time.monotonic() < until:
+            ready, _, _ = select.select(list(waiting), [], [], 0.3)
+            for caller in ready:
+                try:
+                    more = caller.recv(65536)
+                except ConnectionResetError:
+                    more = b""
+                received[caller] += more
+                if not more:
+                    waiting.discard(caller)
+            for caller in waiting if drips else ():
+                with contextlib.suppress(OSError):
+                    caller.sendall(b"l")
+        assert not waiting
+        for answer in received.values():
+            assert answer.startswith(b"HTTP/1.1 408 ")
+            assert answer.endswith(b"Request Timeout")
+    finally:
+        for caller in callers:
+            caller.close()
+    assert (world.runs, world.authorizer.asked) == (before, asked)
+    assert world.ask("/body/x", "POST", {}, b"hello").status == 200
+    assert "Traceback" not in world.server.words()
 
 
 def handshake(server: Server, target: str) -> bytes:

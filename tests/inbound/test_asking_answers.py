@@ -14,10 +14,11 @@ from meshware.inbound.asking import (
     HttpAnswer,
     NoAnswer,
     TooLarge,
+    TooSlow,
     Unknown,
     Unreadable,
 )
-from meshware.inbound.passage import Admission, Denial
+from meshware.inbound.passage import Admission, Ask, Denial
 from meshware.testing import TestMesh
 
 
@@ -32,7 +33,8 @@ def test_other_answers_than_200_are_the_callers(status):
 
 
 ERRORS = [HttpAnswer(500, (), b"x"), HttpAnswer(599, (), b"x"), HttpAnswer(0, (), b""),
-          HttpAnswer(100, (), b""), HttpAnswer(600, (), b""), NoAnswer("late")]  # fmt: skip
+          HttpAnswer(101, (), b""), HttpAnswer(100, (), b""), HttpAnswer(600, (), b""),
+          NoAnswer("late")]  # fmt: skip
 
 
 @pytest.mark.parametrize("outcome", ERRORS, ids=str)
@@ -43,6 +45,9 @@ def test_an_error_refuses_unless_policy_says_otherwise(outcome):
     assert (done.flag, done.reason) == (UAEX, "ext_authz_error")
     assert asked(mesh(statusOnError="503")).answered(outcome).status == 503
     opened = asked(mesh(failOpen=True, headersToUpstreamOnAllow=["*-a"])).answered(outcome)
+    if isinstance(outcome, HttpAnswer) and outcome.status // 100 != 5:
+        assert isinstance(opened, Denial)  # an answer, and nobody knows what it says
+        return
     assert isinstance(opened, Admission)
     assert opened.flag is None
 
@@ -51,6 +56,7 @@ def test_an_error_refuses_unless_policy_says_otherwise(outcome):
     ("outcome", "status", "body"),
     [
         (TooLarge(), 413, "Payload Too Large"),
+        (TooSlow(), 408, "Request Timeout"),
         (Unreadable(), 400, "Bad Request"),
         (Unknown(), 403, "RBAC: access denied"),
     ],
@@ -123,6 +129,28 @@ def test_headers_for_the_caller_come_behind_those_of_the_response():
         frozenset(),
         (("x-a", "1"), ("x-a", "2")),
     )
+
+
+def test_one_that_is_asked_about_several_paths_tells_the_caller_once():
+    """Its last answer counts, header by header; another authorizer's come besides."""
+    opa = {**AUTHZ, "headersToDownstreamOnAllow": ["x-*"]}
+    providers = [{"name": name, "envoyExtAuthzHttp": opa} for name in ("opa", "other")]
+    it = mesh(asks(), asks("other", policy_name="then"), providers=providers)
+    passage = asked(it, request("/ext//x"))
+    answers = [
+        (("x-down", "d"), ("x-first", "1")),
+        (("x-down", "e"), ("x-down", "f")),
+        (("x-down", "d"),),
+        (("x-down", "d"),),
+    ]
+    for headers in answers:
+        assert isinstance(passage, Ask)
+        passage = passage.answered(HttpAnswer(200, headers, b""))
+    assert isinstance(passage, Admission)
+    assert passage.response is not None
+    assert passage.response.append == (
+        ("x-first", "1"), ("x-down", "e"), ("x-down", "f"), ("x-down", "d"),
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -203,7 +231,7 @@ def test_a_caller_that_goes_away_is_told_of_once():
     [
         ("/", [("content-type", "application/grpc")], "7"),
         ("/", [("content-type", "application/grpc+proto"), ("host", "x")], "13"),
-        ("/%00", [("content-type", "application/grpc-web")], "13"),
+        ("/%00", [("content-type", "application/grpc+json")], "13"),
     ],
 )
 def test_every_refusal_of_a_grpc_request_is_grpcs(target, headers, grpc_status):
@@ -217,6 +245,18 @@ def test_every_refusal_of_a_grpc_request_is_grpcs(target, headers, grpc_status):
     if grpc_status == "7":
         assert ("grpc-message", "RBAC: access denied") in told
     assert denial.status in (400, 403)  # what was decided stays
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["application/grpc-web", "application/grpc-web+proto", "application/grpc-web-text",
+     "application/grpcx", "application/grpc;a=b", "text/plain"],
+)  # fmt: skip
+def test_callers_of_other_protocols_are_answered_in_http(content_type):
+    it = TestMesh([SERVICE, policy("DENY", {})])
+    denial = it.gate.admit(request("/", headers=[("content-type", content_type)]))
+    assert isinstance(denial, Denial)
+    assert (denial.reply.status, denial.reply.content) == (403, b"RBAC: access denied")
 
 
 def of_users() -> TestMesh:

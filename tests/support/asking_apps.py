@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import json
 import os
+import sys
 import threading
 import time
 from typing import Any
@@ -20,6 +21,15 @@ import meshware
 from meshware.asgi import MeshMiddleware as AsgiMesh
 from meshware.authz import Allow, Deny
 from meshware.wsgi import MeshMiddleware as WsgiMesh
+
+if "READ_S" in os.environ:
+    import meshware.asgi.asking
+    import meshware.wsgi.asking
+
+    for driver in (meshware.asgi.asking, meshware.wsgi.asking):
+        driver.MOST_READ_S = float(os.environ["READ_S"])  # type: ignore[attr-defined]
+
+gevent = sys.modules.get("gevent")
 
 
 def note() -> None:
@@ -55,6 +65,12 @@ def _decided(asked: meshware.authz.Request) -> Any:
             return Deny(401, "who are you", {"www-authenticate": "Badge"})
         case "raise":
             raise RuntimeError("secret")
+        case "base":
+            raise BaseException("secret base")
+        case "cancelled":
+            raise asyncio.CancelledError
+        case "exit":
+            raise SystemExit(3)
         case "odd":
             return "yes"
         case "body":
@@ -64,10 +80,17 @@ def _decided(asked: meshware.authz.Request) -> Any:
 
 
 @meshware.authorizer("plain")
+@meshware.authorizer("plain-open")
 def plain(asked: meshware.authz.Request) -> Any:
     """Decide in a thread."""
     if asked.path.endswith("/slow"):
         time.sleep(1.5)
+        return True
+    if asked.path.endswith("/limit"):
+        if gevent is None:
+            return False
+        with gevent.Timeout(0.1):  # a BaseException
+            gevent.sleep(3)
         return True
     if asked.path.endswith("/where"):
         return Allow({"x-thread": threading.current_thread().name})
@@ -75,11 +98,17 @@ def plain(asked: meshware.authz.Request) -> Any:
 
 
 @meshware.authorizer("async")
+@meshware.authorizer("async-open")
 async def in_task(asked: meshware.authz.Request) -> Any:
     """Decide in a task."""
     await asyncio.sleep(0)
     if asked.path.endswith("/slow"):
         await asyncio.sleep(30)
+        return True
+    if asked.path.endswith("/task"):
+        task = asyncio.ensure_future(asyncio.sleep(5))
+        asyncio.get_running_loop().call_later(0.05, task.cancel)
+        await task
         return True
     if asked.path.endswith("/where"):
         return Allow({"x-thread": threading.current_thread().name})

@@ -64,6 +64,8 @@ PROVIDERS: list[dict[str, Any]] = [
         "name": "async",
         "inProcess": {"timeout": "1s", "includeRequestBodyInCheck": {"maxRequestBytes": 1000}},
     },
+    {"name": "plain-open", "inProcess": {"timeout": "1s", "failOpen": True}},
+    {"name": "async-open", "inProcess": {"timeout": "1s", "failOpen": True}},
     {"name": "nobody", "inProcess": {"failOpen": True}},
 ]  # fmt: skip
 
@@ -178,7 +180,7 @@ def world(request, tmp_path_factory) -> Iterator[World]:
     server = Server(
         COMMANDS[request.param],
         place,
-        {"MESH_CONFIG": str(policies.path), "RUNS": str(runs)},
+        {"MESH_CONFIG": str(policies.path), "RUNS": str(runs), "READ_S": "3"},
     )
     try:
         server.wait_until_up()

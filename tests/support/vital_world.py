@@ -143,11 +143,12 @@ def environ(**more: str) -> dict[str, str]:
 
 
 @contextmanager
-def world(root: Path) -> Iterator[World]:
-    """Start it all, and end it."""
+def world(root: Path, also: str = "") -> Iterator[World]:
+    """Start it all, with more policy where there is some, and end it."""
     port = free_port()
     (root / "mesh").mkdir()
     (root / "mesh/p.yaml").write_text(POLICY.format(port=port))
+    (root / "mesh/also.yaml").write_text(also)
     with running(root) as daemon:
         daemon.wait_for(lambda: daemon.generation() and daemon.status() and daemon.status().listen)
         app = [

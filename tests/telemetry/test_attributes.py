@@ -87,6 +87,7 @@ def test_every_attribute_is_of_its_kind_or_absent(event):
         ("response.headers['x-kind']", "a,b"),
         ("has(response.headers['x-none'])", False),
         ("response.size", 7),
+        ("response.code_details.startsWith('upstream_reset_after_response_started')", True),
         ("upstream.address", "10.0.0.1:9080"),
         ("upstream.port", 9080),
         ("upstream.request_attempt_count", 2),
@@ -127,6 +128,23 @@ def test_a_call_that_went_out(text, value):
 def test_a_call_that_came_in(text, value):
     """Likewise."""
     assert compile_expression(text)(attributes_of(inbound())) == value
+
+
+@pytest.mark.parametrize(
+    ("ip", "port", "address"),
+    [
+        ("10.0.0.9", 40212, "10.0.0.9:40212"),
+        ("fd00::1", 40212, "[fd00::1]:40212"),
+        ("10.0.0.9", None, "10.0.0.9"),
+        (None, None, None),
+    ],
+)
+def test_a_callers_address_bears_its_port(ip, port, address):
+    """Where the server tells it, as in Envoy."""
+    event = inbound()
+    event.passage.head.source_ip, event.passage.head.source_port = ip, port
+    text = "has(source.address) ? source.address : 'none'"
+    assert compile_expression(text)(attributes_of(event)) == (address or "none")
 
 
 def test_without_a_clock_there_is_no_time():

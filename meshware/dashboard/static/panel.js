@@ -160,7 +160,7 @@ function endpoints(items) {
   const rows = items.map((item) =>
     el("tr", { class: item.ejected ? "out" : null }, el("td", { class: "code" }, item.address), el("td", { class: "number" }, format.rate(item.rate)),
       el("td", { class: "number" }, format.share(item.error_share)),
-      el("td", {}, item.ejected ? el("span", { class: "mark bad" }, el("span", { class: "glyph", "aria-hidden": "true" }, "⏏"), `ejected by ${item.ejected_by} worker${item.ejected_by === 1 ? "" : "s"}`) : "in")));
+      el("td", {}, item.ejected ? el("span", { class: "mark bad" }, el("span", { class: "glyph", "aria-hidden": "true" }, "⏏"), el("span", { title: "workers that have it ejected now; each decides for itself" }, `ejected by ${item.ejected_by}`)) : "in")));
   return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Endpoints" }, el("table", {},
     el("thead", {}, el("tr", {}, ...["Address", "Attempts", "Failed", "State"].map((head, i) => el("th", { scope: "col", class: i > 0 && i < 3 ? "number" : null }, head)))),
     el("tbody", {}, ...rows)));

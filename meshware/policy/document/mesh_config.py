@@ -5,7 +5,9 @@ Source: Istio mesh.v1alpha1.MeshConfig; written as meshware.dev/v1alpha1 in the 
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+
+import msgspec
 
 from meshware.policy.document.common import Document, Duration, JsonObject, Percentage
 from meshware.policy.document.destination_rule import LocalityLbSetting
@@ -86,10 +88,14 @@ class CertificateData(Document, frozen=True):
     trust_domains: tuple[str, ...] | None = None
 
 
+MOST_BODY_BYTES = 16 * 1024 * 1024
+"""Of what an authorizer is shown: it is kept in memory for each request."""
+
+
 class IncludeRequestBody(Document, frozen=True):
     """How much of a request's body an authorizer is shown."""
 
-    max_request_bytes: int | None = None
+    max_request_bytes: Annotated[int, msgspec.Meta(ge=1, le=MOST_BODY_BYTES)] | None = None
     allow_partial_message: bool | None = None
     pack_as_bytes: bool | None = None
 

@@ -33,6 +33,10 @@ OURS: Mapping[str, Support] = MappingProxyType(
         f"{_AUTHORIZER}": differs(
             "a request whose path may mean several things is asked about once for each"
         ),
+        "MeshConfig.spec.extensionProviders[].envoyExtAuthzGrpc": later(
+            "authorizers are asked over HTTP: write envoyExtAuthzHttp where the authorizer speaks "
+            "it, too, or inProcess and ask it from a function of the app"
+        ),
         f"{_AUTHORIZER}.service": differs(
             "called as any service of the mesh: a VirtualService's routes, time-outs and retries "
             "hold too, which Istio passes by; a host without a dot needs its namespace before it"

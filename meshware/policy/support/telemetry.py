@@ -90,7 +90,6 @@ PROVIDERS: Mapping[str, Support] = MappingProxyType(
             "the resource is made from policy and `OTEL_RESOURCE_ATTRIBUTES`"
         ),
         f"{_OTEL}.dynatraceSampler": never("chance is `randomSamplingPercentage`"),
-        f"{_PROVIDER}.envoyExtAuthzGrpc": later("write envoyExtAuthzHttp"),
         f"{_PROVIDER}.envoyHttpAls": never(_OTHER_LOGS),
         f"{_PROVIDER}.envoyTcpAls": never(_OTHER_LOGS),
         f"{_PROVIDER}.envoyOtelAls": never(_OTHER_LOGS),

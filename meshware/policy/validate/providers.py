@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from meshware.policy.authorizers import FRAMING, service_host
 from meshware.policy.codes import NOT_APPLICABLE, UNKNOWN_REFERENCE
 from meshware.policy.document.mesh_config import (
+    MOST_BODY_BYTES,
     AuthzProviderHttp,
     ExtensionProvider,
     IncludeRequestBody,
@@ -34,7 +35,6 @@ _STATUS = re.compile(r"[45][0-9]{2}")
 _PATH = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*")
 _VALUE = re.compile(r"[\t\x20-\x7e]*")
 _SHORTEST_S = 0.001
-_MOST_BODY_BYTES = 16 * 1024 * 1024
 _NEVER_SET = FRAMING | {"host"}
 
 
@@ -107,12 +107,11 @@ class _Checker:
             self._body(written.include_request_body_in_check)
 
     def _body(self, body: IncludeRequestBody) -> None:
-        most = body.max_request_bytes
-        if most is None or not 0 < most <= _MOST_BODY_BYTES:
+        if body.max_request_bytes is None:
             self._error(
                 "includeRequestBodyInCheck.maxRequestBytes",
-                f"maxRequestBytes is {'missing' if most is None else most}; write 1 to "
-                f"{_MOST_BODY_BYTES}, which is kept in memory for each request",
+                f"maxRequestBytes is missing; write 1 to {MOST_BODY_BYTES}, which is kept in "
+                "memory for each request",
             )
         if body.pack_as_bytes:
             self._error(

@@ -184,3 +184,17 @@ def test_a_service_of_another_namespace_counts_where_it_is_exported():
     short = service("authz", "infra", ports=(9000,), exportTo=["*"])
     assert fields(opa(service="infra/authz"), short, custom()) == []
     assert fields(opa(service="authz.infra.svc.cluster.local"), short, custom()) == []
+
+
+def test_an_authorizer_that_speaks_grpc_is_told_what_to_use():
+    grpc = {"name": "opa", "envoyExtAuthzGrpc": {"service": "x", "port": 1, "failOpen": True}}
+    _, [problem] = parse_text(config(grpc), "mesh.yaml")
+    assert problem.message.startswith("envoyExtAuthzGrpc is not supported yet")
+    assert "write envoyExtAuthzHttp" in problem.message
+
+
+@pytest.mark.parametrize("most", [0, 2**24 + 1, 2**40, -(2**70)])
+def test_how_much_of_a_body_is_said_with_its_limits(most):
+    body = {"maxRequestBytes": most}
+    _, [problem] = parse_text(opa(includeRequestBodyInCheck=body) + SERVICE, "mesh.yaml")
+    assert problem.message.endswith("; write a number from 1 to 16777216")
