@@ -16,7 +16,7 @@ from meshware.handlers.names import joined
 __all__ = ["template_of_environ", "template_of_scope"]
 
 _MOST = 1000
-_known: dict[Hashable, tuple[object, str | None]] = {}
+_known: dict[Hashable, tuple[object, str]] = {}
 
 
 def template_of_scope(scope: Mapping[str, Any]) -> str | None:
@@ -36,12 +36,14 @@ def template_of_scope(scope: Mapping[str, Any]) -> str | None:
         return template
     place = id(chosen), mounts
     found = _known.get(place)
-    if found is None:
+    if found is not None:
+        return found[1]
+    asked = _asked(scope)
+    if asked is not None:  # a call in a method that the route has not may come first
         if len(_known) >= _MOST:
             _known.clear()
-        # The chosen is kept, so that its id stays its own.
-        found = _known[place] = chosen, _asked(scope)
-    return found[1]
+        _known[place] = chosen, asked  # the chosen is kept, so that its id stays its own
+    return asked
 
 
 def _asked(scope: Mapping[str, Any]) -> str | None:

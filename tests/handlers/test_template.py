@@ -140,3 +140,13 @@ def test_paths_of_mounts_that_callers_make_up_are_not_kept_for_ever():
         asgi_call(app, f"/v1/t{number}/users/7")
     assert 0 < len(template._known) <= template._MOST
     assert {event.route for event in mesh.events} == {"/v1/{tenant}/users/{id}"}
+
+
+def test_a_call_that_nothing_handles_takes_no_name_from_those_after_it():
+    """405 of the same route comes first."""
+    mesh = TestMesh(NOTHING)
+    app = AsgiMesh(starlette_app(), mesh)
+    for method in ("DELETE", "GET"):
+        asgi_call(app, "/v1/acme/users/7", method=method)
+    assert [event.status for event in mesh.events] == [405, 200]
+    assert mesh.events[1].route == "/v1/{tenant}/users/{id}"
