@@ -211,8 +211,10 @@ class Gate:
     ) -> Admission | Denial:
         """Answer a browser, count the call, and let it in."""
         head = asked.head
-        told = tuple((each.name, each.value) for each in asked.response)
-        edit = MessageEdit(frozenset(), told) if told else None
+        edit = None
+        if asked.response:
+            told = tuple((each.name, each.value) for each in asked.response)
+            edit = MessageEdit(frozenset(), told)
         changes = Changes(*_changed(asked), edit)
         if own.cors is not None and head.headers("origin"):
             rule = own.cors.pick(as_routed(asked, facts.authority, facts.headers), head.port)
