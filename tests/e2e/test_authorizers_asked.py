@@ -9,6 +9,7 @@ import time
 from contextlib import closing
 from datetime import UTC, datetime
 
+import asking_world
 import pytest
 from asking_world import (
     OPA,
@@ -22,7 +23,7 @@ from authorizer_server import Asked, AuthorizerServer, ok
 from inbound_world import workload
 
 from meshware.identity.tls import mesh_server_context
-from meshware.inbound.asking import HttpAnswer, NoAnswer
+from meshware.inbound.asking import Check, HttpAnswer, NoAnswer
 from meshware.testing import TestMesh
 
 __all__ = ["ask", "authorizer"]  # fixtures
@@ -117,6 +118,28 @@ def test_an_answer_that_drips_is_late(ask):
         thread.join()
     assert answer == NoAnswer("late")
     assert taken_s < 1.0
+
+
+def test_a_refusal_that_is_asked_again_about_in_vain_is_one(ask, authorizer, monkeypatch):
+    """Retries are policy's; when they find nobody, what was said before holds."""
+    monkeypatch.setattr(asking_world, "CHECK", Check("GET", "shop", "/x", ()))
+    answers = iter([ok(403, b"no")])
+    authorizer.answer = lambda asked: next(answers, None)
+    retries = {"attempts": 2, "retryOn": "403,reset", "backoff": "5ms"}
+    destination = {"destination": {"host": "authz.example.com"}}
+    route = {
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "VirtualService",
+        "metadata": {"name": "authz"},
+        "spec": {
+            "hosts": ["authz.example.com"],
+            "http": [{"route": [destination], "retries": retries}],
+        },
+    }
+    answer = ask(Dialling([service(at(authorizer.port)), route]))
+    assert len(authorizer.asked) >= 2
+    assert isinstance(answer, HttpAnswer)
+    assert (answer.status, answer.body) == (403, b"no")
 
 
 @pytest.mark.parametrize("closes", [True, False])
