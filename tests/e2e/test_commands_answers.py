@@ -58,7 +58,7 @@ INBOUND = [
 OUTBOUND = ["route", "destination", "subset", "port", "endpoints", "timeout_s", "retries", "flag"]
 # What is told besides the contract's fields, for people who ask why.
 MORE_INBOUND = [
-    "reason", "place", "audited", "shadow", "shadow_policy", "shadow_rule", "asks",
+    "reason", "place", "audited", "shadow", "shadow_policy", "shadow_rule", "asks", "detail",
 ]  # fmt: skip
 MORE_OUTBOUND = [
     "safe_to_repeat", "status", "service", "virtual_service", "why", "rules", "destinations",

@@ -60,6 +60,8 @@ def test_it_ends_by_naming_the_dashboard(outcome):
 
 def test_a_kept_shop_has_a_live_dashboard_until_it_is_interrupted(tmp_path):
     """Traffic goes on: the page calls the reviews, and strangers are refused."""
+    # Whoever runs the tests may have been started with it ignored, in the background of a shell.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with (tmp_path / "out").open("w+") as out:
         demo = subprocess.Popen(
             [*COMMAND, "--keep"],
@@ -67,6 +69,7 @@ def test_a_kept_shop_has_a_live_dashboard_until_it_is_interrupted(tmp_path):
             stderr=subprocess.STDOUT,
             env={**surroundings(), "TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"},
         )
+        signal.signal(signal.SIGINT, before)
         try:
             give_up = time.monotonic() + 150
             said = None

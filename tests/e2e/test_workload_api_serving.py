@@ -106,6 +106,7 @@ def test_another_users_key_in_ones_own_directory_is_handed_to_nobody(place):
         for _ in range(5):
             said = ask_as(web.pw_uid, path)
             assert said.get("ids", [spiffe_id("web")]) == [spiffe_id("web")]
+        daemon.wait_for(lambda: svid.is_file() and not svid.is_symlink())
         # And the decision itself, with nobody who mends.
         from meshware.ca.handouts import Handouts
         from meshware.clock import SystemClock

@@ -148,7 +148,8 @@ def world(root: Path, also: str = "") -> Iterator[World]:
     port = free_port()
     (root / "mesh").mkdir()
     (root / "mesh/p.yaml").write_text(POLICY.format(port=port))
-    (root / "mesh/also.yaml").write_text(also)
+    if also:
+        (root / "mesh/also.yaml").write_text(also)
     with running(root) as daemon:
         daemon.wait_for(lambda: daemon.generation() and daemon.status() and daemon.status().listen)
         app = [

@@ -57,7 +57,8 @@ def _one_good_will_do(
             assert isinstance(believed, Believed)
             gone = authn._gone([one for one in asked if _is_good(one)], position, rules.rules)
             return Identified(believed, sanitised + gone, believed.outputs)
-    return authn._refused(authn._first_refusal(asked, len(rules.rules)), head, path)
+    message, position = authn._first_refusal(asked, len(rules.rules))
+    return authn._refused(message, rules.rules[position], head, path)
 
 
 def _is_good(asked: authn._Asked) -> bool:
