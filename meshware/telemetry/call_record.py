@@ -13,6 +13,7 @@ import msgspec
 
 from meshware.call import Flag, HeaderLookup, current_call
 from meshware.events import InboundEvent, OutboundEvent, Try
+from meshware.telemetry.outbound_details import outbound_details
 from meshware.telemetry.redaction import without_queries, without_secrets, without_tokens
 from meshware.trace import Propagation, read_context
 
@@ -40,29 +41,6 @@ _SERVER_ERROR = 500
 
 # Not failures by themselves: a call that was only delayed on purpose, or whose caller had enough.
 _HARMLESS = frozenset({"-", Flag.DELAY_INJECTED.value, Flag.DOWNSTREAM_CLOSED.value})
-
-# Response code details of calls that go out, as access logs say them. Source: Envoy,
-# `source/common/stream_info/utility.h` and `source/common/http/utility.cc`.
-_BEFORE = {  # any attempt; the last two behind one as well
-    "NR": "route_not_found",
-    "NC": "cluster_not_found",
-    "UH": "no_healthy_upstream",
-    "UO": "upstream_reset_before_response_started{overflow}",
-}
-_AFTER = {  # the headers of the response
-    "UC": "upstream_reset_after_response_started{connection_termination}",
-    "UPE": "upstream_reset_after_response_started{protocol_error}",
-    "UF": "upstream_reset_after_response_started{connection_termination}",
-    "UT": "response_timeout",
-}
-_RESETS = {
-    "connect": "remote_connection_failure",
-    "connect-timeout": "connection_timeout",
-    "tls": "remote_connection_failure",
-    "reset": "connection_termination",
-    "terminated": "connection_termination",
-    "protocol": "protocol_error",
-}
 
 _FORMATS: tuple[Propagation, ...] = ("w3c", "b3", "b3multi")
 
@@ -222,7 +200,7 @@ def _outbound(event: OutboundEvent, number: int, at: float, left_out: int) -> Ca
         host=_cut(without_secrets(event.service if head is None else head.host)),
         path="" if head is None else _cut(without_tokens(head.target.partition("?")[0]), MOST_PATH),
         status=event.status,
-        reason=_reason(event),
+        reason=outbound_details(event, has_library=False),
         duration_s=event.duration_s,
         generation=event.generation,
         scheme="http" if head is None else _cut(head.scheme),
@@ -252,30 +230,6 @@ def _try(tried: Try) -> TryRecord:
         failure=_some(tried.failure),
         detail=_cut(without_queries(tried.detail)),
     )
-
-
-def _reason(event: OutboundEvent) -> str:
-    """Return Envoy's response code details of a call that went out."""
-    flags = event.flags.split(",")
-    last = event.tries[-1] if event.tries else None
-    if "DC" in flags:
-        return "downstream_remote_disconnect"
-    if event.response is not None:
-        return next((words for flag, words in _AFTER.items() if flag in flags), "via_upstream")
-    if "FI" in flags:
-        return "fault_filter_abort"
-    for flag, details in _BEFORE.items():
-        if flag in flags and (not event.attempts or flag in ("UH", "UO")):
-            return details
-    if last is not None and last.failure is not None and last.failure != "timeout":
-        return (
-            f"upstream_reset_before_response_started{{{_RESETS.get(last.failure, last.failure)}}}"
-        )
-    if "UT" in flags:
-        return "response_timeout"
-    if event.attempts:  # of what is passed through, nothing is known but the flags
-        return "upstream_reset_before_response_started"
-    return "direct_response" if event.generation else "no_policy"
 
 
 def _trace_id(headers: HeaderLookup) -> str | None:

@@ -19,6 +19,7 @@ from meshware.telemetry.log_message import (
     milliseconds,
     no_headers,
 )
+from meshware.telemetry.outbound_details import OVERFLOW, UNCONNECTED, outbound_details
 from meshware.trace import TraceContext, read_context
 
 if TYPE_CHECKING:
@@ -26,31 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OutboundEntry"]
 
-_VIA_UPSTREAM = "via_upstream"
-_OVERFLOW = "upstream_reset_before_response_started{overflow}"
 _BLACK_HOLE = "BlackHoleCluster"  # Istio's name for what the mesh refuses to pass through
-_UNCONNECTED = ("connect", "connect-timeout", "tls")
-
-_RESETS = {
-    "connect": "remote_connection_failure",
-    "connect-timeout": "connection_timeout",
-    "tls": "remote_connection_failure",
-    "reset": "connection_termination",
-    "terminated": "connection_termination",
-    "protocol": "protocol_error",
-}
-_AFTER = {
-    "UC": "upstream_reset_after_response_started{connection_termination}",
-    "UPE": "upstream_reset_after_response_started{protocol_error}",
-    "UF": "upstream_reset_after_response_started{connection_termination}",
-    "UT": "response_timeout",
-}
-_BEFORE = {
-    "NR": "route_not_found",
-    "NC": "cluster_not_found",
-    "UH": "no_healthy_upstream",
-    "UO": _OVERFLOW,
-}
 
 
 class OutboundEntry:
@@ -127,30 +104,7 @@ class OutboundEntry:
 
     @property
     def details(self) -> str:
-        event = self.event
-        flags = event.flags.split(",")
-        if "DC" in flags:
-            return "downstream_remote_disconnect"
-        if event.response is not None:
-            for flag, details in _AFTER.items():
-                if flag in flags:
-                    return details
-            return _VIA_UPSTREAM
-        if "FI" in flags:
-            return "fault_filter_abort"
-        for flag, details in _BEFORE.items():
-            if flag in flags and (event.attempts == 0 or flag in ("UH", "UO")):
-                return details
-        last = event.tries[-1] if event.tries else None
-        if last is not None and last.failure is not None:
-            if last.failure == "timeout":
-                return "upstream_per_try_timeout" if last.is_over_try else "response_timeout"
-            reason = _RESETS.get(last.failure, last.failure)
-            detail = f"|{last.detail}" if last.failure in _UNCONNECTED and last.detail else ""
-            return f"upstream_reset_before_response_started{{{reason}{detail}}}"
-        if "UT" in flags:
-            return "response_timeout"
-        return "direct_response" if event.generation else "no_policy"
+        return outbound_details(self.event)
 
     @property
     def received(self) -> int:
@@ -183,7 +137,7 @@ class OutboundEntry:
     def attempts(self) -> int:
         # Envoy counts the one that found no endpoint, or no room.
         is_in_vain = self.event.replied is not None and self.details in (
-            "no_healthy_upstream", _OVERFLOW,
+            "no_healthy_upstream", OVERFLOW,
         )  # fmt: skip
         return self.event.attempts + is_in_vain
 
@@ -206,7 +160,7 @@ class OutboundEntry:
     @property
     def failure(self) -> str | None:
         last = self.event.tries[-1] if self.event.tries else None
-        if last is None or last.failure not in _UNCONNECTED:
+        if last is None or last.failure not in UNCONNECTED:
             return None
         return last.detail or None
 
