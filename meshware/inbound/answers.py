@@ -191,7 +191,7 @@ class Answers:
             headers=headers,
         )
         if asked.snapshot is not None:
-            denial.place = asked.snapshot.place_of(verdict.key, verdict.rule)
+            denial.place = asked.snapshot.look_ups.place_of(verdict.key, verdict.rule)
         if asked.caller.id is not None:
             denial.principal = asked.caller.id.principal
             denial.caller = asked.caller.peer

@@ -24,19 +24,17 @@ from meshware.policy.clusters import (
     ClusterKey,
     cluster_name,
     compile_cluster,
-    endpoint_key,
 )
 from meshware.policy.cors_rule import CorsTable, compile_cors_table
 from meshware.policy.file import Records
 from meshware.policy.inbound_rules import InboundRules, NamedPolicy, compile_inbound
 from meshware.policy.jwt_rules import UserRules
+from meshware.policy.look_ups import LookUps
 from meshware.policy.record_types import (
     AuthorizationRecord,
     BundleRecord,
-    EndpointRecord,
     MeshRecord,
     PeerModes,
-    PlaceRecord,
     TokenModes,
     WorkloadRecord,
 )
@@ -131,6 +129,7 @@ class Snapshot:
         bundles: whose word on identities is believed, as policy says.
         id: of the workload; None: policy gives it no service account.
         daemon_id: of the daemon, for its probes; None: it has none.
+        look_ups: tells of services, endpoints and rules, to those who tell of calls.
         own_address: where the workload is, or its name where that is not known.
     """
 
@@ -148,8 +147,6 @@ class Snapshot:
         self._lock = threading.Lock()
         self._tables: _Memo[tuple[str, int], RouteTable | None] = _Memo()
         self._clusters: _Memo[ClusterKey, Cluster | None] = _Memo()
-        self._places: dict[str, PlaceRecord | None] = {}
-        self._endpoints: dict[str, Mapping[str, EndpointRecord]] = {}  # for telemetry
         before = None if previous is None else previous.workloads
         self.workloads: WorkloadIndex = WorkloadIndex(records, before)
         self.telemetry: TelemetryPlan = DEFAULT_PLAN
@@ -165,6 +162,9 @@ class Snapshot:
             )
         self.client = client
         self._common: Common = {}
+        self.look_ups: LookUps = LookUps(
+            records, lambda: View(records, client, self._common), lambda: self._lock
+        )
         seen = View(records, client, self._common)
         self.mesh: MeshRecord = seen.mesh
         self.outbound_mode: Literal["ALLOW_ANY", "REGISTRY_ONLY"] = seen.outbound_mode
@@ -217,51 +217,6 @@ class Snapshot:
             lambda seen: compile_cluster(seen, key),
             None,
         )
-
-    def place_of(self, key: str | None, rule: int | None) -> str | None:
-        """Return `file:line` of a rule of a policy, by its record's key; None: nobody knows."""
-        if key is None:
-            return None
-        if key not in self._places:  # read once: a flood of refused calls asks each time
-            self._places[key] = self._place_record(key)
-        place = self._places[key]
-        return None if place is None else place.of(rule)
-
-    def service_named(self, host: str) -> tuple[str, str] | None:
-        """Return full host and namespace of the service that a host means; None: it means none.
-
-        For telemetry: nothing is compiled for it.
-        """
-        with self._lock:
-            seen = View(self._records, self.client, self._common)
-            try:
-                for name in seen.names(host):
-                    service = seen.service(name)
-                    if service is not None:
-                        return service.host, service.claim.namespace
-            except (PolicyError, msgspec.MsgspecError, ValueError):
-                pass  # whoever calls it is told
-        return None
-
-    def endpoint_record(self, host: str, key: str) -> EndpointRecord | None:
-        """Return what policy says of an endpoint of a service, by its "address:port"."""
-        if host not in self._endpoints:
-            self._endpoints[host] = self._endpoint_records(host)
-        return self._endpoints[host].get(key)
-
-    def _endpoint_records(self, host: str) -> Mapping[str, EndpointRecord]:
-        with self._lock:
-            seen = View(self._records, self.client, self._common)
-            try:
-                service = seen.service(host)
-                found = () if service is None else seen.endpoints(service)
-            except (PolicyError, msgspec.MsgspecError, ValueError):
-                return {}
-        return {
-            endpoint_key(record.address, port): record
-            for record in found
-            for port in record.ports.values()
-        }
 
     def clusters(self) -> list[Cluster]:
         """Return the clusters in use."""
@@ -364,13 +319,6 @@ class Snapshot:
             self._on_refusal("telemetry", error)
             plan = DEFAULT_PLAN if previous is None else previous.telemetry
         self.telemetry = plan
-
-    def _place_record(self, key: str) -> PlaceRecord | None:
-        try:
-            data = self._records.get(f"place/{key}")
-            return None if data is None else msgspec.json.decode(data, type=PlaceRecord)
-        except (PolicyError, msgspec.MsgspecError):
-            return None  # it is for people, and no reason to fail a call
 
     def _compiled(
         self,

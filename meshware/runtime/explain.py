@@ -259,7 +259,7 @@ class Explainer:
         if found is not None:
             return f"{found.file}:{found.line}"
         keys = (f"{kind}/{decided.policy}" for kind in ("authz", "mesh-authz"))
-        places = (self.snapshot.place_of(key, decided.rule) for key in keys)
+        places = (self.snapshot.look_ups.place_of(key, decided.rule) for key in keys)
         return next((place for place in places if place is not None), None)
 
     # --- outbound -----------------------------------------------------------------------------

@@ -87,7 +87,7 @@ class Workload(NamedTuple):
 def inbound_labels(key: InboundKey, snapshot: Snapshot) -> dict[str, str]:
     """Return the labels of calls that came in."""
     source = Workload() if key.peer_id is None else _of_peer(key.peer_id, snapshot)
-    service = snapshot.service_named(host_forms(key.host)[-1])
+    service = snapshot.look_ups.service_named(host_forms(key.host)[-1])
     return {
         "reporter": "destination",
         **_ends(source, _own(snapshot)),
@@ -103,8 +103,10 @@ def outbound_labels(key: OutboundKey, snapshot: Snapshot) -> dict[str, str]:
     parts = key.cluster.split("|")
     if len(parts) == 4:
         host = parts[3]
-        service = snapshot.service_named(host)
-        found = None if key.endpoint is None else snapshot.endpoint_record(host, key.endpoint)
+        service = snapshot.look_ups.service_named(host)
+        found = (
+            None if key.endpoint is None else snapshot.look_ups.endpoint_record(host, key.endpoint)
+        )
         if found is not None and service is not None:
             labels = found.labels or {}
             known = snapshot.workloads.of_labels(service[1], labels, found.service_account)

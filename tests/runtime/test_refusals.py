@@ -124,7 +124,7 @@ def test_a_comment_above_a_rule_changes_no_rules(tmp_path):
     path.write_text("# a comment\n" + RULES, encoding="utf-8")
     mesh.apply(path)
     assert mesh.cell.current.inbound.rules is before
-    assert mesh.cell.current.place_of("authz/default/doors", 1) == f"{path}:10"
+    assert mesh.cell.current.look_ups.place_of("authz/default/doors", 1) == f"{path}:10"
 
 
 def on_trial(action: str, *rules, name: str = "trial"):
