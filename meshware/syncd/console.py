@@ -24,6 +24,7 @@ from meshware.telemetry.series import (
     ENDPOINT_ATTEMPTS,
     ENDPOINT_EJECTIONS,
     Series,
+    of_metric,
 )
 
 __all__ = ["DaemonConsole", "endpoints_of", "samples_of"]
@@ -132,13 +133,15 @@ def samples_of(merged: Merged) -> list[Sample]:
     of their own, under the labels by which the graph knows the two.
     """
     samples, pairs = [], {}
-    for series in merged.store.series.values():
-        if COUNT not in series.metrics:
-            continue
-        sample = _sample(series)
+    durations = {one.labels: one for one in of_metric(merged.store.series.values(), DURATION)}
+    for series in of_metric(merged.store.series.values(), COUNT):
+        timed = durations.pop(series.labels, None)
+        sample = _sample(series, timed)
         samples.append(sample)
         if sample.labels.get("reporter") == "source":
             pairs[_pair(sample.labels)] = sample.labels
+    # Where policy gives one of the two metrics labels of its own.
+    samples += [_timed(series) for series in durations.values()]
     for (name, labels), count in merged.store.counters.items():
         known = pairs.get(_pair(dict(labels))) if name == ATTEMPTS else None
         if known is not None:
@@ -191,7 +194,11 @@ def endpoints_of(merged: Merged) -> list[EndpointSeen]:
     ]
 
 
-def _sample(series: Series) -> Sample:
+def _timed(series: Series) -> Sample:
+    return Sample(labels=dict(series.labels), requests=0, durations=tuple(series.duration.counts))
+
+
+def _sample(series: Series, timed: Series | None) -> Sample:
     labels = dict(series.labels)
     code = labels.get("response_code", "")
     is_error = code == "0" or (len(code) == 3 and code.startswith("5"))
@@ -199,5 +206,5 @@ def _sample(series: Series) -> Sample:
         labels=labels,
         requests=series.count,
         errors=series.count if is_error else 0,
-        durations=tuple(series.duration.counts) if DURATION in series.metrics else (),
+        durations=() if timed is None else tuple(timed.duration.counts),
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from meshware.telemetry.exposition import BOUNDS, HELP, HISTOGRAMS
 from meshware.telemetry.measured import MeshOf, counted_by
 from meshware.telemetry.report import Counted
-from meshware.telemetry.series import COUNT, Series
+from meshware.telemetry.series import COUNT, Series, of_metric
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -43,14 +43,14 @@ class MeshCollector:
 def _calls(counted: Counted) -> Iterator[Metric]:
     from prometheus_client.core import Metric
 
-    kept = [series for series in counted.series if COUNT in series.metrics]
+    kept = of_metric(counted.series, COUNT)
     if kept:
         family = Metric(COUNT.removesuffix("_total"), HELP[COUNT], "counter")
         for series in kept:
             family.add_sample(COUNT, dict(series.labels), series.count)
         yield family
     for name, attribute in HISTOGRAMS:
-        kept = [series for series in counted.series if name in series.metrics]
+        kept = of_metric(counted.series, name)
         if kept:
             family = Metric(name, HELP[name], "histogram")
             for series in kept:

@@ -20,6 +20,7 @@ from meshware.telemetry.series import (
     Histogram,
     Labels,
     Series,
+    of_metric,
 )
 
 __all__ = ["BOUNDS", "HELP", "HISTOGRAMS", "exposition"]
@@ -73,12 +74,12 @@ def exposition(
     """
     all_series = list(series)
     lines: list[str] = []
-    counted = [one for one in all_series if COUNT in one.metrics]
+    counted = of_metric(all_series, COUNT)
     if counted:
         _head(lines, COUNT, "counter", is_open=is_open)
         lines += [f"{COUNT}{{{_text(one.labels)}}} {one.count}" for one in counted]
     for name, attribute in HISTOGRAMS:
-        kept = [one for one in all_series if name in one.metrics]
+        kept = of_metric(all_series, name)
         if kept:
             _head(lines, name, "histogram", is_open=is_open)
             for one in kept:

@@ -29,6 +29,7 @@ __all__ = [
     "Labels",
     "Series",
     "Store",
+    "of_metric",
 ]
 
 BUCKETS = (
@@ -114,6 +115,26 @@ class Series(msgspec.Struct, array_like=True):
         self.duration.add(other.duration)
         self.received.add(other.received)
         self.sent.add(other.sent)
+
+
+def of_metric(series: Iterable[Series], metric: str) -> list[Series]:
+    """Return the series of one metric, one for each set of labels.
+
+    Policy may change what is kept of a metric while a process runs: calls with the same labels are
+    then in several series, each for other metrics, and one that has both is the sum of them.
+    """
+    found: dict[Labels, Series] = {}
+    for one in series:
+        if metric in one.metrics:
+            before = found.get(one.labels)
+            if before is None:
+                found[one.labels] = one
+                continue
+            together = Series(one.labels, frozenset({metric}))
+            together.add(before)
+            together.add(one)
+            found[one.labels] = together
+    return list(found.values())
 
 
 CounterKey = tuple[str, Labels]

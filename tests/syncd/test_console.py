@@ -9,7 +9,7 @@ from meshware.dashboard.graph import read_graph
 from meshware.dashboard.window import figures_of
 from meshware.syncd.console import samples_of
 from meshware.syncd.counts import Merged
-from meshware.telemetry.series import BUCKETS, Series, Store
+from meshware.telemetry.series import ALL, BUCKETS, COUNT, Series, Store
 
 
 @pytest.mark.parametrize(("code", "errors"), [("200", 0), ("404", 0), ("503", 1), ("0", 1)])
@@ -58,3 +58,21 @@ def test_attempts_of_nobody_who_calls_are_left_out():
 
 def test_both_count_durations_in_the_same_buckets():
     assert BUCKETS == BOUNDS_MS
+
+
+def test_calls_are_told_once_when_policy_changes_what_is_kept():
+    """One metric gets a label of its own meanwhile: rates stay, and durations are known."""
+    store = Store(10)
+    store.series_of(PAIR).observe(0.02, 0, 0, None)
+    edge = "default/web->default/shop"
+    before = read_graph(samples_of(Merged(store=store, gauges={}))).edges[edge].counts
+    for _ in range(2):
+        store.series_of(PAIR, ALL - {COUNT}).observe(0.02, 0, 0, None)
+        tagged = tuple(sorted((*PAIR, ("plan", "gold"))))
+        store.series_of(tagged, frozenset({COUNT})).observe(0.02, 0, 0, None)
+    samples = samples_of(Merged(store=store, gauges={}))
+    assert len({frozenset(sample.labels.items()) for sample in samples}) == len(samples)
+    after = figures_of(read_graph(samples).edges[edge].counts, 1)
+    assert figures_of(before, 1).calls == 1
+    assert after.calls == 3
+    assert sum(sum(sample.durations) for sample in samples) == 3
