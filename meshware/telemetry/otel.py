@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from contextvars import Context, Token
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -37,7 +38,10 @@ class Active(NamedTuple):
 
 
 class Otel:
-    """Starts and ends spans with whichever provider the process has. Safe from any thread.
+    """Starts and ends spans with the app's provider, else with one of policy's receiver.
+
+    Ours is never made the process's own: libraries that make spans as soon as there is one would
+    begin to, unasked, and not as policy samples them. Safe from any thread.
 
     Args:
         resource: what is said of this process where the provider is ours to make.
@@ -46,8 +50,15 @@ class Otel:
     def __init__(self, resource: Callable[[], Mapping[str, str]]) -> None:
         self.background = Background()
         self._resource = resource
-        self._tried = 0  # the process that has tried to make a provider
+        self._provider: Any = None  # of our own, where the app has none
+        self._tried = 0  # the process that has tried to make it
+        self._making = threading.Lock()
         self._is_told = False
+
+    def renew(self) -> None:
+        """Shed what a fork copied; the SDK itself sees to its exporter's thread."""
+        self._making = threading.Lock()
+        self.background.renew()
 
     # --- what the app's own instrumentation has done ------------------------------------------
 
@@ -96,11 +107,13 @@ class Otel:
         """
         from opentelemetry import trace
 
-        provider = trace.get_tracer_provider()
-        if isinstance(provider, trace.ProxyTracerProvider) and not self._make(plan):
-            return None
+        provider: Any = trace.get_tracer_provider()
+        if isinstance(provider, trace.ProxyTracerProvider):  # the app has set up nothing
+            provider = self._own(plan)
+            if provider is None:
+                return None
         context = trace.set_span_in_context(trace.NonRecordingSpan(_said(parent)))
-        span = trace.get_tracer(_SCOPE).start_span(
+        span = provider.get_tracer(_SCOPE).start_span(
             name,
             context=context,
             kind=trace.SpanKind.SERVER if kind == "server" else trace.SpanKind.CLIENT,
@@ -162,26 +175,33 @@ class Otel:
 
     # --- the provider -------------------------------------------------------------------------
 
-    def _make(self, plan: TracingPlan) -> bool:
-        """Make a provider as policy says, once in a process; say whether there is one."""
-        if not plan.host or self._tried == os.getpid():
-            return False
-        self._tried = os.getpid()
+    def _own(self, plan: TracingPlan) -> Any:
+        """Return a provider as policy says, made once; None: there is none."""
+        is_made = self._provider is not None or not plan.host or self._tried == os.getpid()
+        # Whoever is second does not wait for the imports of the first: its span is not exported.
+        if not is_made and self._making.acquire(blocking=False):
+            try:
+                if self._tried != os.getpid():
+                    self._tried = os.getpid()
+                    self._provider = self._made(plan)
+            finally:
+                self._making.release()
+        return self._provider
+
+    def _made(self, plan: TracingPlan) -> Any:
         try:
-            from meshware.telemetry.otlp import install
+            from meshware.telemetry.otlp import provider_of
 
             # Its threads must not carry the call that happens to be the first.
-            Context().run(install, plan, self._resource())
+            return Context().run(provider_of, plan, self._resource())
         except ImportError as error:
             self._tell(
                 f"spans are not exported: policy names an OTLP receiver, and {error.name} is not "
                 f"installed; pip install 'meshware[{'otel' if plan.path else 'otel-grpc'}]'"
             )
-            return False
         except Exception as error:
             self._tell(f"spans are not exported: {type(error).__name__}: {error}")
-            return False
-        return True
+        return None
 
     def _tell(self, sentence: str) -> None:
         if not self._is_told:

@@ -1,4 +1,4 @@
-"""Make a TracerProvider that sends spans to an OTLP receiver. Needs the extra `otel`.
+"""Make a TracerProvider that sends the mesh's spans to an OTLP receiver. Needs the extra `otel`.
 
 Source: Istio MeshConfig, `extensionProviders[].opentelemetry`; OTLP 1.x.
 """
@@ -9,29 +9,28 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from meshware.policy.telemetry_plan import TracingPlan
 
-__all__ = ["install"]
+__all__ = ["provider_of"]
 
 
-def install(plan: TracingPlan, resource: Mapping[str, str]) -> None:
-    """Make a provider and have the process use it, so that spans of the app's own go with ours.
+def provider_of(plan: TracingPlan, resource: Mapping[str, str]) -> TracerProvider:
+    """Return a provider for spans of the mesh alone.
 
-    Whoever calls this has seen that there is none. Its thread starts here, so behind any fork;
-    in a child that is forked later the SDK starts another. The export itself is the SDK's: spans
-    wait in a queue of 2,048, and what is too much is dropped.
+    Its thread starts here, so behind any fork; in a child that is forked later the SDK starts
+    another. The export itself is the SDK's: spans wait in a queue of 2,048, and what is too much is
+    dropped.
 
     Raises:
         ImportError: there is no exporter for OTLP in the way that the plan says.
     """
     provider = TracerProvider(resource=_resource(resource))
     provider.add_span_processor(BatchSpanProcessor(_exporter(plan)))
-    trace.set_tracer_provider(provider)
+    return provider
 
 
 def _exporter(plan: TracingPlan) -> Any:

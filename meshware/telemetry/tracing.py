@@ -100,7 +100,7 @@ class Tracing:
     def renew(self) -> None:
         """Begin with nothing, in a child process."""
         self.ring.clear()
-        self.otel.background.renew()
+        self.otel.renew()
 
     # --- inbound ------------------------------------------------------------------------------
 

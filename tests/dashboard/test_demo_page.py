@@ -23,8 +23,6 @@ WINDOW_S = 60.0  # that the graph's numbers are over
 def kept(tmp_path, page) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """The demo's process, and the address of its dashboard."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("MESH_")}
-    # Whoever runs the tests may have been started with it ignored, in the background of a shell.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with (tmp_path / "out").open("wb") as out:
         demo = subprocess.Popen(
             [sys.executable, "-m", "meshware", "demo", "--keep"],
@@ -32,7 +30,6 @@ def kept(tmp_path, page) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
             stderr=subprocess.STDOUT,
             env={**clean, "TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"},
         )
-    signal.signal(signal.SIGINT, before)
     try:
         give_up, said = time.monotonic() + PATIENCE_S, None
         while said is None:
