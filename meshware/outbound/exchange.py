@@ -80,7 +80,7 @@ if TYPE_CHECKING:
     from meshware.policy.routes import Route, Target
     from meshware.policy.snapshot import Snapshot
 
-__all__ = ["Exchange", "exchange"]
+__all__ = ["PASS_THROUGH", "Exchange", "exchange"]
 
 Exchange = Generator[Action, Outcome, None]
 
@@ -99,6 +99,7 @@ def exchange(
     sink: EventSink,
     identity: ClientIdentity | None = None,
     prove: Prove | None = None,
+    may_pass: bool = False,
 ) -> Exchange:
     """Return the exchange for one call. See the module's theory of operation.
 
@@ -111,6 +112,7 @@ def exchange(
         sink: takes the one event that tells how the call went.
         identity: proves who we are; None: nothing does, and calls that need it fail.
         prove: makes the headers of token identity; None: this process has no identity.
+        may_pass: hosts that the mesh does not know are called whatever policy says of them.
     """
     started = monotonic()
     event = OutboundEvent(
@@ -158,7 +160,7 @@ def exchange(
         # Service and rule.
         table = snapshot.routes(head.host, head.port)
         if table is None:
-            if snapshot.outbound_mode == "REGISTRY_ONLY":
+            if snapshot.outbound_mode == "REGISTRY_ONLY" and not may_pass:
                 event.cluster, event.route = BLACK_HOLE, "block_all"
                 yield reply(502, "")
                 return

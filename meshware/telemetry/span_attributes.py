@@ -13,6 +13,7 @@ from meshware.call import ExchangeInfo, HeaderLookup
 from meshware.events import InboundEvent, OutboundEvent, Try
 from meshware.policy.labels import canonical_service
 from meshware.policy.telemetry_plan import TracingPlan
+from meshware.telemetry.redaction import without_secrets, without_tokens
 from meshware.telemetry.span_ring import Value
 
 __all__ = ["Workload", "custom", "of_answer", "of_attempt", "of_inbound", "of_outbound", "shorten"]
@@ -70,16 +71,16 @@ def of_inbound(event: InboundEvent, version: str) -> dict[str, Value]:
         event: how the call went.
         version: of HTTP.
     """
-    head = event.head
+    head, path = event.head, without_tokens(event.path)
     said: dict[str, Value] = {
         "http.request.method": event.method,
         "url.scheme": head.scheme,
-        "url.path": event.path,
+        "url.path": path,
         "network.protocol.version": version,
         "meshware.generation": event.generation,
         "component": "proxy",
         "http.method": event.method,
-        "http.url": f"{head.scheme}://{event.host}{event.path}",
+        "http.url": f"{head.scheme}://{without_secrets(event.host)}{path}",
         "http.protocol": f"HTTP/{version}",
         "http.status_code": str(event.status),
         "guid:x-request-id": event.request_id,
@@ -139,8 +140,8 @@ def of_outbound(event: OutboundEvent, deadline_s: float | None) -> dict[str, Val
     if event.status:
         said["http.response.status_code"] = event.status
     if head is not None:
-        path = head.target.partition("?")[0]
-        said["url.full"] = f"{head.scheme}://{head.authority}{path}"
+        path = without_tokens(head.target.partition("?")[0])
+        said["url.full"] = f"{head.scheme}://{without_secrets(head.authority)}{path}"
         said["http.url"] = said["url.full"]
         said["server.address"], said["server.port"] = head.host, head.port
         _put(said, "user_agent", _one(head.headers, "user-agent"))

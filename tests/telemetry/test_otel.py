@@ -21,6 +21,7 @@ from tracing_world import SAMPLED, SPAN, TRACE, exported, traced_by
 
 import meshware
 from meshware.asgi import MeshMiddleware
+from meshware.call import Send
 from meshware.testing import TestMesh
 from meshware.wsgi import MeshMiddleware as WsgiMesh
 
@@ -283,3 +284,61 @@ def test_a_receiver_is_called_over_grpc_unless_policy_has_a_path(path, then):
     assert f".{then}." in type(exporter).__module__
     assert "[::1]:4317" in exporter._endpoint
     exporter.shutdown()
+
+
+def test_a_receiver_of_policys_turns_on_nobody_elses_spans():
+    """FastAPI makes spans of every call, query and all, once the process has a provider."""
+    from fastapi import FastAPI
+    from otlp_receiver import receiving, values_of
+
+    app = FastAPI()
+
+    @app.get("/")
+    def answer() -> str:
+        own_span()
+        return "ok"
+
+    with receiving() as receiver:
+        mesh = traced_by(
+            TestMesh(NOTHING),
+            kind="opentelemetry",
+            host="127.0.0.1",
+            port=receiver.port,
+            path="/v1/traces",
+        )
+        for _ in range(3):
+            assert asgi_call(MeshMiddleware(app, mesh), "/?token=secret").status == 200
+        mesh.tracing.otel.background.flush(20)
+        mesh.tracing.otel._provider.shutdown()
+        spans = receiver.wait_for(3)
+    assert [span.name for span in spans] == ["app/*"] * 3
+    assert "secret" not in str([values_of(span.attributes) for span in spans])
+    assert isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
+
+
+@pytest.mark.parametrize("is_service", [False, True], ids=["a stranger", "a service"])
+@pytest.mark.parametrize("is_suppressed", [False, True], ids=["an app", "an exporter"])
+def test_an_exporter_is_not_told_of_by_what_it_exports(is_suppressed, is_service):
+    """Where its receiver is no service of policy's; then REGISTRY_ONLY is not about it either."""
+    world = World(
+        "{apiVersion: meshware.dev/v1alpha1, kind: MeshConfig, metadata: {name: mesh, "
+        "namespace: istio-system}, spec: {outboundTrafficPolicy: {mode: REGISTRY_ONLY}}}"
+    )
+    host = "orders" if is_service else "collector.example"
+
+    def call():
+        flow = world.exchange(host=host)
+        action = next(flow)
+        if isinstance(action, Send):
+            flow.send(answered(200))
+            finish(flow)
+        return action
+
+    if is_suppressed:
+        with suppress_instrumentation():
+            action = call()
+    else:
+        action = call()
+    is_called = is_service or is_suppressed
+    assert isinstance(action, Send) is is_called
+    assert len(world.events) == (1 if is_service or not is_suppressed else 0)

@@ -42,6 +42,16 @@ def context_in(send):
     return read_context(lambda name: (table[name],) if name in table else ())
 
 
+def test_what_looks_like_a_token_is_in_no_span():
+    """Whoever calls may write one anywhere, and spans go to others."""
+    token = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbm4ifQ.c2ln"
+    mesh = traced_by(TestMesh(NOTHING))
+    called(mesh, target=f"/a/{token}/b?token={token}")
+    (record,) = records(mesh)
+    assert record.attributes["url.path"] == "/a/[token]/b"
+    assert "eyJ" not in str(record.attributes)
+
+
 def test_an_app_sees_one_context_whatever_formats_its_caller_mixes():
     """The others would say another one."""
     mesh = traced_by(TestMesh(NOTHING))
