@@ -17,6 +17,7 @@ from benchmarks.outbound import POLICY
 from benchmarks.policies import app_rules, last_open_path
 from meshware.asgi import MeshMiddleware
 from meshware.call import Answer, Ended, RequestHead
+from meshware.events import EventSink, ignore
 from meshware.policy.telemetry_plan import SidePlan, TelemetryPlan, TracingPlan
 from meshware.runtime.mesh import Mesh
 from meshware.testing import TestMesh
@@ -30,16 +31,26 @@ _UNSAMPLED, _SAMPLED = f"{_TRACE}00", f"{_TRACE}01"
 _HEAD = "the request's head"
 
 # A name, how traces are made (None: they are not), and whether the caller samples.
-_VARIANTS: tuple[tuple[str, str | None, bool], ...] = (
+Variant = tuple[str, str | None, bool]
+_PLAIN: tuple[Variant, ...] = (
     ("metrics", None, False),
     ("metrics, tracing, unsampled", "meshware", False),
     ("metrics, tracing, sampled, kept in the ring", "meshware", True),
-    ("metrics, tracing, sampled, OpenTelemetry SDK", "opentelemetry", True),
+)
+_WITH_SDK: tuple[Variant, ...] = (
+    ("metrics, tracing, unsampled", "opentelemetry", False),
+    ("metrics, tracing, sampled", "opentelemetry", True),
 )
 
 
-def _mesh(policies: Any, kind: str | None) -> Mesh:
-    """Return a mesh that counts as a worker's does, and traces as is said."""
+def _mesh(policies: Any, kind: str | None, sink: EventSink | None = None) -> Mesh:
+    """Return a mesh that counts as a worker's does, and traces as is said.
+
+    Args:
+        policies: in force.
+        kind: of tracing; None: there is none.
+        sink: in place of counting.
+    """
     made = TestMesh(policies, port=8000)
     snapshot = made.cell.current
     assert snapshot is not None
@@ -47,7 +58,7 @@ def _mesh(policies: Any, kind: str | None) -> Mesh:
         plan = TracingPlan(provider="here", kind=kind, sampling_ratio=0.01)  # type: ignore[arg-type]
         side = SidePlan(tracing=plan)
         snapshot.telemetry = TelemetryPlan(inbound=side, outbound=side)
-    return Mesh(cell=made.cell, client=made.client, port=8000)
+    return Mesh(cell=made.cell, client=made.client, port=8000, sink=sink)
 
 
 def _provider() -> None:
@@ -125,25 +136,29 @@ def _nothing() -> None:
 
 
 def run() -> None:
-    """Print the rows of both sides."""
+    """Print the rows of both sides, of apps without OpenTelemetry and with it."""
+    _measure("Seen", _PLAIN)
     _provider()
+    _measure("Seen, in an app with OpenTelemetry's SDK", _WITH_SDK)
+
+
+def _measure(title: str, variants: tuple[Variant, ...]) -> None:
     inbound = {BARE: _inbound(raw_app, _UNSAMPLED, _nothing)}
-    silent = TestMesh(app_rules(_RULES), port=8000)
+    silent = _mesh(app_rules(_RULES), None, ignore)
     inbound["1,000 rules, nobody told"] = _inbound(
-        MeshMiddleware(raw_app, silent), _UNSAMPLED, silent.events.clear
+        MeshMiddleware(raw_app, silent), _UNSAMPLED, _nothing
     )
     outbound = {_HEAD: _outbound(None, _UNSAMPLED, _nothing)}
-    told = TestMesh(POLICY)
-    outbound["nobody told"] = _outbound(told, _UNSAMPLED, told.events.clear)
-    for name, kind, is_sampled in _VARIANTS:
+    outbound["nobody told"] = _outbound(_mesh(POLICY, None, ignore), _UNSAMPLED, _nothing)
+    for name, kind, is_sampled in variants:
         context = _SAMPLED if is_sampled else _UNSAMPLED
         mesh = _mesh(app_rules(_RULES), kind)
         inbound[name] = _inbound(MeshMiddleware(raw_app, mesh), context, mesh.counted)
         mesh = _mesh(POLICY, kind)
         outbound[name] = _outbound(mesh, context, mesh.counted)
     against_bare(
-        "Seen, inbound, ASGI: one request, CPU", in_turns(inbound), BARE, INBOUND_BUDGET_US
+        f"{title}, inbound, ASGI: one request, CPU", in_turns(inbound), BARE, INBOUND_BUDGET_US
     )
     against_bare(
-        "Seen, outbound, decisions alone: CPU", in_turns(outbound), _HEAD, OUTBOUND_BUDGET_US
+        f"{title}, outbound, decisions alone: CPU", in_turns(outbound), _HEAD, OUTBOUND_BUDGET_US
     )
