@@ -25,7 +25,7 @@ __all__ = ["command"]
 def command(*, run_dir: Path, is_opened: bool) -> int:
     """Print the address of the dashboard, and open it in a browser.
 
-    Exit code 0: told; 2: no daemon is running there, or it serves nothing.
+    Exit code 0: told; 2: no daemon is running there, or it serves no dashboard.
     """
     address = f"http://{served_at(run_dir)}/"
     click.echo(address)

@@ -1,4 +1,4 @@
-"""Find the address that a running daemon serves, by its run directory."""
+"""Find the address of the dashboard that a running daemon serves, by its run directory."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ __all__ = ["served_at"]
 
 
 def served_at(run_dir: Path) -> str:
-    """Return the `host:port` at which the daemon of a run directory serves its dashboard.
+    """Return the `host:port` at which the dashboard of a run directory's daemon can be opened.
 
     Raises:
-        SyncError: there is no such directory, no daemon runs for it, or it serves nothing.
+        SyncError: there is no such directory, no daemon runs for it, or it serves no dashboard.
     """
     from meshware.clock import SystemClock
     from meshware.errors import SyncError
+    from meshware.syncd.listen import host_and_port
     from meshware.syncd.overview import look
 
     daemon = look(run_dir, SystemClock().now().timestamp()).daemon
@@ -25,4 +26,11 @@ def served_at(run_dir: Path) -> str:
             "the daemon serves no dashboard: start it without --listen off, on a loopback address "
             "as 127.0.0.1:15090"
         )
-    return daemon.listen
+    if daemon.has_dashboard is False:
+        raise SyncError(
+            f"the daemon serves no dashboard on {daemon.listen}, which others may reach without a "
+            "token: start it with --dashboard-token-file PATH, or on a loopback address as "
+            "127.0.0.1:15090"
+        )
+    address = host_and_port(daemon.listen)
+    return daemon.listen if address is None else str(address.to_open)

@@ -82,7 +82,8 @@ def command(
     Keys: q ends it; < and > sort by another column, r the other way round; n shows the next
     namespace, v versions, p holds the picture; arrows scroll. NO_COLOR is obeyed.
 
-    Exit code 0: shown; 2: no daemon is running there, it does not answer, or refuses the token.
+    Exit code 0: shown; 2: no daemon is running there, it serves no dashboard or does not answer, or
+    refuses the token.
     """
     from meshware.terminal.view import View
 

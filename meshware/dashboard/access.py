@@ -11,9 +11,9 @@ from __future__ import annotations
 import hmac
 import ipaddress
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlsplit
 
-__all__ = ["COOKIE", "HEADERS", "Access", "is_local_name", "is_loopback"]
+__all__ = ["COOKIE", "HEADERS", "Access", "is_local_name", "is_loopback", "is_own_origin"]
 
 COOKIE = "meshware_dashboard"
 
@@ -53,6 +53,26 @@ def is_local_name(host: str) -> bool:
     return is_loopback(_without_port(host))
 
 
+def is_own_origin(origin: str, host: str) -> bool:
+    """Say whether an Origin header names the host and port of the Host header.
+
+    The scheme is not compared: a proxy before the dashboard may end TLS. "null" is nobody's own.
+    Source: RFC 6454; browsers send Sec-Fetch-Site to trustworthy addresses alone, Origin to all.
+    """
+    try:
+        named = urlsplit(origin)
+        default = {"http": 80, "https": 443}.get(named.scheme)
+        asked = urlsplit(f"//{host}")
+        return (
+            default is not None
+            and bool(named.hostname)
+            and named.hostname == asked.hostname
+            and (named.port or default) == (asked.port or default)
+        )
+    except ValueError:
+        return False
+
+
 class Access:
     """Decides who is let in.
 
@@ -63,7 +83,9 @@ class Access:
     def __init__(self, token: str | None = None) -> None:
         self._token = None if token is None else token.encode()
 
-    def refusal(self, host: str, cookie: str, site: str = "") -> str | None:
+    def refusal(
+        self, host: str, cookie: str, site: str = "", origin: str | None = None
+    ) -> str | None:
         """Return why a request is refused; None: it may be answered.
 
         Args:
@@ -71,8 +93,9 @@ class Access:
             cookie: the Cookie header.
             site: the Sec-Fetch-Site header of a request that is none for a page to be shown; ""
                 where the client is no browser.
+            origin: the Origin header; None: there is none.
         """
-        if site in _OTHERS:
+        if site in _OTHERS or not (origin is None or is_own_origin(origin, host)):
             return "another site's page asks, which has no business here"
         if self._token is not None:
             try:

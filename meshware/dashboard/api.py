@@ -306,6 +306,10 @@ class _Guarded:
         request = Request(scope)
         if scope["method"] not in {"GET", "HEAD"}:
             return PlainTextResponse("there is GET alone\n", 405, {"Allow": "GET, HEAD"})
+        hosts = request.headers.getlist("host")
+        host = hosts[0] if len(hosts) == 1 else ""
+        origins = request.headers.getlist("origin")
+        origin = ", ".join(origins) if origins else None
         if scope["path"] == "/" and self._access.is_presented(
             scope["query_string"].decode("latin-1")
         ):
@@ -313,10 +317,9 @@ class _Guarded:
             return Response(
                 status_code=303, headers={"Location": "/", "Set-Cookie": self._access.cookie}
             )
-        hosts = request.headers.getlist("host")
         cookie = "; ".join(request.headers.getlist("cookie"))
         site = "" if scope["path"] == "/" else request.headers.get("sec-fetch-site", "")
-        why = self._access.refusal(hosts[0] if len(hosts) == 1 else "", cookie, site)
+        why = self._access.refusal(host, cookie, site, origin)
         if why is not None:
             return PlainTextResponse(f"{why}\n", 403)
         return self._app

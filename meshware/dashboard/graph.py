@@ -212,9 +212,14 @@ def _known(text: str | None) -> str | None:
     return None if text is None or text in _NOWHERE else text
 
 
+def _first_known(labels: Mapping[str, str], side: str) -> str | None:
+    """Return what a workload is known by: its canonical service, else its app, else its name."""
+    names = (f"{side}_{name}" for name in ("canonical_service", "app", "workload"))
+    return next((labels[name] for name in names if _known(labels.get(name))), None)
+
+
 def _source(labels: Mapping[str, str]) -> Node:
-    names = ("source_canonical_service", "source_app", "source_workload")
-    name = next((labels[key] for key in names if _known(labels.get(key))), None)
+    name = _first_known(labels, "source")
     if name is None:
         return Node(UNKNOWN, UNKNOWN, "", "unknown")
     namespace = labels.get("source_workload_namespace", "")
@@ -229,9 +234,10 @@ def _target(labels: Mapping[str, str]) -> Node:
         return Node(f"{namespace}/{name}", name, namespace, "service")
     host = _known(labels.get("destination_service")) or name
     if host is None:
-        workload = _known(labels.get("destination_workload"))
+        # Called by its address: the workload says which service that is, as it does as a caller.
+        service = _first_known(labels, "destination")
         where = _known(labels.get("destination_workload_namespace"))
-        if workload is None or where is None:
+        if service is None or where is None:
             return Node(UNKNOWN, UNKNOWN, "", "unknown")
-        return Node(f"{where}/{workload}", workload, where, "service")
+        return Node(f"{where}/{service}", service, where, "service")
     return Node(f"outside/{host}", host, "", "outside")

@@ -144,6 +144,7 @@ def run_daemon(
             )
             stack.callback(listener.stop)
             keeper.listening = str(listener.address)
+            keeper.has_dashboard = isinstance(listener, DashboardServer)
         if workload_api is not None:
             from meshware.ca.handouts import Handouts
             from meshware.ca.workload_api import WorkloadAPI

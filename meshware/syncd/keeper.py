@@ -77,6 +77,7 @@ class Keeper:
     Attributes:
         figures: what was done, for `/metrics`; replaced whole, so any thread may read it.
         listening: the address that is served, for the status file.
+        has_dashboard: whether the dashboard is served there, likewise.
         publishes: times policy was written.
         swept: what the sources were like when they were read last.
         resources: of the sources that were published, as `changes.shown` returns them.
@@ -109,6 +110,7 @@ class Keeper:
         self._started_at = clock.now().isoformat(timespec="seconds")
         self.figures = Figures()
         self.listening: str | None = None
+        self.has_dashboard: bool | None = None
         self.swept: Sweep | None = None
         self.resources: list[dict[str, Any]] = []
         self.problems: tuple[Problem, ...] = ()
@@ -413,6 +415,7 @@ class Keeper:
             sources=tuple(printable(str(path)) for path in self._places.sources),
             state_dir=printable(str(self._places.state_dir)),
             listen=self.listening,
+            has_dashboard=self.has_dashboard,
             generation=generation,
             published_at=header.made_at if header else None,
             resources=self._resources,

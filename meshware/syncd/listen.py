@@ -39,6 +39,14 @@ class Address:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
 
+    @property
+    def to_open(self) -> Address:
+        """The address at which this machine finds it: nobody calls 0.0.0.0 nor [::]."""
+        return Address(_TO_OPEN.get(self.host, self.host), self.port)
+
+
+_TO_OPEN = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:

@@ -31,6 +31,7 @@ class DaemonSeen(msgspec.Struct, frozen=True, kw_only=True):
     started_at: str
     ended_at: str | None  # in good order; None and not running: it was killed
     listen: str | None
+    has_dashboard: bool | None  # served there; None: nothing is, or an older daemon does not say
     sources: tuple[str, ...]
     state_dir: str
 
@@ -120,6 +121,7 @@ def _daemon(run_dir: Path, status: Status | None) -> DaemonSeen | None:
         started_at=status.started_at,
         ended_at=status.ended_at,
         listen=status.listen,
+        has_dashboard=status.has_dashboard,
         sources=status.sources,
         state_dir=status.state_dir,
     )

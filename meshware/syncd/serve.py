@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from meshware.clock import Clock
-from meshware.dashboard.access import HEADERS, Access, is_local_name, is_loopback
+from meshware.dashboard.access import HEADERS, Access, is_local_name, is_loopback, is_own_origin
 from meshware.dashboard.data import Console
 from meshware.errors import SyncError
 from meshware.syncd.listen import Address, Answers
@@ -148,11 +148,18 @@ class _WithAnswers:
             if self._is_local and scope["path"] == "/metrics" and not is_local_name(host):
                 # A page elsewhere whose name was turned to this address would read them.
                 status, body = 403, b"metrics are asked for by a loopback name\n"
+            elif scope["path"] == "/healthz" and not _is_own(scope, host):
+                status, body = 403, b"another site's page asks, which has no business here\n"
             else:
                 status, kind, body = await asyncio.to_thread(
                     self._answers.to, scope["path"], accept
                 )
         await Response(body, status, {**headers, "Content-Type": kind})(scope, receive, send)
+
+
+def _is_own(scope: Scope, host: str) -> bool:
+    origins = [value.decode("latin-1") for key, value in scope["headers"] if key == b"origin"]
+    return all(is_own_origin(origin, host) for origin in origins)
 
 
 def _header(scope: Scope, name: bytes) -> str:

@@ -99,6 +99,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     sources: tuple[str, ...]
     state_dir: str
     listen: str | None = None  # "127.0.0.1:15090"
+    has_dashboard: bool | None = None  # served there; None: nothing is, or nobody says
     generation: int | None = None  # published; None: there was never any
     published_at: str | None = None
     resources: int | None = None  # None: served from an earlier run

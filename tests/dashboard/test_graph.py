@@ -81,6 +81,35 @@ def test_a_host_that_is_no_service_is_outside():
     assert read_graph([told("source", 1, **labels)]).nodes["outside/a.example"].kind == "outside"
 
 
+def by_address(**labels: str) -> Sample:
+    """Told by a destination that was not called by a name of the mesh."""
+    names = ("destination_service", "destination_service_name", "destination_service_namespace")
+    ends = {
+        "source_canonical_service": "unknown",
+        "destination_workload": "cart-1",
+        "destination_workload_namespace": "shop",
+        **dict.fromkeys(names, "unknown"),
+    }
+    return told("destination", 3, **ends, **labels)
+
+
+def test_a_service_that_is_called_by_its_address_is_the_node_that_it_is_by_name():
+    found = read_graph([told("source", 2), by_address(destination_canonical_service="cart")])
+    assert set(found.nodes) == {"shop/web", "shop/cart", "unknown"}
+    assert found.edges["unknown->shop/cart"].counts[0] == 3
+
+
+@pytest.mark.parametrize(
+    ("labels", "name"),
+    [
+        ({"destination_canonical_service": "unknown", "destination_app": "cart"}, "shop/cart"),
+        ({"destination_canonical_service": "unknown"}, "shop/cart-1"),
+    ],
+)
+def test_a_workload_without_a_canonical_service_is_known_by_its_app_or_its_name(labels, name):
+    assert f"unknown->{name}" in read_graph([by_address(**labels)]).edges
+
+
 @pytest.mark.parametrize(
     ("rate", "share", "colour"),
     [(0, 0, "idle"), (1, 0, "good"), (1, 0.001, "warn"), (1, 0.1, "bad")],

@@ -100,6 +100,35 @@ def test_who_is_not_on_the_machine_needs_the_token(place, forge):
         assert get(where, "/api/graph", Cookie=f"meshware_dashboard={TOKEN}")[0] == 200
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "[::]"])
+def test_the_commands_say_that_there_is_none_without_a_token(place, forge, host):
+    run_dir = ("--run-dir", str(place / "run"))
+    with daemon(forge, "--listen", f"{host}:0") as made:
+        made.wait_for(lambda: made.generation() == 1 and made.status().listen)
+        assert made.status().has_dashboard is False
+        for command in (("dashboard", "--no-open"), ("top", "--once")):
+            done = forge.run(*command, *run_dir)
+            assert (done.code, done.out) == (2, "")
+            assert f"serves no dashboard on {host}:" in done.err
+            assert "--dashboard-token-file" in done.err
+
+
+@pytest.mark.parametrize(("host", "opened"), [("0.0.0.0", "127.0.0.1"), ("[::]", "[::1]")])
+def test_the_commands_name_an_address_that_can_be_opened(place, forge, host, opened):
+    token = place / "token"
+    token.write_text(TOKEN)
+    token.chmod(0o600)
+    run_dir = ("--run-dir", str(place / "run"))
+    known = ("--dashboard-token-file", str(token))
+    with daemon(forge, "--listen", f"{host}:0", *known) as made:
+        made.wait_for(lambda: made.generation() == 1 and made.status().listen)
+        port = made.status().listen.rpartition(":")[2]
+        done = forge.run("dashboard", "--no-open", *run_dir)
+        assert (done.code, done.out) == (0, f"http://{opened}:{port}/\n")
+        assert forge.run("top", "--once", *run_dir, *known).code == 0
+        assert made.status().has_dashboard is True
+
+
 def test_the_command_tells_the_address(place, forge):
     with daemon(forge, "--listen", "127.0.0.1:0") as made:
         made.wait_for(lambda: made.generation() == 1)

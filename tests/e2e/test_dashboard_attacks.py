@@ -111,6 +111,25 @@ def test_a_page_of_another_site_is_not_answered(served, site):
     assert ask(served, "GET", "/", Sec_Fetch_Site=site)[0] == 200, "a link to the page"
 
 
+@pytest.mark.parametrize("path", ["/", "/api/calls", "/api/events", "/static/main.js", "/healthz"])
+@pytest.mark.parametrize(
+    "origin",
+    ["http://evil.example", "null", "", "http://127.0.0.1:1", "file://127.0.0.1", "http://["],
+)
+def test_an_origin_that_is_not_the_servers_own_is_refused(served, path, origin):
+    """Browsers send no Sec-Fetch headers to plain HTTP at a name, and Origin they do."""
+    assert ask(served, "GET", path, Origin=origin)[0] == 403
+    assert ask(served, "GET", "/metrics", Origin=origin)[0] == 200
+
+
+def test_the_servers_own_origin_is_answered(served):
+    own = served.status().listen
+    assert ask(served, "GET", "/api/calls", Origin=f"http://{own}")[0] == 200
+    assert ask(served, "GET", "/", Host="LOCALHOST", Origin="http://localhost")[0] == 200
+    assert ask(served, "GET", "/", Host="localhost", Origin="https://localhost:443")[0] == 200
+    assert ask(served, "GET", "/", Host="localhost:81", Origin="http://localhost")[0] == 403
+
+
 @pytest.mark.parametrize("path", ["/api/graph", "/api/events", "/static/main.js", "/metrics", "/"])
 @pytest.mark.parametrize(
     "host", ["evil.example", "127.0.0.1.evil.example", "0x7f.1", "a@localhost"]
