@@ -194,7 +194,7 @@ class Try:
     """One attempt of an outbound call."""
 
     number: int  # from 1
-    endpoint: str  # "address:port"
+    endpoint: str  # "address:port"; "" where it was passed through
     began_s: float  # since the call began
     duration_s: float = 0.0  # until response headers, or failure
     status: int = 0  # 0: no response headers came
@@ -210,7 +210,7 @@ class OutboundEvent:
     method: str
     service: str  # "host:port" of the service, or the URL's host for what the mesh does not know
     cluster: str  # Envoy's name, "outbound|9080|v1|reviews.default.svc.cluster.local"; "" for none
-    status: int  # 0: the caller gave up before there was one
+    status: int  # 0: there was none, as the caller left, or what is passed through failed
     flags: str
     attempts: int
     endpoint: str | None

@@ -166,14 +166,20 @@ def exchange(
                 return
             event.cluster, event.route = PASS_THROUGH, "allow_any"
             event.attempts = 1
+            sent_at = monotonic()
+            tried_now = Try(1, "", sent_at - started)
+            event.tries.append(tried_now)
             outcome = yield Send(None, head.port, _NO_RULE, 1, None, None, ())
+            tried_now.duration_s = monotonic() - sent_at
             if not isinstance(outcome, Answer):
                 is_over = True
                 if isinstance(outcome, Failure):
+                    tried_now.failure, tried_now.detail = outcome.kind.value, outcome.detail
                     flags.append(BODY_FLAG[outcome.kind])
                 yield Raise(timed_out=False)
                 return
             event.status, event.response = outcome.status, outcome.headers
+            tried_now.status = outcome.status
             ended = yield Deliver(info(), None)
             is_over = True
             if isinstance(ended, Ended):

@@ -109,6 +109,14 @@ def compile_tag(text: str, node: Constants | None = None) -> Expression:
     return _guarded(evaluate)
 
 
+def _begun(tree: Node, count: int) -> Node:
+    """Return what stands for the first `count` names of a path: where the wrong word is."""
+    names = [tree]
+    while isinstance(names[-1], Select | Index):
+        names.append(names[-1].of)
+    return names[-count]
+
+
 def _guarded(evaluate: _Evaluate) -> Expression:
     def expression(look_up: LookUp) -> object:
         try:
@@ -182,7 +190,7 @@ class _Compiler:
         """Return an attribute, or the member of one, by its path."""
         root, *rest = path
         if root not in _ROOTS:
-            raise self._unknown_root(tree, root)
+            raise self._unknown_root(_begun(tree, 1), root)
         fields = sorted(name for of, name in ATTRIBUTES if of == root)
         if not rest:
             raise self._error(
@@ -198,7 +206,9 @@ class _Compiler:
             remedy = (
                 f"did you mean {root}.{near}?" if near else f"write one of {_dotted(root, fields)}"
             )
-            raise self._error(tree.at, f"there is no attribute {root}.{rest[0][:40]}; {remedy}")
+            raise self._error(
+                _begun(tree, 2).at, f"there is no attribute {root}.{rest[0][:40]}; {remedy}"
+            )
         if kind == "node":
             return self._constant(path)
         members = rest[1:]

@@ -79,6 +79,7 @@ DEFAULT_LABELS: Mapping[str, object] = MappingProxyType(
 _OPERATOR = re.compile(r"%([A-Z0-9_]+)(?:\((.*?)\))?(?::([0-9]+))?%")  # Envoy's own pattern
 _NAME = re.compile(r"%([A-Za-z0-9_]+)")
 _LENGTH = re.compile(r"(?:\([^)]*\))?:(?![0-9]+%)")
+_BAD_LENGTH = re.compile(r"%([A-Z0-9_]+)\([^)%]*\):([^%()]*)%")
 _MOST_TEXT = 16384  # characters of a format
 _DEEPEST = 16  # objects and lists within labels
 _MOST_SHOWN = 40
@@ -248,7 +249,15 @@ def _read(text: str) -> Iterator[str | Part | _Found]:
         if found is None:
             yield _Found(percent + 1, _unreadable(text, percent))
             return  # what the next percent sign is, nobody can tell
-        yield from _judged(found, percent + 1)
+        judged = list(_judged(found, percent + 1))
+        bad = _BAD_LENGTH.match(text, percent)
+        if bad is not None and ")" in (found[2] or "") and not isinstance(judged[-1], Part):
+            # As in Envoy brackets reach to the next `)%`; whoever wrote this meant an earlier one.
+            name, length = bad[1], _brief(bad[2])
+            yield _Found(percent + 1, f"%{name}%: its length `:{length}` is no number; {_FORM}")
+            at = bad.end()
+            continue
+        yield from judged
         at = found.end()
 
 

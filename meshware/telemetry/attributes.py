@@ -34,7 +34,7 @@ class _Headers:
         values = self._look_up(name.lower())
         if not values:
             raise KeyError(name)
-        return ",".join(values)
+        return _text(values)
 
 
 # Bits of `response.flags`. Source: Envoy, `CoreResponseFlag`.
@@ -86,9 +86,20 @@ _NO_TIME = datetime.min.replace(tzinfo=UTC)
 def _header(name: str) -> Callable[[Any], str | None]:
     def value(event: Any) -> str | None:
         values = _request(event)(name)
-        return ",".join(values) if values else None
+        return _text(values) if values else None
 
     return value
+
+
+def _text(values: Sequence[str]) -> str:
+    """Return a header's bytes, which ASGI and WSGI give as Latin-1, as the UTF-8 that they are."""
+    text = ",".join(values)
+    if text.isascii():
+        return text
+    try:
+        return text.encode("latin-1").decode()
+    except UnicodeError:  # no UTF-8, or read already
+        return text
 
 
 def _request(event: Any) -> HeaderLookup:

@@ -212,7 +212,9 @@ class Counting:
             event.received_bytes,
             None if call is None else self._exemplar(call, event.duration_s),
             attempts=event.attempts,
-            tried=tuple((each.endpoint, _has_failed(each.status)) for each in event.tries),
+            tried=tuple(
+                (each.endpoint, _has_failed(each.status)) for each in event.tries if each.endpoint
+            ),
             decided_s=event.decided_s,
         )
 

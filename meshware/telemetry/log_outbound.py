@@ -124,7 +124,7 @@ class OutboundEntry:
         event = self.event
         if event.response is None:
             return None
-        if not event.tries:  # passed through
+        if not event.tries:
             return None
         last = event.tries[-1]
         return last.began_s + last.duration_s
@@ -148,7 +148,7 @@ class OutboundEntry:
 
     @property
     def tried(self) -> Sequence[Address]:
-        return [Address.of(each.endpoint) for each in self.event.tries]
+        return [Address.of(each.endpoint) for each in self.event.tries if each.endpoint]
 
     @property
     def cluster(self) -> str | None:

@@ -156,7 +156,10 @@ def of_outbound(event: OutboundEvent, deadline_s: float | None) -> dict[str, Val
     if event.attempts > 1:
         said["http.request.resend_count"] = event.attempts - 1
     if event.status >= _CLIENT_ERROR or not event.status:
-        said["error.type"] = str(event.status) if event.status else "cancelled"
+        failure = (
+            event.tries[-1].failure if event.tries and "DC" not in event.flags.split(",") else None
+        )
+        said["error.type"] = str(event.status) if event.status else failure or "cancelled"
     if event.status >= _SERVER_ERROR or not event.status:
         said["error"] = True
     return said
@@ -189,9 +192,9 @@ def of_attempt(tried: Try, timeout_s: float | None) -> dict[str, Value]:
     """
     said: dict[str, Value] = {
         "meshware.attempt": tried.number,
-        "meshware.endpoint": tried.endpoint,
-        "peer.address": tried.endpoint,
     }
+    _put(said, "meshware.endpoint", tried.endpoint)
+    _put(said, "peer.address", tried.endpoint)
     if tried.number > 1:
         said["http.request.resend_count"] = tried.number - 1
     if timeout_s is not None:

@@ -233,8 +233,8 @@ def test_errors_are_absorbed_where_another_side_decides(text, value):
         ("99999999999999999999999999999999999999999999", (1, 1), "64 bits"),
         ("for", (1, 1), "reserved"),
         ("request", (1, 1), "write one of request.duration"),
-        ("reqest.path", (1, 8), "did you mean request?"),
-        ("foo.bar", (1, 5), "write one of connection"),
+        ("reqest.path", (1, 1), "did you mean request?"),
+        ("foo.bar", (1, 1), "write one of connection"),
         ("foo", (1, 1), "there is no attribute foo"),
         ("request.total_size > 5", (1, 9), "write request.size"),
         ("response.trailers['x']", (1, 18), "trailers are not kept"),
@@ -410,3 +410,17 @@ def test_joining_knows_no_order(parts, sign):
             return "fails"
 
     assert outcome(parts) == outcome(sorted(parts)) == outcome(sorted(parts, reverse=True))
+
+
+@pytest.mark.parametrize(
+    ("text", "column"),
+    [
+        ("respnse.code >= 400", 1),
+        ("true && requst.headers['x'] == 'a'", 9),
+        ("request.hedders['x'] == 'a'", 9),
+    ],
+)
+def test_the_wrong_word_of_a_path_is_where_it_is(text: str, column: int) -> None:
+    with pytest.raises(CelError) as caught:
+        compile_filter(text)
+    assert caught.value.column == column

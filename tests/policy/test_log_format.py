@@ -186,3 +186,11 @@ def test_any_text_is_compiled_or_has_problems(text):
     else:
         assert compile_format(text)
     warnings_of(text)
+
+
+def test_a_length_that_is_no_number_is_named_and_swallows_no_operator() -> None:
+    found = problems_of("%REQ()% %REQ(X):abc% %START_TIME(%Q)% %NOPE%")
+    assert len(found) == 4
+    assert found[1].startswith("at character 9: %REQ%: its length `:abc` is no number")
+    assert found[2].startswith("at character 22: %START_TIME%")
+    assert found[3].startswith("at character 39: ")

@@ -151,3 +151,10 @@ def test_without_a_clock_there_is_no_time():
     """`request.time` is absent then."""
     with pytest.raises(KeyError):
         attributes_of(outbound())(("request", "time"))
+
+
+@pytest.mark.parametrize(("value", "told"), [("\u00c3\u00a9", "\u00e9"), ("\u00e9", "\u00e9")])
+def test_bytes_of_headers_are_read_as_utf_8_where_they_are(value, told):
+    """Servers give them as Latin-1; what is no UTF-8 stays."""
+    event = outbound(response=look_up([("x-big", value)]))
+    assert compile_expression("response.headers['x-big']")(attributes_of(event)) == told

@@ -12,8 +12,9 @@ from log_world import Calls, Inbound
 from outbound_world import REFUSED, RESET, TIMED_OUT, answered, finish, route
 from tracing_world import traced_by
 
-from meshware.call import Call, FailureKind
+from meshware.call import Call, Failure, FailureKind
 from meshware.policy.log_operators import OPERATORS
+from meshware.telemetry.span_attributes import of_attempt, of_outbound
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
 
@@ -462,3 +463,25 @@ def test_what_the_mesh_changes_is_seen_as_it_went_out():
         "%REQ(:PATH)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PATH% %REQ(:AUTHORITY)% %REQ(X-SET)% "
         "%REQ(X-GONE)% %REQ(X-KEPT)%"
     ) == ("/new?q=1 /old?q=1 /old?q=1 other s - k")
+
+
+def test_a_connection_refused_outside_of_the_mesh_is_told_as_such():
+    """The library raises its own error; nobody left."""
+    world = Calls()
+    flow = world.exchange(host="elsewhere.example")
+    next(flow)
+    flow.send(Failure(FailureKind.CONNECT, sent=False, detail="Connection refused"))
+    flow.close()
+    event = world.kept[-1]
+    assert world.line(
+        "%RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% "
+        "%UPSTREAM_TRANSPORT_FAILURE_REASON% %UPSTREAM_HOST% %UPSTREAM_HOSTS_ATTEMPTED%"
+    ) == (
+        "0 UF upstream_reset_before_response_started{remote_connection_failure|Connection_refused} "
+        "Connection refused - -"
+    )
+    assert of_outbound(event, None)["error.type"] == "connect"
+    said = of_attempt(event.tries[0], None)
+    assert said["error.type"] == "connect"
+    assert "meshware.endpoint" not in said
+    assert "peer.address" not in said
