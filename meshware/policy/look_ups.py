@@ -5,8 +5,8 @@ Nothing is compiled for it, and nothing raises: it is for people, and no reason 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+import threading
+from collections.abc import Mapping
 
 import msgspec
 
@@ -14,7 +14,7 @@ from meshware.errors import PolicyError
 from meshware.policy.clusters import endpoint_key
 from meshware.policy.file import Records
 from meshware.policy.record_types import EndpointRecord, PlaceRecord
-from meshware.policy.view import View
+from meshware.policy.view import Client, Common, View
 
 __all__ = ["LookUps"]
 
@@ -24,23 +24,25 @@ _UNREADABLE = (PolicyError, msgspec.MsgspecError, ValueError)
 class LookUps:
     """Looks into the records of one snapshot. Safe from any thread.
 
+    It does not know its snapshot: with a ring of the two, the file of a policy that is no longer in
+    force would stay open until the collector of cycles comes.
+
     Args:
         records: the policy file's.
-        seen: returns a view of them; what views share is not safe, hence the lock.
-        lock: returns that of the snapshot.
+        client: as whom they are seen.
     """
 
-    def __init__(
-        self,
-        records: Records,
-        seen: Callable[[], View],
-        lock: Callable[[], AbstractContextManager[object]],
-    ) -> None:
+    def __init__(self, records: Records, client: Client) -> None:
         self._records = records
-        self._seen = seen
-        self._lock = lock
+        self._client = client
+        self._common: Common = {}
+        self._lock = threading.Lock()  # what views share is not safe
         self._places: dict[str, PlaceRecord | None] = {}
         self._endpoints: dict[str, Mapping[str, EndpointRecord]] = {}
+
+    def renew_lock(self) -> None:
+        """Replace the lock, in a child process: the thread that may have held it is not there."""
+        self._lock = threading.Lock()
 
     def place_of(self, key: str | None, rule: int | None) -> str | None:
         """Return `file:line` of a rule of a policy, by its record's key; None: nobody knows."""
@@ -53,8 +55,8 @@ class LookUps:
 
     def service_named(self, host: str) -> tuple[str, str] | None:
         """Return full host and namespace of the service that a host means; None: it means none."""
-        with self._lock():
-            seen = self._seen()
+        with self._lock:
+            seen = View(self._records, self._client, self._common)
             try:
                 for name in seen.names(host):
                     service = seen.service(name)
@@ -71,8 +73,8 @@ class LookUps:
         return self._endpoints[host].get(key)
 
     def _endpoint_records(self, host: str) -> Mapping[str, EndpointRecord]:
-        with self._lock():
-            seen = self._seen()
+        with self._lock:
+            seen = View(self._records, self._client, self._common)
             try:
                 service = seen.service(host)
                 found = () if service is None else seen.endpoints(service)

@@ -162,9 +162,7 @@ class Snapshot:
             )
         self.client = client
         self._common: Common = {}
-        self.look_ups: LookUps = LookUps(
-            records, lambda: View(records, client, self._common), lambda: self._lock
-        )
+        self.look_ups: LookUps = LookUps(records, client)
         seen = View(records, client, self._common)
         self.mesh: MeshRecord = seen.mesh
         self.outbound_mode: Literal["ALLOW_ANY", "REGISTRY_ONLY"] = seen.outbound_mode
@@ -231,6 +229,7 @@ class Snapshot:
     def renew_lock(self) -> None:
         """Replace the lock, in a child process: the thread that may have held it is not there."""
         self._lock = threading.Lock()
+        self.look_ups.renew_lock()
 
     def _compile_inbound(
         self, workload: WorkloadRecord, previous: Snapshot | None, most_requests: int | None
