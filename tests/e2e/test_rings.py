@@ -34,7 +34,7 @@ def test_a_refused_call_says_why_then_and_now(mesh):
     assert (why["is_same_policy"], why["agrees"]) == (True, True)
     assert "default/doors, rule 0 at" in why["text"][0]
     assert why["call"] == call
-    assert "4111" not in str(why) + str(mesh.ask("calls")) + str(mesh.ask("traces"))
+    assert "4111-secret" not in str(why) + str(mesh.ask("calls")) + str(mesh.ask("traces"))
 
     mesh.edit("doors.yaml", DOORS.replace("/closed", "/other"))
     why = mesh.ask("why", id=call["id"])
