@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import stat
 from pathlib import Path
 
 import pytest
+from lesser_user import lesser_user
 
 from meshware.errors import SyncError
 from meshware.syncd.places import (
@@ -100,12 +100,9 @@ def test_a_file_in_the_way_is_one_sentence(tmp_path, make):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_directory_that_may_not_be_written_is_one_sentence(tmp_path):
+def test_a_directory_that_may_not_be_written_is_one_sentence():
     """As a user's first try below /run is."""
-    tmp_path.chmod(0o500)
-    try:
+    with lesser_user() as place:
+        place.chmod(0o500)
         with pytest.raises(SyncError, match="permission denied"):
-            make_run_dir(settle_places([], tmp_path / "run", tmp_path / "state"))
-    finally:
-        tmp_path.chmod(0o700)
+            make_run_dir(settle_places([], place / "run", place / "state"))

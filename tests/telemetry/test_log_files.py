@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from lesser_user import lesser_user
 
 from meshware.telemetry import log_files
 from meshware.telemetry.log_files import MOST_WAITING, LogFile, flush_all, log_file
@@ -95,14 +96,15 @@ def test_what_cannot_be_written_is_lost_told_once_and_counted(path, words, told)
     assert file.lost == 4
 
 
-@pytest.mark.skipif(os.getuid() == 0, reason="root may write anywhere")
-def test_a_file_of_somebody_elses_is_told_with_a_remedy(tmp_path, told):
+def test_a_file_of_somebody_elses_is_told_with_a_remedy(told):
     """Policy may name a place that this process cannot write to."""
-    path = tmp_path / "a.log"
-    path.touch(0o400)
-    file = LogFile(str(path))
-    write(file, "one")
-    eventually(told, "told")
+    with lesser_user() as place:
+        path = place / "a.log"
+        path.touch(0o400)
+        file = LogFile(str(path))
+        write(file, "one")
+        eventually(told, "told")
+    assert file.lost == 1
     assert "let this process's user write there" in told()[0]
 
 
