@@ -18,7 +18,8 @@ from collections.abc import Callable, Collection, Mapping
 from typing import assert_never
 
 from meshware.policy.cel_attributes import ABSENT, ATTRIBUTES, PSEUDO
-from meshware.policy.cel_syntax import (
+from meshware.policy.cel_syntax import parse
+from meshware.policy.cel_tree import (
     All,
     Any,
     Binary,
@@ -34,7 +35,6 @@ from meshware.policy.cel_syntax import (
     Select,
     Uint,
     Unary,
-    parse,
 )
 from meshware.policy.cel_values import (
     ARITHMETIC,

@@ -26,7 +26,7 @@ from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
-from meshware.policy.cel_syntax import Uint
+from meshware.policy.cel_tree import Uint
 from meshware.policy.durations import parse_duration
 
 __all__ = [

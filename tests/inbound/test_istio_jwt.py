@@ -16,7 +16,6 @@ import pytest
 from inbound_world import request
 
 from meshware.inbound.passage import Admission
-from meshware.policy.support import Status, support_of
 from meshware.testing import TestMesh
 
 pytestmark = pytest.mark.conformance
@@ -24,11 +23,6 @@ pytestmark = pytest.mark.conformance
 ISTIO = Path(__file__).resolve().parents[2] / ".." / "shared/conformance/istio"
 DECISIONS = ISTIO / "decisions/jwt-authn.json"
 NO_KEYS = ("timeout", "invalid-jwks")  # sets whose point is that there are none
-
-HAS_REQUEST_PRINCIPALS = (
-    support_of("AuthorizationPolicy.spec.rules[].from[].source.requestPrincipals").status
-    is not Status.LATER
-)
 
 
 @cache
@@ -81,8 +75,6 @@ def test_all_of_them_are_asked():
 def test_istio_decides_so(one_set, row):
     """The status, and the headers that the app sees."""
     written = policies(one_set)
-    if "requestPrincipals" in "".join(written) and not HAS_REQUEST_PRINCIPALS:
-        pytest.skip("rules about end users are not there yet")
     mesh = TestMesh(written or [NOTHING], "default/b")
     headers = {
         name: re.sub(r"<(\w+)>", lambda found: tokens()[found[1]], value)
