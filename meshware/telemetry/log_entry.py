@@ -7,6 +7,7 @@ the line would show a path that nobody has asked for.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from meshware.telemetry.log_outbound import OutboundEntry
 if TYPE_CHECKING:
     from meshware.policy.snapshot import Snapshot
 
-__all__ = ["Entry", "entry_of"]
+__all__ = ["Entry", "Maker", "Value", "ValueOf", "entry_of"]
 
 Entry = InboundEntry | OutboundEntry
 """One call, as operators ask about it; None: it is not known, or there is none.
@@ -25,6 +26,13 @@ Entry = InboundEntry | OutboundEntry
 `header` and `response_header` return the first line of a header, as Envoy does, or what `:path` and
 such are. Times in `..._s` are since the call began.
 """
+
+Value = str | int | None
+"""What an operator stands for; numbers stay numbers in JSON."""
+
+ValueOf = Callable[[Entry], Value]
+Maker = Callable[[str], ValueOf]
+"""Returns what an operator with an argument stands for."""
 
 
 def entry_of(event: Event, snapshot: Snapshot | None, now: datetime) -> Entry:

@@ -21,8 +21,8 @@ from meshware.policy.log_format import (
     compile_labels,
 )
 from meshware.policy.telemetry_plan import LogPlan
-from meshware.telemetry.log_entry import Entry
-from meshware.telemetry.log_values import Surroundings, Value, ValueOf, value_of
+from meshware.telemetry.log_entry import Entry, Value, ValueOf
+from meshware.telemetry.log_values import Surroundings, value_of
 
 __all__ = ["LineMaker", "line_maker", "readable"]
 

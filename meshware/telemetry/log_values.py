@@ -11,23 +11,18 @@ import re
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from functools import lru_cache
-from ipaddress import ip_network
 from typing import NamedTuple
 from urllib.parse import unquote
 
 from meshware.call import Flag
 from meshware.policy.log_format import Part
 from meshware.policy.log_operators import OPERATORS
-from meshware.policy.log_time import compile_time
+from meshware.telemetry import log_addresses, log_times
 from meshware.telemetry.log_certificates import Certificate, certificate
-from meshware.telemetry.log_entry import Entry
-from meshware.telemetry.log_message import Address
+from meshware.telemetry.log_entry import Entry, Maker, Value, ValueOf
+from meshware.telemetry.log_times import time_maker
 
-__all__ = ["Surroundings", "Value", "ValueOf", "value_of"]
-
-Value = str | int | None
-ValueOf = Callable[[Entry], Value]
+__all__ = ["Surroundings", "value_of"]
 
 
 class Surroundings(NamedTuple):
@@ -161,124 +156,6 @@ def _server_name(argument: str) -> ValueOf:
     return value
 
 
-# --- times --------------------------------------------------------------------------------------
-
-
-def _time(at: Callable[[Entry], datetime | None], *, is_local: bool = False) -> _Maker:
-    def maker(argument: str) -> ValueOf:
-        stamp = compile_time(argument, is_local=is_local)
-
-        def value(entry: Entry) -> Value:
-            found = at(entry)
-            return None if found is None else stamp(found)
-
-        return value
-
-    return maker
-
-
-def _whole(seconds: float | None, a_second: int = 1000) -> int | None:
-    """Return a whole number of units, less than one of them cut off, as Envoy does."""
-    if seconds is None:
-        return None
-    return round(seconds * 10**9) // (10**9 // a_second)  # floats are a little off
-
-
-def _after_answer(entry: Entry) -> Value:
-    answered = entry.answered_s
-    return None if answered is None else _whole(max(0.0, entry.event.duration_s - answered))
-
-
-_POINTS: dict[str, Callable[[Entry], float | None]] = {
-    "DS_RX_BEG": lambda _: 0.0,
-    "US_TX_BEG": lambda entry: entry.attempt_s,
-    "US_RX_BEG": lambda entry: entry.answered_s,
-    "DS_TX_BEG": lambda entry: entry.answered_s,
-    "DS_TX_END": lambda entry: entry.event.duration_s,
-}
-
-
-def _duration_between(argument: str) -> ValueOf:
-    begin, end, *precision = argument.split(":")
-    a_second = {"ms": 10**3, "us": 10**6, "ns": 10**9}[precision[0] if precision else "ms"]
-    begins, ends = _POINTS[begin], _POINTS[end]
-
-    def value(entry: Entry) -> Value:
-        begun, ended = begins(entry), ends(entry)
-        if begun is None or ended is None or ended < begun:
-            return None
-        return _whole(ended - begun, a_second)
-
-    return value
-
-
-# --- addresses ----------------------------------------------------------------------------------
-
-AddressOf = Callable[[Entry], Address | None]
-
-
-def _with_port(of: AddressOf) -> ValueOf:
-    def value(entry: Entry) -> Value:
-        found = of(entry)
-        return None if found is None else found.text
-
-    return value
-
-
-def _port(of: AddressOf) -> ValueOf:
-    def value(entry: Entry) -> Value:
-        found = of(entry)
-        return None if found is None else found.port
-
-    return value
-
-
-def _without_port(of: AddressOf) -> _Maker:
-    def maker(argument: str) -> ValueOf:
-        def value(entry: Entry) -> Value:
-            found = of(entry)
-            if found is None or not argument:
-                return None if found is None else found.ip
-            return _masked(found.ip, int(argument))
-
-        return value
-
-    return maker
-
-
-@lru_cache(maxsize=1024)
-def _masked(ip: str, prefix: int) -> str | None:
-    """Return the network of an address; None: there is none with such a prefix."""
-    try:
-        return str(ip_network(f"{ip}/{prefix}", strict=False))
-    except ValueError:
-        return None
-
-
-def _upstream(entry: Entry) -> Address | None:
-    return entry.upstream
-
-
-def _remote(entry: Entry) -> Address | None:
-    return entry.remote
-
-
-def _direct_remote(entry: Entry) -> Address | None:
-    return entry.direct_remote
-
-
-def _local(entry: Entry) -> Address | None:
-    return entry.local
-
-
-def _tried(entry: Entry) -> Value:
-    return ",".join(each.text for each in entry.tried) or None
-
-
-def _tried_bare(entry: Entry) -> Value:
-    return ",".join(each.ip for each in entry.tried) or None
-
-
 # --- the response -------------------------------------------------------------------------------
 
 _LONG_FLAGS = {
@@ -383,28 +260,18 @@ def _span_id(entry: Entry) -> Value:
     return None if entry.trace is None else entry.trace.span_id or None
 
 
-_Maker = Callable[[str], ValueOf]
-
-_MAKERS: dict[str, _Maker] = {
+_MAKERS: dict[str, Maker] = {
+    **log_times.MAKERS,
+    **log_addresses.MAKERS,
     "REQ": _request_header,
     "REQUEST_HEADER": _request_header,
     "STREAM_INFO_REQ": _request_header,
     "REQ_WITHOUT_QUERY": _request_header_bare,
     "RESP": _response_header,
     "RESPONSE_HEADER": _response_header,
-    "START_TIME": _time(lambda entry: entry.started_at),
-    "START_TIME_LOCAL": _time(lambda entry: entry.started_at, is_local=True),
-    "EMIT_TIME": _time(lambda entry: entry.ended_at),
-    "EMIT_TIME_LOCAL": _time(lambda entry: entry.ended_at, is_local=True),
     "RESPONSE_CODE_DETAILS": _details,
-    "COMMON_DURATION": _duration_between,
-    "UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT": _without_port(_upstream),
-    "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT": _without_port(_remote),
-    "DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT": _without_port(_direct_remote),
-    "DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT": _without_port(_local),
-    "DOWNSTREAM_DIRECT_LOCAL_ADDRESS_WITHOUT_PORT": _without_port(_local),
-    "DOWNSTREAM_PEER_CERT_V_START": _time(_certificate_time(lambda found: found.begins)),
-    "DOWNSTREAM_PEER_CERT_V_END": _time(_certificate_time(lambda found: found.ends)),
+    "DOWNSTREAM_PEER_CERT_V_START": time_maker(_certificate_time(lambda found: found.begins)),
+    "DOWNSTREAM_PEER_CERT_V_END": time_maker(_certificate_time(lambda found: found.ends)),
     "REQUESTED_SERVER_NAME": _server_name,
     "GRPC_STATUS": _grpc_status,
     "QUERY_PARAM": _query_parameter,
@@ -413,6 +280,8 @@ _MAKERS: dict[str, _Maker] = {
 }
 
 _PLAIN: dict[str, ValueOf] = {
+    **log_times.PLAIN,
+    **log_addresses.PLAIN,
     "PROTOCOL": lambda entry: entry.protocol,
     "RESPONSE_CODE": lambda entry: entry.event.status,
     "CONNECTION_TERMINATION_DETAILS": _nothing,
@@ -420,32 +289,11 @@ _PLAIN: dict[str, ValueOf] = {
     "RESPONSE_FLAGS_LONG": _long_flags,
     "BYTES_RECEIVED": lambda entry: entry.received,
     "BYTES_SENT": lambda entry: entry.sent,
-    "DURATION": lambda entry: _whole(entry.event.duration_s),
-    "REQUEST_DURATION": lambda entry: _whole(entry.request_end_s),
-    "RESPONSE_DURATION": lambda entry: _whole(entry.answered_s),
-    "RESPONSE_TX_DURATION": _after_answer,
-    "UPSTREAM_HOST": _with_port(_upstream),
-    "UPSTREAM_HOST_NAME": _with_port(_upstream),
-    "UPSTREAM_HOST_NAME_WITHOUT_PORT": _without_port(_upstream)(""),
-    "UPSTREAM_HOSTS_ATTEMPTED": _tried,
-    "UPSTREAM_HOSTS_ATTEMPTED_WITHOUT_PORT": _tried_bare,
-    "UPSTREAM_HOST_NAMES_ATTEMPTED": _tried,
-    "UPSTREAM_HOST_NAMES_ATTEMPTED_WITHOUT_PORT": _tried_bare,
     "UPSTREAM_CLUSTER": lambda entry: entry.cluster,
     "UPSTREAM_CLUSTER_RAW": lambda entry: entry.cluster,
     "UPSTREAM_LOCAL_ADDRESS": _nothing,
-    "UPSTREAM_REMOTE_ADDRESS": _with_port(_upstream),
-    "UPSTREAM_REMOTE_PORT": _port(_upstream),
     "UPSTREAM_REQUEST_ATTEMPT_COUNT": lambda entry: entry.attempts,
     "UPSTREAM_TRANSPORT_FAILURE_REASON": lambda entry: entry.failure,
-    "DOWNSTREAM_REMOTE_ADDRESS": _with_port(_remote),
-    "DOWNSTREAM_REMOTE_PORT": _port(_remote),
-    "DOWNSTREAM_DIRECT_REMOTE_ADDRESS": _with_port(_direct_remote),
-    "DOWNSTREAM_DIRECT_REMOTE_PORT": _port(_direct_remote),
-    "DOWNSTREAM_LOCAL_ADDRESS": _with_port(_local),
-    "DOWNSTREAM_LOCAL_PORT": _port(_local),
-    "DOWNSTREAM_DIRECT_LOCAL_ADDRESS": _with_port(_local),
-    "DOWNSTREAM_DIRECT_LOCAL_PORT": _port(_local),
     "DOWNSTREAM_PEER_URI_SAN": lambda entry: entry.peer_id,
     "DOWNSTREAM_PEER_SUBJECT": _of_certificate(lambda found: found.subject),
     "DOWNSTREAM_PEER_ISSUER": _of_certificate(lambda found: found.issuer),
