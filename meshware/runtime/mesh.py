@@ -25,12 +25,13 @@ from meshware.inbound.gate import Gate
 from meshware.inbound.peer import Peers
 from meshware.outbound.exchange import PASS_THROUGH, Exchange, exchange
 from meshware.outbound.ledger import Ledger
-from meshware.policy.authorizers import ProcessAuthorizer
 from meshware.policy.file import Records
 from meshware.policy.snapshot import Snapshot, SnapshotCell, build_snapshot
 from meshware.policy.view import Client
+from meshware.runtime.gauges import gauges_of
 from meshware.runtime.identity import Identity, SVIDSource
 from meshware.runtime.identity_sources import IdentitySources
+from meshware.runtime.mistakes import tell_about_authorizers, tell_about_workload, tell_once
 from meshware.runtime.refusals import RefusalLog
 from meshware.runtime.vitals import Certificate, Process, Signs
 from meshware.telemetry.access_log import AccessLog
@@ -40,7 +41,6 @@ from meshware.telemetry.fan import Fan
 from meshware.telemetry.losses import Losses
 from meshware.telemetry.report import Counted, Gauges
 from meshware.telemetry.ring_file import WorkerRings
-from meshware.telemetry.series import ENDPOINT_EJECTIONS, Labels
 from meshware.telemetry.tracing import Tracing
 from meshware.telemetry.worker import WorkerCounts
 
@@ -116,12 +116,12 @@ class Mesh:
         self._losses: Losses | None = None
         self.tracing = Tracing(self._snapshot, clock=self.clock, rng=self.rng, environ=os.environ)
         if sink is None:
-            self._logs = AccessLog(self._snapshot, self.clock.now, os.environ, _tell_once)
+            self._logs = AccessLog(self._snapshot, self.clock.now, os.environ, tell_once)
             counts = {"spans": lambda: self.tracing.lost, "events": lambda: fan.failures}
             self._losses = Losses(counts, self._logs.failures)
             self._counting = Counting(self._snapshot, self._unix_time, self._losses)
             refusals = RefusalLog(self.clock.monotonic)
-            fan: Fan = Fan((refusals, self._counting, self.calls, self._logs), _tell_once)
+            fan: Fan = Fan((refusals, self._counting, self.calls, self._logs), tell_once)
             sink = fan
         self._sink = sink = self.tracing.told(sink)
         self._follower: Follower | None = None
@@ -135,7 +135,7 @@ class Mesh:
             peers=self._peers,
             now=self.clock.now,
             sink=sink,
-            on_error=_tell_once,
+            on_error=tell_once,
             on_unknown_key=self.key_unknown,
             begin_trace=self.tracing.begin,
         )
@@ -295,7 +295,7 @@ class Mesh:
 
         def applied(snapshot: Snapshot) -> None:
             nonlocal is_told
-            _tell_about_authorizers(self, snapshot, missing)
+            tell_about_authorizers(self.authorizer, snapshot, missing)
             self._prepare_logs(snapshot)
             self.ledger.retain(snapshot.cluster_names())
             reporter.applied(snapshot.generation)
@@ -304,7 +304,7 @@ class Mesh:
                 self.identity.svid()  # an agent takes its time: it is asked before the first call
             if snapshot.inbound is None and not is_told:
                 is_told = True  # and not with each new address that DNS finds
-                _tell_about_workload(settings.client)
+                tell_about_workload(settings.client)
 
         self._reporter = reporter
         self._follower = Follower(
@@ -323,7 +323,7 @@ class Mesh:
             try:
                 self._logs.prepare(snapshot)
             except Exception as error:
-                _tell_once(error)  # no log is a reason to refuse policy
+                tell_once(error)  # no log is a reason to refuse policy
 
     def _told_of_services(self, event: Event) -> None:
         if isinstance(event, OutboundEvent) and event.cluster == PASS_THROUGH:
@@ -338,27 +338,13 @@ class Mesh:
 
     def _gauges(self) -> Gauges:
         """Return what holds now, for the report."""
-        client, snapshot = self.client, self.cell.current
-        own: Labels = (("namespace", client.namespace), ("workload", client.name or "unknown"))
-        gauges: Gauges = {}
+        snapshot, svid = self.cell.current, self.identity.svid()
         if snapshot is None:
-            return gauges
-        gauges[("meshware_policy_generation", own)] = snapshot.generation
-        gauges[("meshware_policy_applied_timestamp_seconds", own)] = self._applied_at
-        svid = self.identity.svid()
-        if svid is not None:
-            gauges[("meshware_certificate_expiry_timestamp_seconds", own)] = svid.until_s
-        now = self._monotonic()
-        for cluster in snapshot.clusters():
-            if cluster.outlier is not None:
-                host = cluster.name.rpartition("|")[2]
-                key = ("meshware_ejected_endpoints", (("destination_service", host), *own))
-                out = self.ledger.cluster(cluster.name).ejected(cluster, now)
-                gauges[key] = gauges.get(key, 0) + len(out)
-                for endpoint in sorted(out)[:_MOST_EJECTED]:
-                    pair = (("destination_service", host), ("endpoint", endpoint))
-                    gauges[(ENDPOINT_EJECTIONS, (*pair, *own))] = 1
-        return gauges
+            return {}
+        until_s = None if svid is None else svid.until_s
+        return gauges_of(
+            self.client, snapshot, self.ledger, self._applied_at, until_s, self._monotonic()
+        )
 
     def _process(self) -> Process:
         """Return what the policy in force tells of this process, for the report."""
@@ -408,56 +394,6 @@ class Mesh:
         self.calls.renew()
         if self.cell.current is not None:
             self.cell.current.renew_lock()
-
-
-def _tell_about_workload(client: Client) -> None:
-    if client.name is None:
-        _log.warning(
-            "MESH_WORKLOAD is not set, so no inbound call can be let in; set it to namespace/name "
-            "of a WorkloadEntry or WorkloadGroup (a process that only calls others needs none)"
-        )
-        return
-    _log.error(
-        "MESH_WORKLOAD is %s/%s, which the policy does not name, so no inbound call can be let in; "
-        "add a WorkloadEntry or WorkloadGroup of this name, or mend MESH_WORKLOAD",
-        client.namespace,
-        client.name,
-    )
-
-
-def _tell_about_authorizers(mesh: Mesh, snapshot: Snapshot, told: set[str]) -> None:
-    """Log, once for each, the functions that policy asks and this process does not have."""
-    asked = snapshot.inbound.authorizers if snapshot.inbound is not None else {}
-    for name, authorizer in asked.items():
-        if isinstance(authorizer, ProcessAuthorizer) and mesh.authorizer(name) is None:
-            if name not in told:
-                told.add(name)
-                _log.error(
-                    "policy asks authorizer %r, and no function of this process is registered "
-                    "under that name, so every request that it is asked about is refused; put "
-                    "@meshware.authorizer(%r) on one in a module that the app imports",
-                    name,
-                    name,
-                )
-        else:
-            told.discard(name)
-
-
-_told: set[str] = set()
-_MOST_EJECTED = 100  # endpoints of a cluster that are told one by one
-_MOST_TOLD = 100  # distinct mistakes; what never ends must not fill the log
-
-
-def _tell_once(error: Exception) -> None:
-    """Log an exception that a call was spared, the first time that it comes from its place."""
-    traceback = error.__traceback__
-    while traceback is not None and traceback.tb_next is not None:
-        traceback = traceback.tb_next
-    place = "" if traceback is None else f"{traceback.tb_frame.f_code}:{traceback.tb_lineno}"
-    key = f"{type(error).__name__} {place}"
-    if key not in _told and len(_told) < _MOST_TOLD:
-        _told.add(key)
-        _log.error("a mistake in meshware, told once: %s", error, exc_info=error)
 
 
 _meshes: weakref.WeakSet[Mesh] = weakref.WeakSet()
