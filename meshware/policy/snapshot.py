@@ -11,8 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
-from enum import Enum, auto
-from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import msgspec
 
@@ -30,6 +29,7 @@ from meshware.policy.file import Records
 from meshware.policy.inbound_rules import InboundRules, NamedPolicy, compile_inbound
 from meshware.policy.jwt_rules import UserRules
 from meshware.policy.look_ups import LookUps
+from meshware.policy.memo import MISSING, Digest, Memo
 from meshware.policy.record_types import (
     AuthorizationRecord,
     BundleRecord,
@@ -52,10 +52,6 @@ __all__ = ["InboundView", "Snapshot", "SnapshotCell", "build_snapshot", "read_bu
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
-Digest = str | None
-
-# Names that the mesh does not know are remembered too, but anyone can ask for any number of them.
-_MOST_REMEMBERED = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,47 +70,6 @@ class InboundView:
     tokens: TokenModes = TokenModes()
     probe_paths: frozenset[str] = frozenset()  # where the daemon is admitted, and nowhere else
     most_requests: int | None = None  # under way at once in this process; None: no limit
-
-
-class _Missing(Enum):
-    """Stands for "not compiled yet" where None means "does not exist"."""
-
-    MISSING = auto()
-
-
-_MISSING: Final = _Missing.MISSING
-
-
-class _Memo(Generic[K, T]):
-    """Compiled parts by key, each with the records that it rests on."""
-
-    def __init__(self) -> None:
-        self._parts: dict[K, T] = {}
-        self._rests_on: dict[K, Mapping[str, Digest]] = {}
-
-    def get(self, key: K) -> T | Literal[_Missing.MISSING]:
-        return self._parts.get(key, _MISSING)
-
-    def parts(self) -> list[T]:
-        return list(self._parts.values())
-
-    def put(self, key: K, part: T, rests_on: Mapping[str, Digest]) -> None:
-        if len(self._parts) >= _MOST_REMEMBERED:
-            self._parts.clear()
-            self._rests_on.clear()
-        self._rests_on[key] = rests_on
-        self._parts[key] = part
-
-    def take_over(self, previous: _Memo[K, T], digest: Callable[[str], Digest]) -> None:
-        """Keep what rests on records that are the same now."""
-        same: dict[tuple[str, Digest], bool] = {}
-        for key, part in list(previous._parts.items()):
-            rests_on = previous._rests_on[key]
-            for pair in rests_on.items():
-                if pair not in same:
-                    same[pair] = digest(pair[0]) == pair[1]
-            if all(same[pair] for pair in rests_on.items()):
-                self.put(key, part, rests_on)
 
 
 class Snapshot:
@@ -145,8 +100,8 @@ class Snapshot:
         self._records = records
         self._on_refusal = on_refusal
         self._lock = threading.Lock()
-        self._tables: _Memo[tuple[str, int], RouteTable | None] = _Memo()
-        self._clusters: _Memo[ClusterKey, Cluster | None] = _Memo()
+        self._tables: Memo[tuple[str, int], RouteTable | None] = Memo()
+        self._clusters: Memo[ClusterKey, Cluster | None] = Memo()
         before = None if previous is None else previous.workloads
         self.workloads: WorkloadIndex = WorkloadIndex(records, before)
         self.telemetry: TelemetryPlan = DEFAULT_PLAN
@@ -192,7 +147,7 @@ class Snapshot:
     def routes(self, host: str, port: int) -> RouteTable | None:
         """Return the route table for a host as dialled; None: the mesh does not know it."""
         found = self._tables.get((host, port))
-        if found is not _MISSING:
+        if found is not MISSING:
             return found
         return self._compiled(
             self._tables,
@@ -206,7 +161,7 @@ class Snapshot:
     def cluster(self, key: ClusterKey) -> Cluster | None:
         """Return a destination's cluster; None: host, port or subset does not exist."""
         found = self._clusters.get(key)
-        if found is not _MISSING:
+        if found is not MISSING:
             return found
         return self._compiled(
             self._clusters,
@@ -321,7 +276,7 @@ class Snapshot:
 
     def _compiled(
         self,
-        memo: _Memo[K, T],
+        memo: Memo[K, T],
         key: K,
         name: str,
         compile_it: Callable[[View], T],
@@ -329,7 +284,7 @@ class Snapshot:
     ) -> T:
         with self._lock:
             found = memo.get(key)
-            if found is not _MISSING:
+            if found is not MISSING:
                 return found
             seen = View(self._records, self.client, self._common)
             try:
