@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
-from dashboard_world import World, served
+from dashboard_made import World
+from dashboard_world import served
 from playwright.sync_api import Browser, Playwright, expect, sync_playwright
 
 ARGUMENTS = [

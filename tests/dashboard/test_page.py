@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 
+import dashboard_made
 import dashboard_world
 import pytest
 from playwright.sync_api import expect
@@ -12,14 +13,14 @@ from playwright.sync_api import expect
 REVIEWS = "shop/productpage->shop/reviews"
 
 
-def still(world: dashboard_world.World) -> dashboard_world.World:
+def still(world: dashboard_made.World) -> dashboard_made.World:
     """The same, with numbers that stay."""
     world.moving = False
     return world
 
 
 def test_the_graph_draws_every_service_and_edge_with_its_numbers(page, visit, complaints):
-    visit(still(dashboard_world.shop()))
+    visit(still(dashboard_made.shop()))
     expect(page.locator(".node")).to_have_count(12)
     expect(page.locator(".edge")).to_have_count(11)
     label = page.locator(f'.label[data-id="{REVIEWS}"]')
@@ -33,7 +34,7 @@ def test_the_graph_draws_every_service_and_edge_with_its_numbers(page, visit, co
 
 
 def test_health_is_told_by_word_and_shape_as_well_as_colour(page, visit):
-    visit(still(dashboard_world.shop()))
+    visit(still(dashboard_made.shop()))
     payments = page.locator('.node[data-id="checkout/payments"]')
     expect(payments).to_have_attribute("aria-label", re.compile("failing"))
     good = page.locator('.node[data-id="shop/details"] .shape').get_attribute("d")
@@ -41,7 +42,7 @@ def test_health_is_told_by_word_and_shape_as_well_as_colour(page, visit):
 
 
 def test_numbers_change_in_place(page, visit):
-    world = still(dashboard_world.shop())
+    world = still(dashboard_made.shop())
     visit(world)
     label = page.locator(f'.label[data-id="{REVIEWS}"] text')
     expect(label).to_contain_text("41/s")
@@ -52,16 +53,16 @@ def test_numbers_change_in_place(page, visit):
 
 
 def test_a_new_service_appears_with_the_next_layout(page, visit):
-    world = still(dashboard_world.shop())
+    world = still(dashboard_made.shop())
     visit(world)
     expect(page.locator(".node")).to_have_count(12)
-    world.graph["nodes"].append(dashboard_world.node("new", 4, 3))
+    world.graph["nodes"].append(dashboard_made.node("new", 4, 3))
     world.tell("layout", {})
     expect(page.locator('.node[data-id="shop/new"]')).to_be_visible()
 
 
 def test_a_click_on_an_edge_opens_its_panel_and_escape_closes_it(page, visit, complaints):
-    visit(still(dashboard_world.shop()))
+    visit(still(dashboard_made.shop()))
     page.locator('.label[data-id="checkout/cart->checkout/payments"]').click()
     panel = page.locator(".panel")
     expect(panel.locator("h2")).to_have_text("checkout/cart → checkout/payments")
@@ -75,7 +76,7 @@ def test_a_click_on_an_edge_opens_its_panel_and_escape_closes_it(page, visit, co
 
 
 def test_an_edge_is_clicked_on_its_line_too(page, visit):
-    visit(still(dashboard_world.shop()))
+    visit(still(dashboard_made.shop()))
     line = page.locator('.edge[data-id="/unknown->shop/details"] .line')
     expect(line).to_be_attached()
     expect(page.locator(".label").first).to_be_visible()
@@ -85,13 +86,13 @@ def test_an_edge_is_clicked_on_its_line_too(page, visit):
 
 
 def test_history_that_is_not_kept_says_how_to_get_it(page, visit):
-    visit(still(dashboard_world.shop()), "graph/node/shop%2Freviews")
+    visit(still(dashboard_made.shop()), "graph/node/shop%2Freviews")
     page.get_by_role("button", name="6 h").click()
     expect(page.locator(".charts")).to_contain_text("--prometheus URL")
 
 
 def test_arrow_keys_move_between_services_and_enter_opens_one(page, visit):
-    visit(still(dashboard_world.shop()))
+    visit(still(dashboard_made.shop()))
     page.locator('.node[data-id="shop/ingress"]').focus()
     page.keyboard.press("ArrowRight")
     expect(page.locator('.node[data-id="shop/productpage"]')).to_be_focused()
@@ -102,7 +103,7 @@ def test_arrow_keys_move_between_services_and_enter_opens_one(page, visit):
 
 
 def test_a_namespace_and_a_search_narrow_the_graph(page, visit):
-    visit(still(dashboard_world.shop()))
+    visit(still(dashboard_made.shop()))
     page.get_by_label("Namespace", exact=True).select_option("checkout")
     expect(page.locator('.node[data-id="shop/ratings"]')).to_be_hidden()
     expect(page.locator('.node[data-id="checkout/payments"]')).to_be_visible()
@@ -113,7 +114,7 @@ def test_a_namespace_and_a_search_narrow_the_graph(page, visit):
 
 
 def test_the_same_edges_are_a_table_for_screen_readers_and_on_request(page, visit):
-    visit(still(dashboard_world.shop()))
+    visit(still(dashboard_made.shop()))
     expect(page.locator(".edge-table tbody tr")).to_have_count(11)
     page.get_by_role("button", name="Table").click()
     row = page.locator(f'tr[data-edge="{REVIEWS}"]')
@@ -124,7 +125,7 @@ def test_the_same_edges_are_a_table_for_screen_readers_and_on_request(page, visi
 
 
 def test_a_worker_that_is_out_of_step_stands_out_and_comes_first(page, visit, complaints):
-    visit(dashboard_world.shop(), "workers")
+    visit(dashboard_made.shop(), "workers")
     first = page.locator("tbody tr").first
     expect(first).to_contain_text("2 behind")
     expect(first).to_contain_text("event loop lags")
@@ -133,7 +134,7 @@ def test_a_worker_that_is_out_of_step_stands_out_and_comes_first(page, visit, co
 
 
 def test_a_worker_tells_of_its_process_certificate_lag_and_memory(page, visit, complaints):
-    visit(dashboard_world.shop(), "workers")
+    visit(dashboard_made.shop(), "workers")
     row = page.locator('tr[data-worker="productpage-v1-4101"]')
     for text in (
         "pid 4101", "gunicorn/23.0.0", "0.1.0", "Python 3.13.1", "current",
@@ -153,7 +154,7 @@ def test_a_worker_tells_of_its_process_certificate_lag_and_memory(page, visit, c
 
 
 def test_what_a_worker_claims_is_text(page, visit, complaints):
-    world = dashboard_world.shop()
+    world = dashboard_made.shop()
     markup = "<img src=x onerror=alert(1)>"
     world.workers["workers"] = [
         world.workers["workers"][0]
@@ -167,7 +168,7 @@ def test_what_a_worker_claims_is_text(page, visit, complaints):
 
 
 def test_a_broken_policy_shows_its_finding_and_a_good_one_moves_the_generation(page, visit):
-    world = dashboard_world.shop()
+    world = dashboard_made.shop()
     visit(world, "policy")
     expect(page.locator("[data-code=unreachable-rule]")).to_contain_text("no call comes here")
     problem = {
@@ -184,10 +185,10 @@ def test_a_broken_policy_shows_its_finding_and_a_good_one_moves_the_generation(p
 
 
 def test_a_refused_call_shows_why(page, visit, complaints):
-    world = dashboard_world.shop()
+    world = dashboard_made.shop()
     visit(world, "calls")
     expect(page.locator(".calls details")).to_have_count(3)
-    world.calls.insert(0, dashboard_world.refusal(time.time(), path="/ratings/9"))
+    world.calls.insert(0, dashboard_made.refusal(time.time(), path="/ratings/9"))
     world.tell("call", {})
     newest = page.locator(".calls details").first
     expect(newest).to_contain_text("/ratings/9")
@@ -199,13 +200,13 @@ def test_a_refused_call_shows_why(page, visit, complaints):
 
 
 def test_markup_in_what_callers_send_stays_text(page, visit):
-    visit(dashboard_world.shop(), "calls")
+    visit(dashboard_made.shop(), "calls")
     expect(page.locator(".calls")).to_contain_text("/charge/<b>bold</b>")
     expect(page.locator(".calls summary b")).to_have_count(0)
 
 
 def test_a_trace_is_a_waterfall_in_the_order_of_the_tree(page, visit, complaints):
-    visit(dashboard_world.shop(), "traces")
+    visit(dashboard_made.shop(), "traces")
     rows = page.locator(".waterfall .row")
     expect(rows).to_have_count(9)
     expect(rows.nth(4)).to_have_attribute("aria-label", re.compile("attempt 1.*failed"))
@@ -215,7 +216,7 @@ def test_a_trace_is_a_waterfall_in_the_order_of_the_tree(page, visit, complaints
 
 
 def test_calls_are_narrowed_by_what_happened_and_by_words(page, visit):
-    visit(dashboard_world.shop(), "calls")
+    visit(dashboard_made.shop(), "calls")
     rows = page.locator(".calls details:visible")
     expect(rows).to_have_count(3)
     page.get_by_label("What happened").select_option("failed")
@@ -229,7 +230,7 @@ def test_calls_are_narrowed_by_what_happened_and_by_words(page, visit):
 
 
 def test_a_failed_call_has_its_attempts(page, visit):
-    visit(dashboard_world.shop(), "calls")
+    visit(dashboard_made.shop(), "calls")
     failed = page.locator(".calls details").nth(1)
     failed.locator("summary").first.click()
     expect(failed.locator(".tries tbody tr")).to_have_count(2)
@@ -238,7 +239,7 @@ def test_a_failed_call_has_its_attempts(page, visit):
 
 
 def test_a_trace_is_a_table_for_those_who_do_not_look_at_bars(page, visit, complaints):
-    visit(dashboard_world.shop(), "traces")
+    visit(dashboard_made.shop(), "traces")
     page.get_by_role("button", name="Table").click()
     rows = page.locator(".waterfall .spans tbody tr")
     expect(rows).to_have_count(9)
@@ -249,7 +250,7 @@ def test_a_trace_is_a_table_for_those_who_do_not_look_at_bars(page, visit, compl
 
 
 def test_arrow_keys_walk_through_a_waterfall_and_the_list_of_traces(page, visit):
-    visit(dashboard_world.shop(), "traces")
+    visit(dashboard_made.shop(), "traces")
     rows = page.locator(".waterfall .row")
     rows.first.focus()
     page.keyboard.press("ArrowDown")
@@ -265,7 +266,7 @@ def test_arrow_keys_walk_through_a_waterfall_and_the_list_of_traces(page, visit)
 
 
 def test_a_daemon_that_goes_away_is_told_and_one_that_returns_is_live_again(page, visit):
-    world = dashboard_world.shop()
+    world = dashboard_made.shop()
     visit(world)
     expect(page.locator("#live")).to_have_text("live")
     world.listening = False
@@ -277,7 +278,7 @@ def test_a_daemon_that_goes_away_is_told_and_one_that_returns_is_live_again(page
 
 
 def test_a_clock_that_is_set_does_not_make_a_live_page_lost(page, visit):
-    visit(still(dashboard_world.shop()))
+    visit(still(dashboard_made.shop()))
     page.evaluate(
         """() => {
             window.states = [];
@@ -295,7 +296,7 @@ def test_a_clock_that_is_set_does_not_make_a_live_page_lost(page, visit):
 
 
 def test_every_empty_view_says_what_to_do(page, visit):
-    visit(dashboard_world.empty())
+    visit(dashboard_made.empty())
     expect(page.locator(".empty")).to_contain_text("meshware run")
     for view, words in (
         ("Workers", "meshware run"),
@@ -309,7 +310,7 @@ def test_every_empty_view_says_what_to_do(page, visit):
 
 def test_nothing_scrolls_sideways_on_a_phone(page, visit):
     page.set_viewport_size({"width": 390, "height": 800})
-    visit(dashboard_world.shop())
+    visit(dashboard_made.shop())
     for view in ("graph/node/shop%2Freviews", "workers", "policy", "calls", "traces"):
         page.evaluate("view => { location.hash = '#/' + view }", view)
         expect(page.locator("main > *")).to_be_visible()
@@ -319,7 +320,7 @@ def test_nothing_scrolls_sideways_on_a_phone(page, visit):
 
 def test_the_theme_is_the_systems_until_somebody_chooses(page, visit):
     page.emulate_media(color_scheme="dark")
-    visit(dashboard_world.shop())
+    visit(dashboard_made.shop())
     ground = "getComputedStyle(document.body).backgroundColor"
     expect(page.locator("#theme")).to_have_text("Auto")
     dark = page.evaluate(ground)
@@ -329,7 +330,7 @@ def test_the_theme_is_the_systems_until_somebody_chooses(page, visit):
 
 
 def test_two_hundred_services_are_updated_in_place(page, visit, complaints):
-    world = dashboard_world.crowd()
+    world = dashboard_made.crowd()
     visit(world)
     expect(page.locator(".node")).to_have_count(200)
     expect(page.locator(".edge")).to_have_count(2000)
@@ -344,7 +345,7 @@ def test_two_hundred_services_are_updated_in_place(page, visit, complaints):
 
 def test_keys_go_through_the_calls_of_a_service(page, visit, complaints):
     """E to the first, arrows to the next, Enter opens it; each says who calls whom, and how."""
-    visit(still(dashboard_world.shop()))
+    visit(still(dashboard_made.shop()))
     page.locator('.node[data-id="checkout/payments"]').focus()
     page.keyboard.press("e")
     into = page.get_by_role("button", name=re.compile("cart calls checkout.payments"))
@@ -360,7 +361,7 @@ def test_keys_go_through_the_calls_of_a_service(page, visit, complaints):
 
 
 def test_escape_goes_from_a_call_back_to_its_service(page, visit):
-    visit(still(dashboard_world.shop()))
+    visit(still(dashboard_made.shop()))
     node = page.locator('.node[data-id="shop/details"]')
     node.focus()
     page.keyboard.press("e")
@@ -421,7 +422,7 @@ CONTRAST = """() => {
 def test_all_text_stands_out_from_its_ground(page, visit, scheme, view):
     """WCAG AA: 4.5:1, by the colours that the browser has worked out."""
     page.emulate_media(color_scheme=scheme)
-    visit(still(dashboard_world.shop()), view)
+    visit(still(dashboard_made.shop()), view)
     expect(page.locator("main > *").first).to_be_visible()
     if view.startswith("graph/"):
         expect(page.locator(".panel .chart svg")).to_have_count(5)
@@ -458,7 +459,7 @@ def seen_at(page) -> list[float]:
 
 
 def test_a_tap_selects_a_finger_pans_and_two_pinch(touched):
-    with dashboard_world.served(still(dashboard_world.shop())) as address:
+    with dashboard_world.served(still(dashboard_made.shop())) as address:
         touched.goto(address)
         expect(touched.locator("#live")).to_have_text("live")
         expect(touched.locator(".node").first).to_be_visible()

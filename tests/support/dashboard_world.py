@@ -1,7 +1,6 @@
-"""A daemon's dashboard without a daemon: the page, and its JSON API over a world made up here.
+"""A daemon's dashboard without a daemon: the page, and its JSON API over a world made up.
 
-Three worlds: `shop` (the services of examples/, one of them failing, a refused call, a broken
-policy), `crowd` (200 services, 2,000 edges) and `empty`. A real HTTP server on a port of its own,
+What is in the worlds is made by `dashboard_made`. A real HTTP server on a port of its own,
 so that a browser meets what it meets in the field: modules, security headers, server-sent events.
 
 `python tests/support/dashboard_world.py shop` serves one and prints its address.
@@ -10,7 +9,6 @@ so that a browser meets what it meets in the field: modules, security headers, s
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
 import math
 import random
@@ -19,346 +17,25 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import uvicorn
+from dashboard_made import World, crowd, empty, explained, shop
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from meshware.dashboard.traces import Placed, join
-from meshware.syncd.rings import SeenCall
-from meshware.syncd.told_calls import call_told
-from meshware.telemetry.call_record import CallRecord, TryRecord
-from meshware.telemetry.span_ring import SpanRecord
+__all__ = ["application", "served"]
 
 STATIC = Path(__file__).resolve().parents[2] / "meshware" / "dashboard" / "static"
-POLICY = Path(__file__).resolve().parents[2] / "examples" / "policies"
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'",
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
 }
-SPIFFE = "spiffe://cluster.local/ns/shop/sa/"
-
-
-@dataclass
-class World:
-    """What the API tells, to be changed by a test while a page looks on."""
-
-    graph: dict[str, Any]
-    workers: dict[str, Any]
-    policy: dict[str, Any]
-    calls: list[dict[str, Any]] = field(default_factory=list)
-    traces: list[dict[str, Any]] = field(default_factory=list)
-    history: bool = False
-    pace_s: float = 1.0
-    moving: bool = True  # whether numbers drift from tick to tick
-    listening: bool = True  # False: event streams are cut, new ones refused
-    events: list[tuple[str, Any]] = field(default_factory=list)  # told to every page, in order
-
-    def tell(self, kind: str, detail: object) -> None:
-        """Send one event to every page that listens."""
-        self.events.append((kind, detail))
-
-    def publish(self, *, findings: list[dict[str, Any]] = (), refused: object = None) -> None:
-        """Move policy on by one generation, or refuse one."""
-        if refused is None:
-            self.policy["generation"] += 1
-            self.graph["generation"] = self.workers["generation"] = self.policy["generation"]
-            self.policy["changes"].append(
-                {
-                    "generation": self.policy["generation"], "at": time.time(), "added": [],
-                    "changed": ["VirtualService shop/reviews"], "removed": [],
-                }
-            )  # fmt: skip
-        self.policy["findings"] = list(findings)
-        self.policy["refused"] = refused
-        self.tell("policy", {"generation": self.policy["generation"]})
-
-
-def node(
-    name: str, x: float, y: float, health: str = "good", *, kind: str = "service", rate: float = 20,
-    errors: float = 0.0, version: str | None = None, namespace: str = "shop",
-) -> dict[str, Any]:  # fmt: skip
-    ident = f"{namespace}/{name}" + (f"@{version}" if version else "")
-    return {
-        "id": ident, "name": name, "namespace": namespace, "kind": kind, "version": version,
-        "x": x, "y": y, "layer": int(x), "health": health, "rate": rate, "error_share": errors,
-    }  # fmt: skip
-
-
-def edge(
-    source: str, target: str, rate: float, p95: float, *, errors: float = 0.0,
-    health: str = "good", mtls: bool | None = True,
-) -> dict[str, Any]:  # fmt: skip
-    name = lambda ident: SPIFFE + ident.split("/")[-1].split("@")[0]  # noqa: E731
-    return {
-        "id": f"{source}->{target}", "source": source, "target": target, "rate": rate,
-        "error_share": errors, "p50_ms": p95 / 2.4, "p95_ms": p95, "p99_ms": p95 * 1.7,
-        "mtls": mtls, "source_principal": name(source) if mtls else None,
-        "target_principal": name(target) if mtls else None, "health": health,
-        "attempts_rate": rate * (1 + errors * 2),
-    }  # fmt: skip
-
-
-def shop() -> World:
-    """The shop of examples/, after a release of reviews that fails now and then."""
-    nodes = [
-        node("ingress", 0, 1, kind="ingress", rate=42),
-        node("productpage", 2, 1, "good", rate=42, errors=0.002),
-        node("details", 4, 0.2, rate=41),
-        node("reviews", 4, 1.1, "warn", rate=41, errors=0.034),
-        node("cart", 4, 2.0, rate=9.4, namespace="checkout"),
-        node("reviews", 6, 0.5, kind="version", version="v1", rate=28),
-        node("reviews", 6, 1.1, "warn", kind="version", version="v2", rate=13, errors=0.11),
-        node("payments", 6, 2.0, "bad", rate=6.1, errors=0.27, namespace="checkout"),
-        node("ratings", 8, 0.8, rate=13),
-        node("api.bank.example", 8, 2.0, "bad", kind="outside", rate=6, errors=0.26, namespace=""),
-        node("nightly-report", 2, 2.2, "idle", rate=0, namespace="jobs"),
-        node("unknown", 0, 0.2, kind="unknown", rate=0.4, namespace=""),
-    ]  # fmt: skip
-    edges = [
-        edge("shop/ingress", "shop/productpage", 42, 88, mtls=False, errors=0.002),
-        edge("/unknown", "shop/details", 0.4, 4, mtls=None),
-        edge("shop/productpage", "shop/details", 41, 7.2),
-        edge("shop/productpage", "shop/reviews", 41, 52, errors=0.034, health="warn"),
-        edge("shop/productpage", "checkout/cart", 9.4, 31),
-        edge("shop/reviews", "shop/reviews@v1", 28, 21),
-        edge("shop/reviews", "shop/reviews@v2", 13, 58, errors=0.11, health="warn"),
-        edge("shop/reviews@v2", "shop/ratings", 13, 9.1),
-        edge("checkout/cart", "checkout/payments", 6.1, 1240, errors=0.27, health="bad"),
-        edge("checkout/payments", "/api.bank.example", 6, 1180, errors=0.2, health="bad",
-             mtls=False),
-        edge("jobs/nightly-report", "checkout/cart", 0, 0, health="idle"),
-    ]  # fmt: skip
-    now = time.time()
-    return World(
-        graph={"at": now, "generation": 7, "window_s": 60, "nodes": nodes, "edges": edges},
-        workers=_workers(now),
-        policy=_policy(now),
-        calls=_calls(now),
-        traces=_traces(now),
-    )
-
-
-def _workers(now: float) -> dict[str, Any]:
-    def worker(workload: str, pid: int, left_s: float = 2400, **changes: object) -> dict[str, Any]:
-        return {
-            "namespace": "shop", "workload": workload, "id": f"{workload}-{pid}", "pid": pid,
-            "version": "0.1.0", "python": "3.13.1", "server": "gunicorn/23.0.0", "generation": 7,
-            "state": "current", "applied_at": now - 95, "policy_age_s": 95,
-            "certificate": {
-                "id": SPIFFE + workload.rpartition("-")[0], "source": "embedded",
-                "since": now + left_s - 3600, "until": now + left_s, "left_s": left_s,
-            },
-            "memory_bytes": 48_300_000 + pid * 900, "lag_s": 0.0012, "lag_of": "loop",
-            "in_flight": 2, "address": "127.0.0.1", "port": 9080, "started_at": now - 5400,
-            "refusals": [], "troubles": [],
-        } | changes  # fmt: skip
-
-    refusal = {"reason": "no such subset: v9", "generation": 6, "subject": "policy"}
-    bare = dict.fromkeys(("version", "python", "server", "applied_at", "certificate", "lag_s",
-                          "lag_of", "memory_bytes", "in_flight", "address", "port"))  # fmt: skip
-    return {
-        "generation": 7,
-        "workers": [
-            worker("productpage-v1", 4101),
-            worker("productpage-v1", 4102),
-            worker("reviews-v1", 4203, **bare),
-            worker(
-                "reviews-v2", 4207, generation=5, state="behind", lag_s=0.34,
-                troubles=["2 behind", "event loop lags"],
-            ),
-            worker("ratings-v1", 4301, 240, troubles=["certificate ends soon"]),
-            worker(
-                "details-v1", 4304, state="refuses", refusals=[refusal], lag_of="thread",
-                troubles=["refuses policy"],
-            ),
-        ],
-    }  # fmt: skip
-
-
-def _policy(now: float) -> dict[str, Any]:
-    resources = []
-    for path in sorted(POLICY.glob("*.yaml")):
-        line = 1
-        for text in path.read_text(encoding="utf-8").split("\n---\n"):
-            words = dict(
-                part.strip().split(": ", 1)
-                for part in text.splitlines()
-                if part.strip().startswith(("kind: ", "name: "))
-            )
-            if "kind" in words:
-                resources.append(
-                    {
-                        "kind": words["kind"], "namespace": "shop", "name": words.get("name", ""),
-                        "file": path.name, "line": line, "text": text,
-                    }
-                )  # fmt: skip
-            line += text.count("\n") + 2
-    return {
-        "generation": 7,
-        "resources": resources,
-        "findings": [
-            {
-                "severity": "warning", "code": "unreachable-rule", "kind": "VirtualService",
-                "namespace": "shop", "name": "reviews", "field": "spec.http[2]",
-                "file": "reviews.yaml", "line": 31,
-                "message": "no call comes here: http[1] matches all; move this before it",
-            }
-        ],
-        "refused": None,
-        "changes": [
-            {"generation": 6, "at": now - 900, "added": ["DestinationRule shop/reviews"],
-             "changed": [], "removed": []},
-            {"generation": 7, "at": now - 95, "added": [],
-             "changed": ["VirtualService shop/reviews"],
-             "removed": ["EnvoyFilter shop/old"]},
-        ],
-    }  # fmt: skip
-
-
-_numbers = itertools.count(1)
-
-
-def refusal(at: float, **changes: Any) -> dict[str, Any]:
-    """A call that a rule refused, as `/api/calls` tells it."""
-    record = {
-        "direction": "inbound", "outcome": "refused", "status": 403,
-        "reason": "rbac_access_denied_matched_policy[none]", "policy": "shop/ratings-viewer",
-        "rule": 0, "place": "security.yaml:14", "method": "GET", "host": "ratings",
-        "path": "/ratings/0", "principal": "cluster.local/ns/jobs/sa/nightly-report",
-        "proved_by": "mtls", "candidates": ("/ratings/0",), "generation": 6, "duration_s": 0.0002,
-        "request_id": "3f2a-77", "trace_id": "7d1f0c8a2b9e4d5f8a7b6c5d4e3f2a1b", "port": 9080,
-    } | {name: value for name, value in changes.items() if name != "workload"}  # fmt: skip
-    number = next(_numbers)
-    seen = SeenCall(
-        number, "shop", changes.get("workload", "ratings-v1"), "0" * 16,
-        CallRecord(number=number, at=at, **record),
-    )  # fmt: skip
-    return call_told("world", seen)
-
-
-def _calls(now: float) -> list[dict[str, Any]]:
-    tries = (
-        TryRecord(number=1, endpoint="127.0.0.1:9090", began_s=0.0001, duration_s=0.6,
-                  failure="timeout"),
-        TryRecord(number=2, endpoint="127.0.0.1:9091", began_s=0.64, duration_s=0.6,
-                  failure="timeout"),
-    )  # fmt: skip
-    third = refusal(
-        now - 130, status=401, reason="jwt_authn_access_denied{Jwt_is_expired}", policy=None,
-        rule=None, place=None, left_out=41,
-    )  # fmt: skip
-    second = refusal(
-        now - 41, workload="cart-v1", direction="outbound", outcome="failed", status=504,
-        flags="UT", reason="response_timeout", policy=None, rule=None, place=None,
-        method="POST", host="payments", path="/charge/<b>bold</b>", principal=None,
-        proved_by=None, candidates=(), service="payments.checkout.svc.cluster.local:80",
-        route="charge", cluster="outbound|80||payments.checkout.svc.cluster.local", attempts=2,
-        endpoint="127.0.0.1:9091", tries=tries, duration_s=1.24,
-    )  # fmt: skip
-    return [refusal(now - 4), second, third]
-
-
-def explained(call: dict[str, Any]) -> dict[str, Any]:
-    """What `/api/why` says of a call."""
-    return {
-        "call": call,
-        "question": {"direction": call["direction"], "method": call["method"]},
-        "generation_then": call["generation"], "generation_now": 7, "is_same_policy": False,
-        "agrees": True,
-        "notes": [
-            f"Policy has changed since: decided under generation {call['generation']}, and "
-            "generation 7 is in force now. The answer is that of the policy in force.",
-            "Policy refuses such a call in the same way: 403.",
-        ],
-        "answer": {},
-        "text": [
-            "deny, status 403, by no rule: no ALLOW policy has a rule that takes it: shop/readers "
-            "(rbac_access_denied_matched_policy[none])",
-            f"  path decided on: {call['path']}",
-        ],
-    }  # fmt: skip
-
-
-def _traces(now: float) -> list[dict[str, Any]]:
-    first = "7d1f0c8a2b9e4d5f8a7b6c5d4e3f2a1b"
-
-    def span(*words: Any, trace: str = first, began: float = now - 4, **said: Any) -> Placed:
-        ident, parent, name, workload, kind, start, length, *status = words
-        record = SpanRecord(
-            trace_id=trace, span_id=ident * 16, parent_id=parent and parent * 16, name=name,
-            kind=kind, start=began + start, duration_s=length, status=status[0] if status else "ok",
-            attributes={"http.request.method": "GET", "meshware.generation": 7} | {
-                f"meshware.{key}": value for key, value in said.items()
-            },
-        )  # fmt: skip
-        return Placed(next(_numbers), "shop", workload, "0" * 16, record)
-
-    return join([
-        span("a", None, "GET /productpage", "productpage-v1", "server", 0, 0.0921),
-        span("b", "a", "GET details", "productpage-v1", "client", 0.004, 0.0081),
-        span("c", "b", "GET /details/0", "details-v1", "server", 0.0061, 0.0052),
-        span("d", "a", "GET reviews", "productpage-v1", "client", 0.014, 0.071, attempts=2),
-        span("e", "d", "GET reviews attempt 1", "productpage-v1", "client", 0.0141, 0.0259, "error",
-             attempt=1, endpoint="127.0.0.1:9083"),
-        span("f", "d", "GET reviews attempt 2", "productpage-v1", "client", 0.0431, 0.0412,
-             attempt=2, endpoint="127.0.0.1:9084"),
-        span("1", "f", "GET /reviews/0", "reviews-v2", "server", 0.0442, 0.0393),
-        span("2", "1", "GET ratings", "reviews-v2", "client", 0.0521, 0.0272),
-        span("3", "2", "GET /ratings/0", "ratings-v1", "server", 0.0534, 0.0241),
-        span("b", None, "GET details", "productpage-v1", "client", 0, 0.0081, trace="0f" * 16,
-             began=now - 9),
-        span("c", "b", "GET /details/0", "details-v1", "server", 0.0021, 0.0052, trace="0f" * 16,
-             began=now - 9),
-    ])  # fmt: skip
-
-
-def crowd(services: int = 200, edges: int = 2000) -> World:
-    """A mesh as large as the page has to bear."""
-    chance = random.Random(7)
-    layers = 8
-    nodes = [
-        node(
-            f"service-{i:03}", (i % layers) * 2.4, (i // layers) * 0.55, namespace=f"team-{i % 6}",
-            health="bad" if i % 41 == 7 else "warn" if i % 23 == 5 else "good",
-            rate=chance.uniform(1, 90),
-        )
-        for i in range(services)
-    ]  # fmt: skip
-    pairs: dict[tuple[str, str], dict[str, Any]] = {}
-    while len(pairs) < edges:
-        a, b = chance.sample(range(services), 2)
-        if a % layers >= b % layers and chance.random() > 0.04:
-            continue
-        source, target = nodes[a]["id"], nodes[b]["id"]
-        bad = nodes[b]["health"] == "bad" and chance.random() < 0.3
-        pairs[source, target] = edge(
-            source, target, chance.uniform(0.2, 40), chance.uniform(3, 90),
-            errors=0.2 if bad else 0.0, health="bad" if bad else "good",
-        )  # fmt: skip
-    world = shop()
-    world.graph |= {"nodes": nodes, "edges": list(pairs.values())}
-    return world
-
-
-def empty() -> World:
-    """A daemon that was just started."""
-    world = shop()
-    world.graph |= {"nodes": [], "edges": []}
-    world.workers["workers"] = []
-    world.policy |= {"resources": [], "findings": [], "changes": []}
-    world.calls, world.traces = [], []
-    return world
-
-
-# --- serving ----------------------------------------------------------------------------------
 
 
 def application(world: World) -> Starlette:

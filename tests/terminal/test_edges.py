@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from dashboard_world import shop
+from dashboard_made import shop
 
 from meshware.errors import SyncError
 from meshware.terminal.edges import SORTS, chosen, namespaces_of, read_edges

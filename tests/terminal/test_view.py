@@ -7,7 +7,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from dashboard_world import crowd, edge, node, shop
+from dashboard_made import crowd, edge, node, shop
 
 from meshware.terminal.edges import chosen, read_edges
 from meshware.terminal.table import edge_table, summary
