@@ -333,3 +333,9 @@ def empty() -> World:
     world.policy |= {"resources": [], "findings": [], "changes": []}
     world.calls, world.traces = [], []
     return world
+
+
+def still(world: World) -> World:
+    """The same, with numbers that stay."""
+    world.moving = False
+    return world
