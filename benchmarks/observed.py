@@ -13,10 +13,10 @@ from typing import Any
 
 from benchmarks.inbound import BARE, raw_app, request_scope
 from benchmarks.measure import Work, against_bare, cpu, in_turns
-from benchmarks.outbound import POLICY
+from benchmarks.outbound import POLICY, carry, request_head
 from benchmarks.policies import app_rules, last_open_path
 from meshware.asgi import MeshMiddleware
-from meshware.call import Answer, Ended, RequestHead
+from meshware.call import Answer, Ended
 from meshware.events import EventSink, ignore
 from meshware.policy.telemetry_plan import SidePlan, TelemetryPlan, TracingPlan
 from meshware.runtime.mesh import Mesh
@@ -107,25 +107,9 @@ def _outbound(mesh: Mesh | None, context: str, fold: Callable[[], object]) -> Wo
 
     def repeat(count: int) -> None:
         for _ in range(count):
-            head = RequestHead(
-                method="GET",
-                scheme="http",
-                host="reviews",
-                port=9080,
-                authority="reviews:9080",
-                target="/reviews/1",
-                headers=look_up,
-                replayable=True,
-            )
-            if mesh is None:
-                continue
-            flow = mesh.exchange(head)
-            next(flow)
-            flow.send(answer)
-            try:
-                flow.send(ended)
-            except StopIteration:
-                pass
+            head = request_head(look_up)
+            if mesh is not None:
+                carry(mesh.exchange(head), answer, ended)
         fold()
 
     return cpu(repeat)
