@@ -121,6 +121,15 @@ class MessageEdit:
     drop: frozenset[str]
     append: tuple[tuple[str, str], ...]
 
+    def over(self, headers: HeaderLookup) -> HeaderLookup:
+        """Return what looks up headers as they are behind the change."""
+
+        def look_up(name: str) -> Sequence[str]:
+            kept = () if name in self.drop else headers(name)
+            return (*kept, *(value for added, value in self.append if added.lower() == name))
+
+        return look_up
+
 
 class ClientIdentity(Protocol):
     """What proves to others of the mesh who this process is."""

@@ -220,10 +220,7 @@ class OutboundEvent:
     duration_s: float
     decided_s: float = 0.0  # to the first attempt, without waits; 0: none was made
     head: RequestHead | None = field(default=None, repr=False)  # the request, as its caller wrote
-    response: HeaderLookup | None = field(default=None, repr=False)  # headers of the last answer
-    response_edit: MessageEdit | None = field(
-        default=None, repr=False
-    )  # what the caller gets of it
+    response: HeaderLookup | None = field(default=None, repr=False)  # headers, as its caller gets
     # Headers of what the mesh has answered itself; None: it has not.
     replied: tuple[tuple[str, str], ...] | None = field(default=None, repr=False)
     received_bytes: int = 0  # of the response's body

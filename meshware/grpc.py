@@ -10,11 +10,12 @@ from urllib.parse import quote
 
 from meshware.call import HeaderLookup
 
-__all__ = ["in_grpc", "is_grpc"]
+__all__ = ["grpc_status", "in_grpc", "is_grpc"]
 
 _TYPE = "application/grpc"
 _STATUS = {400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14}
 _UNKNOWN = 2
+_MOST_DIGITS = 9
 
 
 def is_grpc(headers: HeaderLookup) -> bool:
@@ -23,6 +24,14 @@ def is_grpc(headers: HeaderLookup) -> bool:
     if not content_type:
         return False
     return content_type[0] == _TYPE or content_type[0].startswith(f"{_TYPE}+")
+
+
+def grpc_status(headers: HeaderLookup) -> int | None:
+    """Return a status that came among headers; None: there is none. Trailers are not seen here."""
+    values = headers("grpc-status")
+    written = values[0] if values else ""
+    is_number = written.isascii() and written.isdigit() and len(written) <= _MOST_DIGITS
+    return int(written) if is_number else None
 
 
 def in_grpc(

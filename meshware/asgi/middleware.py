@@ -34,7 +34,6 @@ _KEY = "meshware"
 _ANSWERS = (
     "http.response.start", "websocket.http.response.start", "websocket.accept", "websocket.close",
 )  # fmt: skip
-_STARTS = ("http.response.start", "websocket.http.response.start", "websocket.accept")
 
 _CLOSE = MessageEdit(frozenset({"connection"}), (("connection", "close"),))
 """Asks a server of HTTP/1 to close the connection behind a response (RFC 9112, 9.6)."""
@@ -115,18 +114,20 @@ class MeshMiddleware:
                 if kind in ("http.response.start", "websocket.http.response.start"):
                     status = message["status"]
                     has_trailers = message.get("trailers", False)
+                    if admission.response is not None:
+                        message = _edited(message, admission.response)
                     pairs = message.get("headers", ())
                     admission.answers(partial(header_values, pairs))
                     if admission.is_last and admission.head.version.startswith("1"):
                         message = _edited(message, _CLOSE)
                 elif kind == "websocket.accept":
                     status = 101
+                    if admission.response is not None:
+                        message = _edited(message, admission.response)
                 elif kind == "websocket.close" and not status:
                     status = 403  # so the server answers a handshake that was not accepted
                 if span is not None:
                     span.answers(admission, status)
-                if admission.response is not None and kind in _STARTS:
-                    message = _edited(message, admission.response)
                 is_last = _is_last(message, has_trailers)
             try:
                 await send(message)

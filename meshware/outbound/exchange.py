@@ -80,7 +80,7 @@ if TYPE_CHECKING:
     from meshware.policy.routes import Route, Target
     from meshware.policy.snapshot import Snapshot
 
-__all__ = ["PASS_THROUGH", "Exchange", "exchange"]
+__all__ = ["Exchange", "exchange"]
 
 Exchange = Generator[Action, Outcome, None]
 
@@ -99,7 +99,6 @@ def exchange(
     sink: EventSink,
     identity: ClientIdentity | None = None,
     prove: Prove | None = None,
-    may_pass: bool = False,
 ) -> Exchange:
     """Return the exchange for one call. See the module's theory of operation.
 
@@ -112,7 +111,6 @@ def exchange(
         sink: takes the one event that tells how the call went.
         identity: proves who we are; None: nothing does, and calls that need it fail.
         prove: makes the headers of token identity; None: this process has no identity.
-        may_pass: hosts that the mesh does not know are called whatever policy says of them.
     """
     started = monotonic()
     event = OutboundEvent(
@@ -160,14 +158,15 @@ def exchange(
         # Service and rule.
         table = snapshot.routes(head.host, head.port)
         if table is None:
-            if snapshot.outbound_mode == "REGISTRY_ONLY" and not may_pass:
+            if snapshot.outbound_mode == "REGISTRY_ONLY":
                 event.cluster, event.route = BLACK_HOLE, "block_all"
                 yield reply(502, "")
                 return
             event.cluster, event.route = PASS_THROUGH, "allow_any"
             event.attempts = 1
             sent_at = monotonic()
-            tried_now = Try(1, "", sent_at - started)
+            event.decided_s = sent_at - started
+            tried_now = Try(1, "", event.decided_s)
             event.tries.append(tried_now)
             outcome = yield Send(None, head.port, _NO_RULE, 1, None, None, ())
             tried_now.duration_s = monotonic() - sent_at
@@ -444,7 +443,8 @@ def exchange(
             if cookie is not None:
                 changed = changed or MessageEdit(frozenset(), ())
                 changed.append += (("set-cookie", cookie),)
-            event.response_edit = changed
+            if changed is not None:
+                event.response = changed.over(answer.headers)
             ended = yield Deliver(info(), body_s, changed)
             is_over = True
             if isinstance(ended, Ended):

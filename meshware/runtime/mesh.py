@@ -19,11 +19,11 @@ from meshware.authz import Authorizer, registered
 from meshware.call import RequestHead
 from meshware.clock import Clock, SystemClock
 from meshware.errors import SettingsError
-from meshware.events import Event, EventSink, OutboundEvent
+from meshware.events import EventSink
 from meshware.ids import new_request_id
 from meshware.inbound.gate import Gate
 from meshware.inbound.peer import Peers
-from meshware.outbound.exchange import PASS_THROUGH, Exchange, exchange
+from meshware.outbound.exchange import Exchange, exchange
 from meshware.outbound.ledger import Ledger
 from meshware.policy.file import Records
 from meshware.policy.snapshot import Snapshot, SnapshotCell, build_snapshot
@@ -221,9 +221,6 @@ class Mesh:
     def exchange(self, head: RequestHead) -> Exchange:
         """Return the exchange for one outbound call, over the policy in force now."""
         snapshot = self.cell.current
-        # An exporter of telemetry at its work: where policy does not know its receiver, it is not
-        # the mesh's business, and must not be told of by what it exports.
-        is_exporter = self.tracing.otel.is_suppressed()
 
         def flow(sink: EventSink) -> Exchange:
             return exchange(
@@ -235,11 +232,9 @@ class Mesh:
                 sink=sink,
                 identity=self.identity,
                 prove=self._prove,
-                may_pass=is_exporter,
             )
 
-        sink = self._told_of_services if is_exporter else self._sink
-        return self.tracing.outbound(head, snapshot, flow, sink)
+        return self.tracing.outbound(head, snapshot, flow, self._sink)
 
     def authorizer(self, name: str) -> Authorizer | None:
         """Return the function that is the authorizer of a name; None: there is none."""
@@ -282,13 +277,15 @@ class Mesh:
             reporter.refused(str(error), generation, subject=name)
 
         def build(records: Records, previous: Snapshot | None, generation: int) -> Snapshot:
-            return build_snapshot(
+            snapshot = build_snapshot(
                 records,
                 settings.client,
                 generation=generation,
                 on_refusal=not_compiled,
                 previous=previous,
             )
+            self._prepare_logs(snapshot)  # before any call sees it
+            return snapshot
 
         is_told = False
         missing: set[str] = set()
@@ -296,7 +293,6 @@ class Mesh:
         def applied(snapshot: Snapshot) -> None:
             nonlocal is_told
             tell_about_authorizers(self.authorizer, snapshot, missing)
-            self._prepare_logs(snapshot)
             self.ledger.retain(snapshot.cluster_names())
             reporter.applied(snapshot.generation)
             self._applied_at = self._unix_time()
@@ -324,11 +320,6 @@ class Mesh:
                 self._logs.prepare(snapshot)
             except Exception as error:
                 tell_once(error)  # no log is a reason to refuse policy
-
-    def _told_of_services(self, event: Event) -> None:
-        if isinstance(event, OutboundEvent) and event.cluster == PASS_THROUGH:
-            return
-        self._sink(event)
 
     def _snapshot(self) -> Snapshot | None:
         return self.cell.current

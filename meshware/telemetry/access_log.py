@@ -55,6 +55,9 @@ class _Log:
         self.out: LogFile | None = None if plan.path is None else log_file(plan.path)
 
 
+_Compiled = tuple[TelemetryPlan, tuple[_Log, ...], tuple[_Log, ...]]
+
+
 class AccessLog:
     """An event sink that logs calls. Safe from any thread, and in garbage collection.
 
@@ -76,7 +79,8 @@ class AccessLog:
         self._now = now
         self._environ = environ
         self._on_error = on_error
-        self._compiled: tuple[TelemetryPlan, tuple[_Log, ...], tuple[_Log, ...]] | None = None
+        self._compiled: _Compiled | None = None  # of the plan in force
+        self._next: _Compiled | None = None  # of the one that comes next
         self._records = Background(_MOST_WAITING, "meshware-access")
         self._failed = 0
         self._files: set[LogFile] = set()
@@ -96,7 +100,7 @@ class AccessLog:
             return  # Envoy logs no copies either
         compiled = self._compiled
         if compiled is None or compiled[0] is not plan:
-            compiled = self._compile(plan)
+            compiled = self._compiled = self._compiled_of(plan)
         entry: Entry | None = None
         for log in compiled[1] if is_inbound else compiled[2]:
             try:
@@ -114,9 +118,10 @@ class AccessLog:
 
     def prepare(self, snapshot: Snapshot) -> None:
         """Compile the logs of a policy and start their threads, before its first call."""
-        plan = snapshot.telemetry
-        if plan.inbound.logs or plan.outbound.logs:
-            self._compile(plan)
+        plan, current = snapshot.telemetry, self._compiled
+        is_known = current is not None and current[0] is plan
+        if not is_known and (plan.inbound.logs or plan.outbound.logs):
+            self._next = self._compile(plan)
 
     def renew(self) -> None:
         """Begin with nothing, in a child process: what its parent has lost is the parent's."""
@@ -139,9 +144,11 @@ class AccessLog:
 
     # --- inside -------------------------------------------------------------------------------
 
-    def _compile(
-        self, plan: TelemetryPlan
-    ) -> tuple[TelemetryPlan, tuple[_Log, ...], tuple[_Log, ...]]:
+    def _compiled_of(self, plan: TelemetryPlan) -> _Compiled:
+        found = self._next
+        return found if found is not None and found[0] is plan else self._compile(plan)
+
+    def _compile(self, plan: TelemetryPlan) -> _Compiled:
         """Compile a plan's logs; one that cannot be is left out, and told once."""
         around = Surroundings(self._environ, socket.gethostname())
         sides: list[tuple[_Log, ...]] = []
@@ -166,8 +173,7 @@ class AccessLog:
                 if log.out not in self._files:
                     self._told_of[log.out.path] = log.out.lost  # what another's log has lost
                     self._files.add(log.out)
-        self._compiled = compiled = (plan, sides[0], sides[1])
-        return compiled
+        return plan, sides[0], sides[1]
 
     def _is_heard(self) -> bool:
         """Say whether the logger takes records; where not, that is told once."""

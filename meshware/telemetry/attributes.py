@@ -14,9 +14,10 @@ from typing import Any
 
 from meshware.call import HeaderLookup
 from meshware.events import Event, InboundEvent, OutboundEvent
+from meshware.grpc import grpc_status
 from meshware.inbound.head import declared_length
 from meshware.policy.telemetry_plan import LookUp
-from meshware.telemetry.log_entry import entry_of
+from meshware.telemetry.code_details import inbound_details, outbound_details
 
 __all__ = ["attributes_of"]
 
@@ -80,7 +81,6 @@ def attributes_of(event: Event, now: Callable[[], datetime] | None = None) -> Lo
 
 
 _TIME = ("request", "time")
-_NO_TIME = datetime.min.replace(tzinfo=UTC)
 
 
 def _header(name: str) -> Callable[[Any], str | None]:
@@ -148,7 +148,7 @@ def _inbound_query(event: InboundEvent) -> str:
 
 
 def _details(event: Event) -> str:
-    return entry_of(event, None, _NO_TIME).details  # by the rule of access logs
+    return inbound_details(event) if isinstance(event, InboundEvent) else outbound_details(event)
 
 
 def _namespace(event: InboundEvent) -> str | None:
@@ -165,11 +165,7 @@ def _outbound_size(event: OutboundEvent) -> int | None:
 
 
 def _grpc_status(event: Any) -> int | None:
-    values: Sequence[str] = ()
-    if event.response is not None:
-        values = event.response("grpc-status")
-    is_status = bool(values) and values[0].isdecimal() and len(values[0]) < 4
-    return int(values[0]) if is_status else None
+    return None if event.response is None else grpc_status(event.response)
 
 
 def _query(target: str | None) -> str:

@@ -13,7 +13,7 @@ import msgspec
 
 from meshware.call import Flag, HeaderLookup, current_call
 from meshware.events import InboundEvent, OutboundEvent, Try
-from meshware.telemetry.outbound_details import outbound_details
+from meshware.telemetry.code_details import outbound_details
 from meshware.telemetry.redaction import without_queries, without_secrets, without_tokens
 from meshware.trace import Propagation, read_context
 

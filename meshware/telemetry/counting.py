@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from meshware.call import Call, Flag
 from meshware.events import Event, InboundEvent, OutboundEvent
-from meshware.grpc import is_grpc
+from meshware.grpc import grpc_status, is_grpc
 from meshware.inbound.head import declared_length
 from meshware.policy.snapshot import Snapshot
 from meshware.policy.telemetry_plan import DEFAULT_PLAN, MetricsPlan, TelemetryPlan
@@ -53,6 +53,7 @@ _MOST_ROUTES = 200  # route templates, of an app that makes them up
 _MOST_OUTSIDE = 200  # hosts that policy does not know, of an app that calls whatever it is told
 _MOST_ENDPOINTS = 500  # of all services that a process calls
 _INBOUND, _OUTBOUND = (("reporter", "destination"),), (("reporter", "source"),)
+_LARGEST_GRPC_STATUS = 999
 _OVERFLOW = Flag.UPSTREAM_OVERFLOW.value
 
 
@@ -142,11 +143,13 @@ class Counting:
             self._fold(may_look_up=True)
         return self.store
 
-    def encoded(self, gauges: Gauges) -> bytes:
-        """Return the file of what has been counted by now, beside what holds now."""
+    def encoded(self, gauges: Gauges) -> tuple[int, bytes]:
+        """Return the file of what has been counted by now, beside what holds now.
+
+        In front of it, what `folded` was when it was made.
+        """
         with self._folding:
-            self._fold(may_look_up=True)
-            return encode(self.store, gauges)
+            return self.folded, encode(self.store, gauges)
 
     def copied(self, gauges: Gauges) -> Counted:
         """Return what has been counted by now, in a copy, beside what holds now."""
@@ -258,7 +261,7 @@ class Counting:
             else:
                 self.store.left_out += 1
             return
-        if told.tried and "|" in told.key[0]:  # type: ignore[operator]
+        if told.tried and isinstance(told.key, OutboundKey) and "|" in told.key.cluster:
             self._count_endpoints(told)
         for one in series or ():
             one.observe(told.duration_s, told.received_bytes, told.sent_bytes, told.exemplar)
@@ -368,7 +371,6 @@ def _source_of(snapshot: Snapshot | None) -> Labels:
 
 
 def _grpc_status(event: Event) -> str:
-    """Return a gRPC status that came among the headers; trailers are not seen here."""
-    values = () if event.response is None else event.response("grpc-status")
-    written = values[0] if values else ""
-    return written if written.isascii() and written.isdigit() and len(written) < 4 else ""
+    """Return a gRPC status as a label has it: an app may make up any number of others."""
+    status = None if event.response is None else grpc_status(event.response)
+    return "" if status is None or status > _LARGEST_GRPC_STATUS else str(status)

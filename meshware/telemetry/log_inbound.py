@@ -7,16 +7,15 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from meshware.call import Flag
 from meshware.events import InboundEvent
 from meshware.grpc import is_grpc
 from meshware.inbound.passage import Admission
 from meshware.inbound.remote import remote_ip
+from meshware.telemetry.code_details import inbound_details
 from meshware.telemetry.log_message import (
     ORIGINAL_PATH,
     SERVICE_TIME,
     Address,
-    edited,
     first,
     milliseconds,
 )
@@ -67,12 +66,15 @@ class InboundEntry:
                 return None
         return first(self._head.headers(name))
 
+    def response_headers(self, name: str) -> tuple[str, ...]:
+        value = self.response_header(name)
+        return () if value is None else (value,)
+
     def response_header(self, name: str) -> str | None:
         if name == ":status":
             return str(self.event.status)
         look_up = self.event.response
-        edit = None if self._admission is None else self._admission.response
-        found = None if look_up is None else edited(look_up, edit, name)
+        found = None if look_up is None else first(look_up(name))
         if found is None and name == SERVICE_TIME and self._admission is not None:
             return milliseconds(self.answered_s)
         return found
@@ -103,12 +105,7 @@ class InboundEntry:
 
     @property
     def details(self) -> str:
-        flag = self.event.flag
-        if flag is Flag.DOWNSTREAM_CLOSED:
-            return "downstream_remote_disconnect"
-        if flag is Flag.UPSTREAM_TERMINATION:
-            return "upstream_reset_after_response_started{connection_termination}"
-        return self.event.reason
+        return inbound_details(self.event)
 
     @property
     def received(self) -> int:

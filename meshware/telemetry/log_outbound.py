@@ -11,15 +11,16 @@ from meshware.call import Call, current_call
 from meshware.events import OutboundEvent
 from meshware.grpc import is_grpc
 from meshware.inbound.head import declared_length
+from meshware.telemetry.code_details import OVERFLOW, UNCONNECTED, outbound_details
 from meshware.telemetry.log_message import (
     ORIGINAL_PATH,
     SERVICE_TIME,
     Address,
     edited,
+    first,
     milliseconds,
     no_headers,
 )
-from meshware.telemetry.outbound_details import OVERFLOW, UNCONNECTED, outbound_details
 from meshware.trace import TraceContext, read_context
 
 if TYPE_CHECKING:
@@ -66,6 +67,10 @@ class OutboundEntry:
             return None  # what is written there is the caller's word alone
         return edited(no_headers if head is None else head.headers, event.edit, name)
 
+    def response_headers(self, name: str) -> tuple[str, ...]:
+        value = self.response_header(name)
+        return () if value is None else (value,)
+
     def response_header(self, name: str) -> str | None:
         event = self.event
         if name == ":status":
@@ -73,7 +78,7 @@ class OutboundEntry:
         if name == SERVICE_TIME:
             return None if event.response is None else milliseconds(self.answered_s)
         if event.response is not None:
-            return edited(event.response, event.response_edit, name)
+            return first(event.response(name))
         for replied, value in event.replied or ():
             if replied.lower() == name:
                 return value

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from meshware.call import Flag
+from meshware.grpc import grpc_status
 from meshware.policy.log_format import Part
 from meshware.policy.log_operators import OPERATORS
 from meshware.telemetry import log_addresses, log_times
@@ -209,10 +210,9 @@ def _grpc_status(argument: str) -> ValueOf:
     def value(entry: Entry) -> Value:
         if not entry.is_grpc:
             return None
-        written = entry.response_header("grpc-status")
-        if written is None or not (written.isascii() and written.isdigit()) or len(written) > 9:
+        number = grpc_status(entry.response_headers)
+        if number is None:
             return None
-        number = int(written)
         if argument == "NUMBER":
             return number
         return names[number] if number < len(names) else str(number)

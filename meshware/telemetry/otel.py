@@ -80,7 +80,7 @@ class Otel:
         context = sys.modules.get("opentelemetry.context")
         return context is not None and bool(
             context.get_value("suppress_instrumentation")
-            or context.get_value(context._SUPPRESS_INSTRUMENTATION_KEY)
+            or context.get_value(getattr(context, "_SUPPRESS_INSTRUMENTATION_KEY", "-"))
         )
 
     # --- spans --------------------------------------------------------------------------------

@@ -28,7 +28,8 @@ class WorkerCounts:
         self._counting.fold()
         gauges, folded = self._gauges(), self._counting.folded
         if self._made is None or self._made[:2] != (folded, gauges):
-            self._made = (folded, gauges, self._counting.encoded(gauges))
+            folded, data = self._counting.encoded(gauges)
+            self._made = (folded, gauges, data)
         return self._made[2]
 
     def hand_over(self) -> None:

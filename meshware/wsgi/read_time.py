@@ -17,6 +17,7 @@ import socket
 import threading
 import time
 from collections import deque
+from contextvars import Context
 from typing import Any
 
 __all__ = ["Reading", "begin", "socket_of"]
@@ -81,7 +82,8 @@ class _Watch:
             self._readings.append(reading)
             if self._thread is None:
                 thread = threading.Thread(target=self._run, name="meshware-read-time", daemon=True)
-                thread.start()
+                # In no call: with `meshware.install()` it would carry the one that starts it.
+                Context().run(thread.start)
                 self._thread = thread
             elif len(self._readings) == 1:
                 self.changed.notify()

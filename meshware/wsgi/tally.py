@@ -62,6 +62,10 @@ class _Counted:
         """Yield the lines."""
         return map(self._note, iter(self._input))
 
+    def __next__(self) -> bytes:
+        """Read a line, as of inputs that are files."""
+        return self._note(next(self._input))
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._input, name)
 

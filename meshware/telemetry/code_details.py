@@ -1,13 +1,14 @@
-"""Envoy's response code details of a call that went out: in a word, how it ended.
+"""Envoy's response code details of a call: in a word, how it ended.
 
 Source: Envoy, `source/common/stream_info/utility.h` and `source/common/http/utility.cc`.
 """
 
 from __future__ import annotations
 
-from meshware.events import OutboundEvent
+from meshware.call import Flag
+from meshware.events import InboundEvent, OutboundEvent
 
-__all__ = ["OVERFLOW", "UNCONNECTED", "outbound_details"]
+__all__ = ["OVERFLOW", "UNCONNECTED", "inbound_details", "outbound_details"]
 
 OVERFLOW = "upstream_reset_before_response_started{overflow}"
 
@@ -36,8 +37,17 @@ _BEFORE = {  # any attempt; the last two behind one as well
 }
 
 
+def inbound_details(event: InboundEvent) -> str:
+    """Return the details of a call that came in."""
+    if event.flag is Flag.DOWNSTREAM_CLOSED:
+        return "downstream_remote_disconnect"
+    if event.flag is Flag.UPSTREAM_TERMINATION:
+        return "upstream_reset_after_response_started{connection_termination}"
+    return event.reason
+
+
 def outbound_details(event: OutboundEvent, *, has_library: bool = True) -> str:
-    """Return the details of a call.
+    """Return the details of a call that went out.
 
     Args:
         event: of the call.
