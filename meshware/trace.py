@@ -49,6 +49,8 @@ _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f
 _B3 = re.compile(
     r"([0-9a-f]{16}|[0-9a-f]{32})-([0-9a-f]{16})(?:-([01d]|true|false))?(?:-[0-9a-f]{16})?", re.I
 )
+_NO_TRACE, _NO_SPAN = "0" * 32, "0" * 16
+_SAMPLED = frozenset("13579bdf")  # the last bit of the flags
 _TRACE_ID = re.compile(r"[0-9a-f]{16}|[0-9a-f]{32}", re.I)
 _SPAN_ID = re.compile(r"[0-9a-f]{16}", re.I)
 _MOST_TRACESTATE = 8192  # characters; the standard asks for 512 at least
@@ -197,14 +199,14 @@ def _read_w3c(headers: HeaderLookup) -> TraceContext | None:
     if found is None:
         return None
     version, trace_id, span_id, flags, rest = found.groups()
-    is_sound = version != "ff" and (version != "00" or not rest)
-    if not is_sound or not trace_id.strip("0") or not span_id.strip("0"):
+    is_sound = not rest if version == "00" else version != "ff"
+    if not is_sound or trace_id == _NO_TRACE or span_id == _NO_SPAN:
         return None
     states = headers("tracestate")
     state = ",".join(states) if states else None
     if state is not None and not 0 < len(state) <= _MOST_TRACESTATE:
         state = None
-    return TraceContext(trace_id, span_id, bool(int(flags, 16) & 1), state, found[0])
+    return TraceContext(trace_id, span_id, flags[1] in _SAMPLED, state, found[0])
 
 
 def _read_b3(headers: HeaderLookup) -> TraceContext | None:

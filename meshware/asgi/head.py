@@ -10,7 +10,7 @@ from meshware.asgi.peer import Shown, shown_in_extension, shown_on
 from meshware.inbound.head import InboundHead, RouteOf, is_below
 from meshware.policy.inbound_facts import HandlersOf, no_handlers_known
 
-__all__ = ["Message", "Receive", "Scope", "Send", "header_values", "inbound_head"]
+__all__ = ["Message", "Receive", "Scope", "Send", "header_values", "inbound_head", "without"]
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -95,6 +95,13 @@ def _name(raw: bytes) -> str:
     if len(_names) < _MOST_NAMES and len(raw) < 64:
         _names[raw] = name
     return name
+
+
+def without(
+    pairs: Iterable[tuple[bytes, bytes]], names: Sequence[str]
+) -> list[tuple[bytes, bytes]]:
+    """Return raw headers without some, by their names in lower case."""
+    return [pair for pair in pairs if (_names.get(pair[0]) or _name(pair[0])) not in names]
 
 
 def header_values(pairs: Iterable[tuple[bytes, bytes]], name: str) -> list[str]:

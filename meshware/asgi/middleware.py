@@ -16,6 +16,7 @@ from meshware.asgi.head import (
     Send,
     header_values,
     inbound_head,
+    without,
 )
 from meshware.asgi.tally import count_sent, counted
 from meshware.call import Call, Flag, MessageEdit, bind_call, unbind_call
@@ -75,12 +76,9 @@ class MeshMiddleware:
             )
         # Of uvicorn's list: it puts the trailers of a chunked body behind, once all is decided.
         scope = {**scope, "headers": list(scope["headers"])}
-        inner = dict(scope)
-        handlers = HandlersOfCall(find_by_scope, self.app, inner)
-        head = inbound_head(
-            scope, receive, mesh.port, RouteOf(lambda: template_of_scope(inner)), handlers
-        )
-        passage = mesh.gate.admit(head)
+        handlers = HandlersOfCall(find_by_scope, self.app, scope)
+        route_of = RouteOf(template_of_scope, scope)
+        passage = mesh.gate.admit(inbound_head(scope, receive, mesh.port, route_of, handlers))
         if isinstance(passage, Ask):
             from meshware.asgi.asking import settle  # not light, and not everybody's
 
@@ -91,12 +89,13 @@ class MeshMiddleware:
         if isinstance(passage, Denial):
             await _refuse(passage, scope, send)
             return
-        await self._let_in(passage, inner, receive, send)
+        await self._let_in(passage, scope, receive, send)
 
     async def _let_in(
         self, admission: Admission, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        hold_to_handler(admission)
+        if admission.binds_handlers:
+            hold_to_handler(admission)
         _edit(scope, admission)
         receive = counted(receive, admission)
         status, has_trailers, is_gone = 0, False, False
@@ -111,6 +110,7 @@ class MeshMiddleware:
                 count_sent(message, admission)
                 is_last = _is_last(message, has_trailers)
             else:
+                is_last = False
                 if kind in ("http.response.start", "websocket.http.response.start"):
                     status = message["status"]
                     has_trailers = message.get("trailers", False)
@@ -124,11 +124,12 @@ class MeshMiddleware:
                     status = 101
                     if admission.response is not None:
                         message = _edited(message, admission.response)
-                elif kind == "websocket.close" and not status:
-                    status = 403  # so the server answers a handshake that was not accepted
+                elif kind == "websocket.close":
+                    is_last = True
+                    if not status:
+                        status = 403  # so the server answers a handshake that was not accepted
                 if span is not None:
                     span.answers(admission, status)
-                is_last = _is_last(message, has_trailers)
             try:
                 await send(message)
             except OSError:
@@ -151,8 +152,9 @@ class MeshMiddleware:
                 admission.finish(status, Flag.UPSTREAM_TERMINATION)
             raise
         finally:
-            # A WebSocket ends when either side has had enough.
-            admission.finish(status, None if status == 101 else Flag.DOWNSTREAM_CLOSED)
+            if not admission.is_finished:
+                # A WebSocket ends when either side has had enough.
+                admission.finish(status, None if status == 101 else Flag.DOWNSTREAM_CLOSED)
             if leave is not None:
                 leave()
             try:
@@ -183,8 +185,6 @@ def _is_last(message: Message, has_trailers: bool) -> bool:
             return not message.get("more_trailers", False)
         case "websocket.http.response.body":
             return not message.get("more_body", False)
-        case "websocket.close":
-            return True
         case _:
             return False
 
@@ -193,14 +193,12 @@ def _edit(scope: Scope, admission: Admission) -> None:
     """Make the scope what the app is to see."""
     scope[_KEY] = admission.call
     if admission.remove or admission.add:
-        removed = {name.encode("latin-1") for name in admission.remove}
-        scope["headers"] = [
-            *(pair for pair in scope["headers"] if pair[0].lower() not in removed),
-            *((name.encode("latin-1"), value.encode("latin-1")) for name, value in admission.add),
-        ]
-    app_path = admission.app_path
-    if app_path is not None and admission.path is not None:
-        scope["path"] = app_path
+        headers = without(scope["headers"], admission.remove)
+        for name, value in admission.add:
+            headers.append((name.encode("latin-1"), value.encode("latin-1")))
+        scope["headers"] = headers
+    if admission.path is not None:
+        scope["path"] = admission.app_path
         scope["raw_path"] = admission.path.encode("latin-1", "replace")
 
 

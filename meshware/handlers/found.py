@@ -17,6 +17,8 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from meshware.call import Call, current_call
 from meshware.handlers.words import in_words
 from meshware.inbound.passage import Admission
@@ -46,7 +48,7 @@ class Found:
 UNKNOWN = Found(None)
 
 
-class HandlersOfCall:
+class HandlersOfCall(msgspec.Struct, eq=False):  # made for each call
     """Asks the router about one call, once and only when a rule does. A `HandlersOf`.
 
     Args:
@@ -56,23 +58,21 @@ class HandlersOfCall:
 
     Attributes:
         found: what was found; None: nobody asked.
+        path: that was asked about.
     """
 
-    __slots__ = ("_app", "_ask", "_path", "_request", "found")
-
-    def __init__(self, ask: Callable[[Any, Any, str | None], Found], app: Any, request: Any):
-        self._ask = ask
-        self._app = app
-        self._request = request
-        self._path: str | None = None
-        self.found: Found | None = None
+    ask: Callable[[Any, Any, str | None], Found]
+    app: Any
+    request: Any
+    found: Found | None = None
+    path: str | None = None
 
     def __call__(self, path: str | None) -> tuple[Handler, ...] | None:
         """Return what may handle the request; see `HandlersOf`."""
-        if self.found is None or path != self._path:
-            self._path = path
+        if self.found is None or path != self.path:
+            self.path = path
             try:
-                self.found = self._ask(self._app, self._request, path)
+                self.found = self.ask(self.app, self.request, path)
             except Exception as error:  # a router's mistake must not open a door, nor give a 5xx
                 _log.warning("the app's router cannot be asked: %s", in_words(error))
                 self.found = UNKNOWN

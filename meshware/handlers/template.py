@@ -22,6 +22,8 @@ _known: dict[Hashable, tuple[object, str]] = {}
 def template_of_scope(scope: Mapping[str, Any]) -> str | None:
     """Return the template that Starlette or FastAPI chose; None: there is none (yet)."""
     route = scope.get("route")
+    if route is None:
+        return None
     chosen = _in_full(route, scope)
     template = getattr(chosen, "path_format", None) or getattr(chosen, "path", None)
     if not isinstance(template, str):

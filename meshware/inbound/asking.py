@@ -18,12 +18,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+import msgspec
+
 from meshware.authz import Allow, Deny, Headers, Request
 from meshware.call import HeaderLookup
 from meshware.inbound.authz import Verdict
-from meshware.inbound.cleaning import OURS
 from meshware.inbound.forward import forwarded_cert
 from meshware.inbound.head import InboundHead
+from meshware.inbound.header_names import OURS
 from meshware.inbound.peer import XFCC
 from meshware.inbound.question import Question, Told, as_routed
 from meshware.inbound.tokens import TOKEN_HEADERS
@@ -403,7 +405,7 @@ def _overlaid(head: InboundHead, gone: set[str], added: dict[str, str]) -> Inbou
             return (added[name],)
         return () if name in gone else tuple(before(name))
 
-    return replace(
+    return msgspec.structs.replace(
         head,
         headers=headers,
         names=(*(name for name in head.names if name not in gone), *added),

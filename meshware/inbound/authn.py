@@ -18,10 +18,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
 from typing import NamedTuple
 from urllib.parse import quote
+
+import msgspec
 
 from meshware.inbound.cors import is_preflight
 from meshware.inbound.head import InboundHead
@@ -44,13 +44,15 @@ _MOST_REALM = 256  # characters of the path; Envoy's
 _BLANKS = re.compile(r"\s")
 
 
-@dataclass(slots=True, eq=False)
-class Identified:
-    """Who is behind a call, and what changes in what the app gets. Not changed once it is made."""
+class Identified(msgspec.Struct, frozen=True, eq=False):
+    """Who is behind a call, and what changes in what the app gets."""
 
     believed: Believed | None = None  # None: no token came
     remove: tuple[str, ...] = ()  # headers, in lower case
-    add: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    add: tuple[tuple[str, str], ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<Identified {self.believed!r}>"  # headers for the app may hold the token's claims
 
 
 NO_USER = Identified()
@@ -73,11 +75,11 @@ class EndUsers:
     """Tells who is behind calls. Safe to use from any thread.
 
     Args:
-        now: returns aware UTC.
+        now: returns unix seconds.
         on_unknown_key: is told the address of a key set that lacks a key which a token names.
     """
 
-    def __init__(self, now: Callable[[], datetime], on_unknown_key: Callable[[str], None]) -> None:
+    def __init__(self, now: Callable[[], float], on_unknown_key: Callable[[str], None]) -> None:
         self._now = now
         self._tokens = UserTokens(on_unknown_key)
 
@@ -92,22 +94,21 @@ class EndUsers:
         sanitised: tuple[str, ...] = ()
         if rules.outputs:
             sanitised = tuple([name for name in rules.outputs if name in head.names])
-        if is_preflight(head.method, head.headers):
+        if head.method == "OPTIONS" and is_preflight(head.method, head.headers):
             # What nobody verifies is nothing for the app.
             borne = [place.name for place in rules.places if place.kind == "header"]
             return Identified(None, (*sanitised, *(name for name in borne if name in head.names)))
         found = find_tokens(head, rules)
         if not found:
             return Identified(None, sanitised) if sanitised else NO_USER
-        now = self._now().timestamp()
+        now = self._now()
         if len(found) == 1:  # as with nearly every call; the same as below, in fewer steps
             place, token = found[0]
             outcomes = self._ask(token, place, rules, now)
             for position, outcome in zip(place.rules, outcomes, strict=True):
                 if isinstance(outcome, Believed):
-                    is_gone = place.kind == "header" and not rules.rules[position].is_forwarded
-                    if is_gone:
-                        sanitised += (place.name,)
+                    if place.kind == "header" and not rules.rules[position].is_forwarded:
+                        sanitised = (*sanitised, place.name)
                     return Identified(outcome, sanitised, outcome.outputs)
             message, position = _telling(place, outcomes)
             return _refused(message, rules.rules[position], head, path)

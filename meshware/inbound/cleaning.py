@@ -11,39 +11,23 @@ from collections.abc import Sequence
 from meshware.call import HeaderLookup
 from meshware.inbound.forward import forwarded_cert
 from meshware.inbound.head import InboundHead
+from meshware.inbound.header_names import HeaderNames
 from meshware.inbound.peer import Caller, takes_tokens
 from meshware.inbound.tokens import TOKEN_HEADERS
 from meshware.policy.snapshot import Snapshot
 
-__all__ = ["OURS", "Pairs", "cleaned", "overlaid"]
-
-OURS = ("x-envoy-", "x-meshware-", "x-forwarded-client-cert")
-"""Headers with which only the mesh speaks; from anyone else they are removed."""
+__all__ = ["Pairs", "cleaned", "overlaid"]
 
 Pairs = tuple[tuple[str, str], ...]
 
 _NOTHING: tuple[str, ...] = ()
 
 
-_MOST_OTHERS = 1000
-_others: set[str] = set()  # names that were looked at and are not ours
-
-
-def _is_ours(name: str) -> bool:
-    """Say whether only the mesh may use a header, by its name in lower case."""
-    # Underscores too, for CGI-style code takes them for dashes.
-    if name.replace("_", "-").startswith(OURS):
-        return True
-    if len(_others) < _MOST_OTHERS and len(name) < 64:
-        _others.add(name)
-    return False
-
-
-def cleaned(head: InboundHead, caller: Caller, snapshot: Snapshot) -> tuple[tuple[str, ...], Pairs]:
+def cleaned(
+    head: InboundHead, names: HeaderNames, caller: Caller, snapshot: Snapshot
+) -> tuple[tuple[str, ...], Pairs]:
     """Return which headers of a call go, in lower case, and which come in their place."""
-    remove = _NOTHING
-    if not _others.issuperset(head.names):
-        remove = tuple(name for name in head.names if _is_ours(name))
+    remove: tuple[str, ...] = names.ours
     add: Pairs = ()
     if snapshot.mesh.forward_cert != "SANITIZE":
         add = forwarded_cert(head, caller, snapshot)

@@ -33,7 +33,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from datetime import datetime
 
 from meshware.call import HeaderLookup, MessageEdit
 from meshware.events import EventSink
@@ -44,6 +43,7 @@ from meshware.inbound.authz import Verdict, decide
 from meshware.inbound.cleaning import cleaned, overlaid
 from meshware.inbound.cors import is_preflight, preflight, response_edit
 from meshware.inbound.head import InboundHead
+from meshware.inbound.header_names import header_names
 from meshware.inbound.meaning import meaning_of
 from meshware.inbound.passage import Admission, Ask, Denial, Teller
 from meshware.inbound.peer import Identifies, Refused
@@ -51,7 +51,7 @@ from meshware.inbound.question import Question, as_routed
 from meshware.inbound.remote import remote_ip
 from meshware.inbound.shadow import MALFORMED, NO_MARKS, marks_of
 from meshware.inbound.trace import read_request_id
-from meshware.inbound.wellformed import complaint
+from meshware.inbound.wellformed import complaint, plain_path
 from meshware.policy.inbound_facts import Facts
 from meshware.policy.paths import decoded
 from meshware.policy.snapshot import InboundView, Snapshot
@@ -81,7 +81,7 @@ class Gate:
         monotonic: time in seconds, for durations.
         new_request_id: makes an `x-request-id` for a call that brings none.
         peers: identifies callers.
-        now: returns aware UTC, for tokens.
+        now: returns unix seconds, for tokens.
         on_unknown_key: is told the address of a key set that lacks a key which a token names.
         sink: is told of each call that is over.
         on_error: is told of exceptions that callers must not suffer from.
@@ -95,7 +95,7 @@ class Gate:
         monotonic: Callable[[], float],
         new_request_id: Callable[[], str],
         peers: Identifies,
-        now: Callable[[], datetime],
+        now: Callable[[], float],
         sink: EventSink,
         on_error: Callable[[Exception], None],
         on_unknown_key: Callable[[str], None] = _nobody_fetches,
@@ -152,10 +152,12 @@ class Gate:
             return self._answers.deny(asked, 503, "unknown_workload")
 
         head = asked.head
-        wrong = complaint(head, own.reads_headers)
+        asked.names = header_names(head.names)
+        asked.plain = plain_path(head)
+        wrong = complaint(head, own.reads_headers, asked.names, asked.plain)
         if wrong is not None:
             return self._answers.deny(asked, 400, f"bad_request{{{wrong}}}")
-        meaning = meaning_of(head, snapshot.mesh.normalization)
+        meaning = meaning_of(head, snapshot.mesh.normalization, asked.plain)
         if isinstance(meaning, str):
             return self._answers.deny(asked, 400, f"bad_request{{{meaning}}}")
         asked.meaning = meaning
@@ -164,7 +166,7 @@ class Gate:
         if isinstance(caller, Refused):
             return self._answers.refuse(asked, caller)
         asked.caller = caller
-        asked.cleaned, asked.said = cleaned(head, caller, snapshot)
+        asked.cleaned, asked.said = cleaned(head, asked.names, caller, snapshot)
 
         probed = _probed(asked, snapshot, own)
         if probed is None and own.rules.custom:
@@ -198,7 +200,10 @@ class Gate:
         """Mark a call with what policies say that decide nothing."""
         meaning, rules = asked.meaning, own.rules
         try:
-            if rules.marks_read != rules.reads_headers and complaint(asked.head, rules.marks_read):
+            read = rules.marks_read
+            if read != rules.reads_headers and complaint(
+                asked.head, read, asked.names, asked.plain
+            ):
                 asked.marks = MALFORMED if rules.shadow is not None else NO_MARKS
                 return
             asked.marks = marks_of(rules, facts, meaning.candidates, meaning.partial)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
 
 from meshware.call import HeaderLookup
 from meshware.policy.inbound_facts import HandlersOf, no_handlers_known
@@ -11,33 +13,37 @@ from meshware.policy.inbound_facts import HandlersOf, no_handlers_known
 __all__ = ["InboundHead", "RouteOf", "declared_length", "is_below", "look_up"]
 
 
-class RouteOf:
+class RouteOf(msgspec.Struct, eq=False):  # made for each call
     """The framework's route template of a call: None until it has routed.
 
     A framework keeps it in the server's own scope or environ, where the call is found too. So the
     two refer to each other, and only until the call is over: thousands of calls a second must not
     wait for the collector of cycles.
+
+    Attributes:
+        find: looks into the scope or environ; None: there is nothing to look into (any more).
+        request: that scope or environ.
+        found: what was found by now.
+        bound: the handler that was decided on; the driver's matter.
     """
 
-    __slots__ = ("_find", "_found", "bound")
-
-    def __init__(self, find: Callable[[], str | None] | None = None) -> None:
-        self._find = find
-        self.bound: object = None  # the handler that was decided on; the driver's matter
-        self._found: str | None = None
+    find: Callable[[Any], str | None] | None = None
+    request: Any = None
+    found: str | None = None
+    bound: object = None
 
     def __call__(self) -> str | None:
         """Return the route, if there is one by now; it is remembered."""
-        if self._find is not None:
-            found = self._find()
+        if self.find is not None:
+            found = self.find(self.request)
             if found is not None:
-                self._found = found
-        return self._found
+                self.found = found
+        return self.found
 
     def settle(self) -> None:
         """Look a last time, and let go of what was looked into."""
         self()
-        self._find = self.bound = None
+        self.find = self.request = self.bound = None
 
 
 def look_up(pairs: Iterable[tuple[str, str]]) -> HeaderLookup:
@@ -76,8 +82,7 @@ def is_below(path: str, prefix: str) -> bool:
     return path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in ("", "/")
 
 
-@dataclass(slots=True, kw_only=True)
-class InboundHead:
+class InboundHead(msgspec.Struct, kw_only=True, eq=False):  # made for each call: fast at that
     """What a server says about a request before the app is called."""
 
     method: str  # as received; a WebSocket handshake is "GET"
@@ -101,6 +106,6 @@ class InboundHead:
     sni: str | None = None  # the name that it asked for in TLS
     # Still encoded, without its question mark; None: only `target` may have it.
     query: str | None = None
-    route_of: RouteOf = field(default_factory=RouteOf)
+    route_of: RouteOf = msgspec.field(default_factory=RouteOf)
     # What the app would run for it, as its framework says.
     handlers_of: HandlersOf = no_handlers_known

@@ -32,13 +32,18 @@ class Meaning(NamedTuple):  # made for each call, which a frozen dataclass is sl
     rewritten: str | None = None  # what the app gets in place of its path; None: it stays
 
 
-def meaning_of(head: InboundHead, normalization: Normalization | None) -> Meaning | str:
+def meaning_of(
+    head: InboundHead, normalization: Normalization | None, plain: str | None
+) -> Meaning | str:
     """Return which paths a request may mean, or why it must be refused.
 
     Args:
         head: the request, well-formed.
         normalization: MeshConfig's; None: it says nothing, and the app's path is left alone.
+        plain: the path, where that is plain.
     """
+    if plain is not None and normalization is None:
+        return Meaning((plain,))
     target = None if head.target is None else split_target(head.target)
     paths, partial_paths, rewritten = head.paths, head.partial_paths, None
     if normalization is not None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
 
 from meshware import grpc
 from meshware.call import Call, Flag, HeaderLookup, MessageEdit, Peer
@@ -34,12 +36,11 @@ class Teller:
     on_error: Callable[[Exception], None]  # for exceptions that callers must not suffer from
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
-class Passage:
+class Passage(msgspec.Struct, kw_only=True, eq=False):
     """What an admission and a denial have in common."""
 
-    teller: Teller = field(repr=False)
-    head: InboundHead = field(repr=False)
+    teller: Teller
+    head: InboundHead
     started_at: float  # Clock.monotonic() seconds
     generation: int  # of the policy that decided; 0: there was none
     request_id: str
@@ -53,9 +54,7 @@ class Passage:
     marks: Marks = NO_MARKS  # by policies that decide nothing
     request_principal: str | None = None  # "iss/sub" of the token that was verified
     flag: Flag | None = None  # why the mesh answered, where that has a flag
-    counted: tuple[deque[None], ...] = field(
-        default=(), repr=False
-    )  # of calls under way, with this
+    counted: tuple[deque[None], ...] = ()  # of calls under way, with this
     is_last: bool = False  # the caller should make another connection for its next call
     is_finished: bool = False
     is_stopped: bool = False  # let in, and refused before what then would have run
@@ -64,8 +63,12 @@ class Passage:
     received_bytes: int = 0  # of the request's body
     sent_bytes: int = 0  # of the response's body
     answered_at: float | None = None  # monotonic seconds, when the response began
-    response_headers: HeaderLookup | None = field(default=None, repr=False)
+    response_headers: HeaderLookup | None = None
     exception: str | None = None  # the type of what the app raised
+
+    def __repr__(self) -> str:
+        # Neither headers nor what tokens come to.
+        return f"<{type(self).__name__} {self.request_id}: {self.reason}>"
 
     @property
     def peer(self) -> Peer | None:
@@ -116,14 +119,13 @@ class Passage:
             self.teller.on_error(error)
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
-class Admission(Passage):
+class Admission(Passage, kw_only=True, eq=False):
     """The app may be called."""
 
     call: Call  # what the app finds in `current_call()`
     remove: tuple[str, ...]  # headers that the app must not see, in lower case
     # Headers that it must see, with their values: claims of users may be among them.
-    add: tuple[tuple[str, str], ...] = field(repr=False)
+    add: tuple[tuple[str, str], ...]
     path: str | None  # encoded; replaces the one received, where MeshConfig normalises
     response: MessageEdit | None = None  # of the response's headers
     binds_handlers: bool = False  # what then runs must be what rules were told would
@@ -154,14 +156,13 @@ class Reply(NamedTuple):
     content: bytes
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
-class Denial(Passage):
+class Denial(Passage, kw_only=True, eq=False):
     """The call is refused and the app not called; this is the answer, in the words of HTTP."""
 
     status: int
     body: str
     headers: tuple[tuple[str, str], ...]
-    relayed: bytes | None = field(default=None, repr=False)  # in place of `body`: not ours
+    relayed: bytes | None = None  # in place of `body`: not ours
     caller: Peer | None = None  # where that is proved
 
     @property
@@ -185,8 +186,7 @@ class Denial(Passage):
         return Reply(200, (*told, *others), b"")
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
-class Answered(Denial):
+class Answered(Denial, kw_only=True, eq=False):
     """The call is not refused, and the app need not be called all the same; this is the answer."""
 
     @property
@@ -195,8 +195,7 @@ class Answered(Denial):
         return False
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
-class Ask(Passage):
+class Ask(Passage, kw_only=True, eq=False):
     """An authorizer is to be asked before anything else is decided.
 
     The driver asks it and calls `answered`, or `finish` when the caller goes away meanwhile.
@@ -204,5 +203,5 @@ class Ask(Passage):
 
     authorizer: Authorizer
     request: Check | Request  # what it is asked, as its kind has it; without the body
-    answered: Callable[[Outcome], Admission | Denial | Ask] = field(repr=False)
+    answered: Callable[[Outcome], Admission | Denial | Ask]
     """Go on with what came of it."""

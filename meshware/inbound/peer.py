@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from meshware.call import Peer
@@ -102,6 +102,8 @@ def takes_tokens(snapshot: Snapshot, port: int | None) -> bool:
     if own is None:
         return False
     modes = own.tokens
+    if not modes.ports:
+        return modes.mode == "ACCEPT"
     if port is not None:
         return modes.ports.get(str(port), modes.mode) == "ACCEPT"
     return modes.mode == "ACCEPT" and "DISABLE" not in modes.ports.values()
@@ -112,12 +114,10 @@ class Peers:
 
     Args:
         bundles_of: returns whom a policy believes.
-        now: returns aware UTC.
+        now: returns unix seconds.
     """
 
-    def __init__(
-        self, bundles_of: Callable[[Snapshot], Bundles], now: Callable[[], datetime]
-    ) -> None:
+    def __init__(self, bundles_of: Callable[[Snapshot], Bundles], now: Callable[[], float]) -> None:
         self._bundles_of = bundles_of
         self._now = now
         self._verified: dict[tuple[tuple[bytes, ...], str], tuple[Verified, Caller]] = {}
@@ -144,7 +144,8 @@ class Peers:
             except PeerIdentityError as error:
                 reason = f"peer_certificate_refused{{{error.args[1]}}}"
                 return Refused(reason, is_last=True)
-        if caller.id is not None and str(caller.id) in snapshot.mesh.xfcc_trusted_proxies:
+        proxies = snapshot.mesh.xfcc_trusted_proxies
+        if proxies and caller.id is not None and str(caller.id) in proxies:
             forwarded = self._of_proxy(caller, head)
             if isinstance(forwarded, Refused):
                 return forwarded
@@ -187,7 +188,7 @@ class Peers:
             head,
             self._bundles_of(snapshot),
             audience=str(snapshot.id),
-            now=self._now().timestamp(),
+            now=self._now(),
             replays=self._replays,
             known=self._known,
         )
@@ -207,17 +208,18 @@ class Peers:
         key = (chain, bundles.digest)
         now = self._now()
         known = self._verified.get(key)
-        if known is not None and (left_s := known[0].until - now.timestamp()) > 0:
+        if known is not None and (left_s := known[0].until - now) > 0:
             return known[1] if left_s > SOON_S else replace(known[1], is_ending=True)
         from meshware.identity.verify import load_chain, verify_chain
 
-        verified = verify_chain(load_chain(chain), bundles, now, "client")
+        at = datetime.fromtimestamp(now, UTC)
+        verified = verify_chain(load_chain(chain), bundles, at, "client")
         caller = Caller(
             verified.id, Peer(id=str(verified.id), proved_by="mtls", until=verified.until)
         )
         if len(self._verified) >= _MOST_REMEMBERED:
             self._verified.clear()
         self._verified[key] = (verified, caller)
-        if verified.until - now.timestamp() <= SOON_S:
+        if verified.until - now <= SOON_S:
             return replace(caller, is_ending=True)
         return caller

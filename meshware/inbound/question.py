@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
+
+import msgspec
 
 from meshware.call import HeaderLookup, RequestHead
 from meshware.inbound.authn import NO_USER, Identified
 from meshware.inbound.head import InboundHead
+from meshware.inbound.header_names import NO_NAMES, HeaderNames
 from meshware.inbound.meaning import Meaning
 from meshware.inbound.peer import NOBODY, Caller
 from meshware.inbound.shadow import NO_MARKS, Marks
@@ -26,14 +28,15 @@ class Told(NamedTuple):
     by: str
 
 
-@dataclass(slots=True)
-class Question:
+class Question(msgspec.Struct, eq=False):
     """One call, and what the steps so far have found out about it."""
 
     head: InboundHead
     started_at: float
     snapshot: Snapshot | None = None
     request_id: str | None = None
+    names: HeaderNames = NO_NAMES
+    plain: str | None = None  # the path, where it is plain
     meaning: Meaning = _NOTHING
     caller: Caller = NOBODY
     marks: Marks = NO_MARKS

@@ -13,8 +13,9 @@ Source: Envoy, jwt_authn, `extractor.cc`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum, auto
+from types import MappingProxyType
 from typing import Final, Literal
 from urllib.parse import unquote_plus
 
@@ -34,6 +35,7 @@ SEVERAL: Final = _Several.SEVERAL
 Found = str | Literal[_Several.SEVERAL]
 
 _BLANK = " \t"
+_NONE: Mapping[str, Found] = MappingProxyType({})
 
 
 def find_tokens(head: InboundHead, rules: UserRules) -> list[tuple[Place, Found]]:
@@ -46,7 +48,7 @@ def find_tokens(head: InboundHead, rules: UserRules) -> list[tuple[Place, Found]
             token = _in_header(head.headers(place.name), place.prefix)
         elif place.kind == "param":
             if params is None:
-                params = _collect(_params(head, rules.params))
+                params = _params(head, rules.params)
             token = params.get(place.name)
         else:
             if cookies is None:
@@ -94,12 +96,14 @@ def _has_prefix(value: str, prefix: str) -> bool:
     )
 
 
-def _params(head: InboundHead, names: frozenset[str]) -> Iterator[tuple[str, Found]]:
+def _params(head: InboundHead, names: frozenset[str]) -> Mapping[str, Found]:
     query = head.query
     if query is None:
         query = "" if head.target is None else head.target.partition("?")[2]
-    if not query:
-        return
+    return _collect(_params_in(query, names)) if query else _NONE
+
+
+def _params_in(query: str, names: frozenset[str]) -> Iterator[tuple[str, Found]]:
     for pair in query.split("&"):
         name, _, value = pair.partition("=")
         if "%" in name or "+" in name:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import re
 
 from meshware.inbound.head import InboundHead, declared_length
+from meshware.inbound.header_names import HeaderNames
 from meshware.policy.inbound_facts import count_values
-from meshware.policy.paths import has_control
+from meshware.policy.paths import has_control, is_plain
 from meshware.trace import TRACE_HEADERS
 
-__all__ = ["MESH_HEADERS", "complaint", "split_target"]
+__all__ = ["MESH_HEADERS", "complaint", "plain_path", "split_target"]
 
 MESH_HEADERS = frozenset(
     {
@@ -53,12 +54,16 @@ _MOST_HOSTS = 1000
 _sound_hosts: set[str] = set()  # that were looked at: a workload is called by a few
 
 
-def complaint(head: InboundHead, read: frozenset[str]) -> str | None:
+def complaint(
+    head: InboundHead, read: frozenset[str], names: HeaderNames, plain: str | None
+) -> str | None:
     """Return what is wrong with a request that must be refused; None: it can mean one thing.
 
     Args:
         head: the request.
         read: headers that policy reads, in lower case.
+        names: what the names of its headers say.
+        plain: its path, where that is plain.
     """
     if head.unclear is not None:
         return head.unclear
@@ -78,21 +83,14 @@ def complaint(head: InboundHead, read: frozenset[str]) -> str | None:
             return "there are both Content-Length and Transfer-Encoding"
         if declared_length(lengths) is None:
             return "the Content-Length is malformed"
-    for path in (*head.paths, *head.partial_paths):
-        if has_control(path):
-            return "there are control characters in the path"
-        # Nothing may be left behind a prefix.
-        if path[:1] not in ("", "/") or not head.paths[0]:
-            return "the path does not begin with a slash"
-    target = head.target
-    if target is not None and has_control(target):
-        return "there are control characters in the request target"
-    if target is not None and not target.startswith("/"):
-        wrong = _about_target(target, hosts[0].strip(" \t") if hosts else "", head.scheme)
+    if plain is None:
+        wrong = _about_paths(head, hosts[0].strip(" \t") if hosts else "")
         if wrong is not None:
             return wrong
-    twins = _about_twins(head, read)
-    return twins if twins is not None or not read else _about_values(head, read)
+    for name, twin in names.twins:
+        if twin in MESH_HEADERS or twin in read:
+            return f"header {name} could be taken for {twin}"
+    return _about_values(head, read) if read else None
 
 
 def _is_sound_host(written: str) -> bool:
@@ -116,6 +114,37 @@ def split_target(target: str) -> str:
     return target.partition("?")[0]
 
 
+def plain_path(head: InboundHead) -> str | None:
+    """Return the path, where it is the same to everybody and there is nothing in it to read twice.
+
+    That is most paths, and found out at once. None: it has to be looked at.
+    """
+    target, paths = head.target, head.paths
+    if target is None or len(paths) != 1 or head.partial_paths:
+        return None
+    path = paths[0]
+    if target != path:
+        before, _, query = target.partition("?")
+        if before != path or not (query.isascii() and query.isprintable()):
+            return None
+    return path if path and is_plain(path) else None
+
+
+def _about_paths(head: InboundHead, host: str) -> str | None:
+    for path in (*head.paths, *head.partial_paths):
+        if has_control(path):
+            return "there are control characters in the path"
+        # Nothing may be left behind a prefix.
+        if path[:1] not in ("", "/") or not head.paths[0]:
+            return "the path does not begin with a slash"
+    target = head.target
+    if target is None:
+        return None
+    if has_control(target):
+        return "there are control characters in the request target"
+    return None if target.startswith("/") else _about_target(target, host, head.scheme)
+
+
 def _about_target(target: str, host: str, scheme: str) -> str | None:
     absolute = _ABSOLUTE.fullmatch(target)
     if absolute is None:
@@ -132,18 +161,11 @@ def _comparable(authority: str, scheme: str) -> str:
 def _about_values(head: InboundHead, read: frozenset[str]) -> str | None:
     for name in read:
         lines = head.headers(name)
+        if not lines:
+            continue
         if count_values(name, lines) > _MOST_VALUES:
             return f"header {name} has more than {_MOST_VALUES} values"
         for line in lines:
             if has_control(line) and has_control(line.replace("\t", " ")):
                 return f"there are control characters in header {name}"
-    return None
-
-
-def _about_twins(head: InboundHead, read: frozenset[str]) -> str | None:
-    for name in head.names:
-        if "_" in name:
-            twin = name.replace("_", "-")
-            if twin in MESH_HEADERS or twin in read:
-                return f"header {name} could be taken for {twin}"
     return None

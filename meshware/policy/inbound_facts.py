@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from meshware.call import HeaderLookup
 from meshware.identity.spiffe import SpiffeID
 
@@ -89,8 +91,7 @@ def no_handlers_known(_: str | None) -> None:
     """Know nothing of handlers: the app is of no framework that can be asked."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Facts:
+class Facts(msgspec.Struct, kw_only=True, eq=False):
     """What rules may ask about one request."""
 
     method: str

@@ -37,6 +37,7 @@ __all__ = [
     "decoded",
     "encoded",
     "has_control",
+    "is_plain",
     "normalise",
     "written",
 ]
@@ -160,6 +161,11 @@ def encoded(path: str) -> str:
 def decoded(path: str) -> str:
     """Return an encoded path as servers hand it to apps; bytes that are no UTF-8 become U+FFFD."""
     return unquote(path, errors="replace") if "%" in path else path
+
+
+def is_plain(path: str) -> bool:
+    """Say whether a path has nothing to decode, to merge or to resolve, in whatever mode."""
+    return _PLAIN.fullmatch(path) is not None
 
 
 def has_control(path: str) -> bool:

@@ -169,7 +169,7 @@ class Explainer:
             monotonic=at_rest,
             new_request_id=lambda: "",
             peers=self._claimed,
-            now=now,
+            now=lambda: now().timestamp(),
             sink=_nowhere,
             on_error=self.failures.append,
         )

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from meshware.authz import Authorizer, registered
 from meshware.call import RequestHead
-from meshware.clock import Clock, SystemClock
+from meshware.clock import Clock, SystemClock, unix_time
 from meshware.errors import SettingsError
 from meshware.events import EventSink
 from meshware.ids import new_request_id
@@ -108,7 +108,8 @@ class Mesh:
         self.ledger = Ledger()
         self.port = port
         self.identity = Identity(self._snapshot, source_of, self.clock)
-        self._peers = Peers(self.identity.bundles_of, self.clock.now)
+        self._unix_time = unix_time(self.clock)
+        self._peers = Peers(self.identity.bundles_of, self._unix_time)
         self._token_of = token_of
         self._counting: Counting | None = None
         self.calls = CallRing(self.clock.monotonic, self._unix_time)
@@ -133,7 +134,7 @@ class Mesh:
             monotonic=self._monotonic,
             new_request_id=self._new_request_id,
             peers=self._peers,
-            now=self.clock.now,
+            now=self._unix_time,
             sink=sink,
             on_error=tell_once,
             on_unknown_key=self.key_unknown,
@@ -324,9 +325,6 @@ class Mesh:
     def _snapshot(self) -> Snapshot | None:
         return self.cell.current
 
-    def _unix_time(self) -> float:
-        return self.clock.now().timestamp()
-
     def _gauges(self) -> Gauges:
         """Return what holds now, for the report."""
         snapshot, svid = self.cell.current, self.identity.svid()
@@ -357,7 +355,7 @@ class Mesh:
 
     def _prove(self, audience: str, method: str, target: str) -> tuple[tuple[str, str], ...] | None:
         """Return the headers that prove who we are, once; None: this process cannot."""
-        snapshot, now = self.cell.current, self.clock.now().timestamp()
+        snapshot, now = self.cell.current, self._unix_time()
         token = None if snapshot is None else self._token_of(snapshot, now)
         if token is None:
             return None

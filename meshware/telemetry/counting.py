@@ -19,7 +19,8 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+
+import msgspec
 
 from meshware.call import Call, Flag
 from meshware.events import Event, InboundEvent, OutboundEvent
@@ -45,7 +46,7 @@ __all__ = ["MOST_SERIES", "Counting"]
 MOST_SERIES = 2000
 """Sets of labels of one process; calls that would make one more are counted as left out."""
 
-_SAMPLED = tuple("13579bdf")
+_SAMPLED = frozenset("13579bdf")
 _MOST_WAITING = 512  # events, then a call folds them
 _MOST_KEYS = 8192  # that lead to series: callers may make up hosts
 _MOST_NEW = 8192  # events whose labels must be worked out
@@ -57,7 +58,7 @@ _LARGEST_GRPC_STATUS = 999
 _OVERFLOW = Flag.UPSTREAM_OVERFLOW.value
 
 
-class _Told(NamedTuple):
+class _Told(msgspec.Struct, frozen=True):
     """What is kept of an event until it is counted."""
 
     key: InboundKey | OutboundKey
@@ -169,7 +170,7 @@ class Counting:
     def _inbound(self, event: InboundEvent, metrics: MetricsPlan) -> _Told:
         passage = event.passage
         head = passage.head
-        hosts, peer = head.headers("host"), passage.peer
+        hosts, peer, flag = head.headers("host"), passage.peer, event.flag
         grpc = is_grpc(head.headers)
         key = InboundKey(
             None if peer is None else peer.id,
@@ -178,7 +179,7 @@ class Counting:
             grpc,
             event.status,
             _grpc_status(event) if grpc else "",
-            event.flags,
+            "-" if flag is None else flag.value,
         )
         call = event.call
         return _Told(
@@ -188,7 +189,7 @@ class Counting:
             passage.received_bytes,
             passage.sent_bytes,
             None if call is None else self._exemplar(call, event.duration_s),
-            head.route_of(),
+            head.route_of.found,
             passage.exception,
             decided_s=passage.decided_s,
         )
@@ -225,7 +226,7 @@ class Counting:
         """Return the trace of a call as an example of its duration; None: it is not sampled."""
         context = call.traceparent
         # W3C Trace Context, 3.2.2.5: the last bit of the flags says whether it is.
-        if call.trace_id is None or context is None or context[53:55][-1:] not in _SAMPLED:
+        if context is None or call.trace_id is None or context[54:55] not in _SAMPLED:
             return None
         return Exemplar(call.trace_id, duration_s * 1000, self._now())
 
@@ -244,10 +245,12 @@ class Counting:
             waiting.extendleft(self._new.pop() for _ in range(len(self._new)))
         if not waiting:
             return
+        self._decided: tuple[list[float], list[float]] = ([], [])  # how long, inbound and outbound
         try:
             for _ in range(len(waiting)):
                 self._place(waiting.popleft(), snapshot, may_look_up=may_look_up)
         finally:
+            self._count_decisions()
             self.folded += 1  # now that it is done: a report that was made meanwhile is stale
 
     def _place(self, told: _Told, snapshot: Snapshot | None, *, may_look_up: bool) -> None:
@@ -299,7 +302,7 @@ class Counting:
         if "|" in key.cluster or key.host in self._outside:
             return key
         if len(self._outside) >= _MOST_OUTSIDE:
-            return key._replace(host="other", endpoint=None)
+            return msgspec.structs.replace(key, host="other", endpoint=None)
         self._outside.add(key.host)
         return key
 
@@ -316,12 +319,18 @@ class Counting:
             outcome = ("outcome", "failed" if has_failed else "ok")
             self.store.count(ENDPOINT_ATTEMPTS, (service, ("endpoint", endpoint), outcome))
 
+    def _count_decisions(self) -> None:
+        """Count how many calls were decided and how long that took, once for many of them."""
+        for side, took in zip((_INBOUND, _OUTBOUND), self._decided, strict=True):
+            if took:
+                self.store.count("meshware_decisions_total", side, len(took))
+                self.store.count("meshware_decision_seconds_total", side, sum(took))
+
     def _count_ours(self, told: _Told, snapshot: Snapshot | None) -> None:
         key = told.key
+        decided = self._decided[isinstance(key, OutboundKey)]
         if told.decided_s:
-            side = _OUTBOUND if isinstance(key, OutboundKey) else _INBOUND
-            self.store.count("meshware_decisions_total", side)
-            self.store.count("meshware_decision_seconds_total", side, told.decided_s)
+            decided.append(told.decided_s)
         if isinstance(key, OutboundKey):
             service = _service_of(self._bounded(key))
             pair = (*service, *_source_of(snapshot))

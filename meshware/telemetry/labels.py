@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import msgspec
+
 from meshware.errors import IdentityError
 from meshware.identity.spiffe import SpiffeID
 from meshware.policy.inbound_facts import host_forms
@@ -24,7 +26,7 @@ UNKNOWN = "unknown"
 LATEST = "latest"  # Istio's revision of a workload that bears no version
 
 
-class InboundKey(NamedTuple):
+class InboundKey(msgspec.Struct, frozen=True):  # made for each call, as the next
     """What tells calls that come in apart."""
 
     peer_id: str | None  # None: nobody has proved who calls
@@ -36,7 +38,7 @@ class InboundKey(NamedTuple):
     flags: str
 
 
-class OutboundKey(NamedTuple):
+class OutboundKey(msgspec.Struct, frozen=True):
     """What tells calls that go out apart."""
 
     cluster: str

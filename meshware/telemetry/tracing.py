@@ -166,10 +166,12 @@ class Tracing:
 
         def tell(event: Event) -> None:
             if isinstance(event, InboundEvent):
-                try:
-                    self._over(event)
-                except Exception:
-                    self.failed += 1
+                call = event.call
+                if call is None or call.span is not None:  # else it is not sampled, as most
+                    try:
+                        self._over(event)
+                    except Exception:
+                        self.failed += 1
             sink(event)
 
         return tell

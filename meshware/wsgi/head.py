@@ -74,7 +74,7 @@ def inbound_head(
         chain=chain_of(environ),
         sni=server_name_of(environ),
         # Flask forgets it before the body is made; it is remembered from the response's start.
-        route_of=RouteOf(lambda: template_of_environ(environ)),
+        route_of=RouteOf(template_of_environ, environ),
         handlers_of=handlers_of,
     )
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import re
-from dataclasses import replace
 
+import msgspec
 import pytest
 from inbound_world import NOTHING, mesh_config, policy, request, status_of, to, when
 
 from meshware.call import Flag
+from meshware.clock import unix_time
 from meshware.events import InboundEvent
 from meshware.inbound.gate import Gate
 from meshware.inbound.passage import Admission, Denial
@@ -88,7 +89,7 @@ def broken_gate(what: str, caught: list[Exception], events: list) -> Gate:
         monotonic=FakeClock().monotonic,
         new_request_id=lambda: "made",
         peers=mesh.gate._peers,
-        now=mesh.clock.now,
+        now=unix_time(mesh.clock),
         sink=fail if what == "sink" else events.append,
         on_error=caught.append,
     )
@@ -109,7 +110,7 @@ def test_an_exception_while_deciding_denies():
 
 def test_headers_that_cannot_be_read_deny():
     """A driver's own mistake is met by the same rule."""
-    head = replace(request(), headers=lambda name: 1 / 0)
+    head = msgspec.structs.replace(request(), headers=lambda name: 1 / 0)
     caught, events = [], []
     passage = broken_gate("", caught, events).admit(head)
     assert isinstance(passage, Denial)
@@ -130,7 +131,7 @@ def test_a_sink_that_raises_harms_nobody():
 def test_a_mistake_is_logged_once_for_its_place(caplog):
     """A caller must not be able to fill the log."""
     mesh = TestMesh(NOTHING)
-    head = replace(request(), headers=lambda name: 1 / 0)
+    head = msgspec.structs.replace(request(), headers=lambda name: 1 / 0)
     with caplog.at_level(logging.ERROR, "meshware"):
         for _ in range(3):
             assert denied(mesh, head).status == 403
@@ -346,7 +347,7 @@ def test_the_policy_in_force_is_asked_for_once_for_each_call():
         monotonic=FakeClock().monotonic,
         new_request_id=lambda: "made",
         peers=mesh.gate._peers,
-        now=mesh.clock.now,
+        now=unix_time(mesh.clock),
         sink=lambda event: None,
         on_error=lambda error: pytest.fail(str(error)),
     )

@@ -5,10 +5,14 @@ from __future__ import annotations
 import pytest
 from inbound_world import NOTHING, policy, request, status_of, when
 
-from meshware.inbound.wellformed import complaint, split_target
+from meshware.inbound.header_names import header_names
+from meshware.inbound.wellformed import complaint, plain_path, split_target
 from meshware.testing import TestMesh
 
-NONE: frozenset[str] = frozenset()
+
+def wrong(head):
+    """What is wrong with a request, of whose headers policy reads none."""
+    return complaint(head, frozenset(), header_names(head.names), plain_path(head))
 
 
 def case(name, target="/", **given):
@@ -46,7 +50,7 @@ def case(name, target="/", **given):
 )
 def test_what_can_mean_one_thing_only_passes(target, given):
     """Nothing to complain of, and nothing decided yet."""
-    assert complaint(request(target, **given), NONE) is None
+    assert wrong(request(target, **given)) is None
 
 
 @pytest.mark.parametrize(
@@ -116,7 +120,7 @@ def test_what_could_mean_two_things_is_refused(target, given):
     """400, whatever policy says, and the app is not called."""
     given.setdefault("paths", None)
     head = request(target, **given)
-    assert complaint(head, NONE) is not None
+    assert wrong(head) is not None
     assert status_of(TestMesh(NOTHING), head) == 400
 
 

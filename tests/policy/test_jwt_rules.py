@@ -7,6 +7,7 @@ import pytest
 from inbound_world import request, status_of, workload
 from user_world import NOW, OTHER, authentication, bearer, jwk, jwks, rule, token
 
+from meshware.clock import unix_time
 from meshware.errors import PolicyError
 from meshware.inbound.gate import Gate
 from meshware.policy.document.request_authentication import RequestAuthenticationSpec
@@ -141,7 +142,7 @@ class Follower:
             monotonic=clock.monotonic,
             new_request_id=lambda: "r",
             peers=self.mesh._peers,
-            now=clock.now,
+            now=unix_time(clock),
             sink=lambda _: None,
             on_error=self._fail,
             on_unknown_key=self.unknown.append,
