@@ -9,11 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
-
-import msgspec
 
 if TYPE_CHECKING:
     from ssl import SSLContext, SSLSocket
@@ -365,7 +363,8 @@ def _no_route() -> str | None:
     return None
 
 
-class Call(msgspec.Struct, kw_only=True, eq=False):
+@dataclass(slots=True, kw_only=True, eq=False)
+class Call:
     """The inbound call that this code runs for; what `current_call()` returns.
 
     Also found as `scope["meshware"]` (ASGI) and `environ["meshware"]` (WSGI).
@@ -377,15 +376,12 @@ class Call(msgspec.Struct, kw_only=True, eq=False):
     tracestate: str | None = None
     peer: Peer | None = None
     principal: str | None = None  # "iss/sub" of the verified token
-    claims: Mapping[str, Any] = NO_CLAIMS
+    claims: Mapping[str, Any] = field(default_factory=lambda: NO_CLAIMS, repr=False)
     deadline_at: float | None = None  # Clock.monotonic() seconds
-    route_of: Callable[[], str | None] = _no_route
+    route_of: Callable[[], str | None] = field(default=_no_route, repr=False)
     # The trace context as outbound calls bear it; (): what the two above say.
-    trace_headers: tuple[tuple[str, str], ...] = ()
-    span: LiveSpan | None = None  # of a sampled call
-
-    def __repr__(self) -> str:
-        return f"Call(request_id={self.request_id!r}, peer={self.peer!r})"
+    trace_headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    span: LiveSpan | None = field(default=None, repr=False)  # of a sampled call
 
     @property
     def route(self) -> str | None:

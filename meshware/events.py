@@ -10,8 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-import msgspec
-
 from meshware.call import Call, Flag, HeaderLookup, MessageEdit, Peer, RequestHead
 
 if TYPE_CHECKING:
@@ -22,7 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["Event", "EventSink", "InboundEvent", "OutboundEvent", "Try", "ignore"]
 
 
-class InboundEvent(msgspec.Struct, eq=False):
+@dataclass(slots=True, eq=False)
+class InboundEvent:
     """One call that reached the gate. Whatever costs something is worked out when it is asked for.
 
     Attributes:
