@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from meshware.call import NO_CLAIMS, Call, Flag, MessageEdit
 from meshware.inbound.authz import Verdict
 from meshware.inbound.passage import Admission, Answered, Ask, Denial, Teller
 from meshware.inbound.peer import Refused
 from meshware.inbound.question import Question
-from meshware.trace import TRACE_HEADERS, BeginTrace
+from meshware.trace import BeginTrace
 
 if TYPE_CHECKING:
     from meshware.authz import Request
     from meshware.inbound.asking import Check, Outcome, Refusal, Step
 
-__all__ = ["Answers", "Changes"]
+__all__ = ["Answers"]
 
 D = TypeVar("D", bound=Denial)
 
@@ -29,14 +29,6 @@ _NO_POLICY = Verdict(False)
 
 # A refusal says little to the caller; its reason is for the log.
 _BODIES = {400: "Bad Request", 401: "Unauthorized", 403: "RBAC: access denied", 503: "no policy"}
-
-
-class Changes(NamedTuple):
-    """What the steps of a decision change in what the app gets."""
-
-    remove: tuple[str, ...] = ()  # headers, in lower case
-    add: tuple[tuple[str, str], ...] = ()
-    response: MessageEdit | None = None
 
 
 class Answers:
@@ -65,21 +57,30 @@ class Answers:
         self._limited = (let_in, limited)
         self._begin_trace = begin_trace
 
-    def admit(self, asked: Question, verdict: Verdict, changes: Changes) -> Admission:
-        """Let a call in."""
-        head, request_id = asked.head, asked.request_id
-        remove = changes.remove + asked.cleaned
-        add = changes.add + asked.said
+    def admit(
+        self, asked: Question, verdict: Verdict, response: MessageEdit | None = None
+    ) -> Admission:
+        """Let a call in.
+
+        Args:
+            asked: the call.
+            verdict: of the rules.
+            response: what changes in the headers of its response.
+        """
+        head, request_id, snapshot = asked.head, asked.request_id, asked.snapshot
+        remove, add = asked.changed()
         if request_id is None:
             request_id = self._new_request_id()
             add = (*add, ("x-request-id", request_id))
             remove = (*remove, "x-request-id")
-        trace = self._begin_trace(head.headers, asked.snapshot, asked.started_at)
+        trace = self._begin_trace(head.headers, snapshot, asked.started_at)
         if trace.shown:
             # Whatever else a caller wrote in other formats says something else.
-            remove += tuple(TRACE_HEADERS.intersection(head.names))
+            remove += asked.names.traces
             add += trace.shown
-        believed = asked.user.believed
+        believed, caller = asked.user.believed, asked.caller
+        principal = None if believed is None else believed.user.principal
+        own = None if snapshot is None else snapshot.inbound
         self._let_in.append(None)
         return Admission(
             teller=self._teller,
@@ -92,11 +93,11 @@ class Answers:
             rule=verdict.rule,
             candidates=asked.meaning.candidates,
             marks=asked.marks,
-            request_principal=asked.request_principal,
+            request_principal=principal,
             call=Call(
                 request_id=request_id,
-                peer=asked.caller.peer,
-                principal=asked.request_principal,
+                peer=caller.peer,
+                principal=principal,
                 claims=NO_CLAIMS if believed is None else believed.claims,
                 trace_id=trace.trace_id,
                 traceparent=trace.traceparent,
@@ -108,14 +109,10 @@ class Answers:
             remove=remove,
             add=add,
             path=asked.meaning.rewritten,
-            response=changes.response,
-            is_last=asked.caller.is_ending,
+            response=response,
+            is_last=caller.is_ending,
             counted=self._limited if asked.is_counted else self._unlimited,
-            binds_handlers=(
-                asked.snapshot is not None
-                and asked.snapshot.inbound is not None
-                and asked.snapshot.inbound.rules.binds_handlers
-            ),
+            binds_handlers=own is not None and own.rules.binds_handlers,
         )
 
     def answer(

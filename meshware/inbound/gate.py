@@ -32,11 +32,11 @@ Whatever fails in telling about a call is told to `on_error` and changes nothing
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from meshware.call import HeaderLookup, MessageEdit
 from meshware.events import EventSink
-from meshware.inbound.answers import Answers, Changes
+from meshware.inbound.answers import Answers
 from meshware.inbound.asking import Outcome, Refusal, Step, apply, check_request, ruling, steps
 from meshware.inbound.authn import EndUsers
 from meshware.inbound.authz import Verdict, decide
@@ -53,6 +53,7 @@ from meshware.inbound.shadow import MALFORMED, NO_MARKS, marks_of
 from meshware.inbound.trace import read_request_id
 from meshware.inbound.wellformed import complaint, plain_path
 from meshware.policy.inbound_facts import Facts
+from meshware.policy.inbound_rules import InboundRules
 from meshware.policy.paths import decoded
 from meshware.policy.snapshot import InboundView, Snapshot
 from meshware.trace import BeginTrace, Carried, carried, read_context
@@ -170,13 +171,13 @@ class Gate:
 
         probed = _probed(asked, snapshot, own)
         if probed is None and own.rules.custom:
-            to_ask = steps(own, _facts(asked), asked)
+            to_ask = steps(own, _facts(asked, snapshot, own.rules), asked)
             if to_ask:
-                return self._ask(asked, own, to_ask)
-        return self._by_rules(asked, own, probed)
+                return self._ask(asked, snapshot, own, to_ask)
+        return self._by_rules(asked, snapshot, own, probed)
 
     def _by_rules(
-        self, asked: Question, own: InboundView, probed: Verdict | None
+        self, asked: Question, snapshot: Snapshot, own: InboundView, probed: Verdict | None
     ) -> Admission | Denial:
         """Go on behind the authorizers: whose tokens, and what the rules say."""
         meaning = asked.meaning
@@ -185,14 +186,15 @@ class Gate:
             if isinstance(user, Refused):
                 return self._answers.refuse(asked, user)
             asked.user = user
-        facts = _facts(asked)
-        if own.rules.marks:
+        rules = own.rules
+        facts = _facts(asked, snapshot, rules)
+        if rules.marks:
             self._mark(asked, own, facts)
-        verdict = probed or decide(own.rules, facts, meaning.candidates, meaning.partial)
+        verdict = probed or decide(rules, facts, meaning.candidates, meaning.partial)
         if not verdict.is_allowed:
             denial = self._answers.deny(asked, 403, verdict.details, verdict)
-            if verdict.policy is None and own.rules.allowing:
-                denial.detail = f"no ALLOW policy has a rule that takes it: {own.rules.allowing}"
+            if verdict.policy is None and rules.allowing:
+                denial.detail = f"no ALLOW policy has a rule that takes it: {rules.allowing}"
             return denial
         return self._let_in(asked, own, facts, verdict)
 
@@ -220,16 +222,15 @@ class Gate:
         if asked.response:
             told = tuple((each.name, each.value) for each in asked.response)
             edit = MessageEdit(frozenset(), told)
-        changes = Changes(*_changed(asked), edit)
         if own.cors is not None and head.headers("origin"):
-            rule = own.cors.pick(as_routed(asked, facts.authority, facts.headers), head.port)
+            headers, _ = _as_the_app(asked)
+            rule = own.cors.pick(as_routed(asked, facts.authority, headers), head.port)
             if rule is not None and is_preflight(head.method, head.headers):
                 answer = preflight(rule, head.headers)
                 if answer is not None:
                     return self._answers.answer(asked, answer, verdict)
             if rule is not None:
                 edit = _both(edit, response_edit(rule, head.headers))
-                changes = changes._replace(response=edit)
         if own.most_requests is not None:
             # Counted first, so that two at once cannot both be the last.
             self._under_way.append(None)
@@ -237,22 +238,27 @@ class Gate:
                 self._under_way.pop()
                 return self._answers.overflow(asked)
             asked.is_counted = True
-        return self._answers.admit(asked, verdict, changes)
+        return self._answers.admit(asked, verdict, edit)
 
     # --- authorizers --------------------------------------------------------------------------
 
     def _ask(
-        self, asked: Question, own: InboundView, to_ask: tuple[Step, ...]
+        self, asked: Question, snapshot: Snapshot, own: InboundView, to_ask: tuple[Step, ...]
     ) -> Admission | Denial | Ask:
         """Have the first of some authorizers asked; none is left: go on."""
         if not to_ask:
-            return self._by_rules(asked, own, None)
+            return self._by_rules(asked, snapshot, own, None)
 
         def answered(outcome: Outcome) -> Admission | Denial | Ask:
             began_at = self._monotonic()
             passage: Admission | Denial | Ask
             try:
-                passage = self._answered(asked, own, to_ask, outcome)
+                found = ruling(to_ask[0].authorizer, outcome)
+                if isinstance(found, Refusal):
+                    passage = self._answers.relay(asked, found, to_ask[0].verdict)
+                else:
+                    apply(asked, found, to_ask[0].authorizer.name)
+                    passage = self._ask(asked, snapshot, own, to_ask[1:])
             except Exception as error:
                 passage = self._failed(asked, error)
             asked.decided_s += self._monotonic() - began_at
@@ -261,16 +267,6 @@ class Gate:
 
         step = to_ask[0]
         return self._answers.ask(asked, step, check_request(asked, step), answered)
-
-    def _answered(
-        self, asked: Question, own: InboundView, to_ask: tuple[Step, ...], outcome: Outcome
-    ) -> Admission | Denial | Ask:
-        step = to_ask[0]
-        found = ruling(step.authorizer, outcome)
-        if isinstance(found, Refusal):
-            return self._answers.relay(asked, found, step.verdict)
-        apply(asked, found, step.authorizer.name)
-        return self._ask(asked, own, to_ask[1:])
 
 
 def _both(one: MessageEdit | None, other: MessageEdit | None) -> MessageEdit | None:
@@ -281,27 +277,22 @@ def _both(one: MessageEdit | None, other: MessageEdit | None) -> MessageEdit | N
     return MessageEdit(one.drop | other.drop, (*kept, *other.append))
 
 
-def _changed(asked: Question) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
-    """Return which headers the app gets no more, and which in their place.
-
-    What tokens come to is said last: it counts over what an authorizer has set.
-    """
-    user = asked.user
-    if not asked.add and not asked.remove:
-        return user.remove, user.add
-    said = {*user.remove, *(name for name, _ in user.add)}
-    kept = tuple(pair for pair in asked.add if pair[0] not in said)
-    return (*asked.remove, *user.remove), (*kept, *user.add)
+def _as_the_app(asked: Question) -> tuple[HeaderLookup, Sequence[str]]:
+    """Return headers and their names as the app gets them."""
+    head, user = asked.head, asked.user
+    remove, add = asked.cleaned + user.remove, asked.said + user.add
+    if not remove and not add:
+        return head.headers, head.names
+    return overlaid(head.headers, head.names, remove, add)
 
 
-def _facts(asked: Question) -> Facts:
+def _facts(asked: Question, snapshot: Snapshot, rules: InboundRules) -> Facts:
     """Return what rules may ask about a call."""
     head, rewritten, user = asked.head, asked.meaning.rewritten, asked.user
     headers, names = head.headers, head.names
-    remove, add = asked.cleaned + user.remove, asked.said + user.add
-    if remove or add:  # the request that they are asked about is the one that the app gets
-        headers, names = overlaid(headers, names, remove, add)
-    hops = 0 if asked.snapshot is None else asked.snapshot.mesh.trusted_hops
+    if rules.marks_read:  # the request that they are asked about is the one that the app gets
+        headers, names = _as_the_app(asked)
+    hops = snapshot.mesh.trusted_hops
     hosts = head.headers("host")
     return Facts(
         method=head.method,
@@ -315,7 +306,7 @@ def _facts(asked: Question) -> Facts:
         user=None if user.believed is None else user.believed.user,
         # Over TLS a server may keep it to itself.
         sni="" if head.sni is None and not _is_tls(head) else head.sni,
-        remote_ip=remote_ip(head, hops),
+        remote_ip=remote_ip(head, hops) if hops else head.source_ip,
         handlers_of=head.handlers_of,
         app_path=None if rewritten is None else decoded(rewritten),
     )

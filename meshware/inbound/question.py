@@ -58,6 +58,22 @@ class Question(msgspec.Struct, eq=False):
         believed = self.user.believed
         return None if believed is None else believed.user.principal
 
+    def changed(self) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
+        """Return which headers the app gets no more, and which in their place.
+
+        What tokens come to counts over what an authorizer has set, and what only the mesh may say
+        over both.
+        """
+        user = self.user
+        if not self.add and not self.remove:
+            return user.remove + self.cleaned, user.add + self.said
+        said = {*user.remove, *(name for name, _ in user.add)}
+        kept = tuple(pair for pair in self.add if pair[0] not in said)
+        return (
+            (*self.remove, *user.remove, *self.cleaned),
+            (*kept, *user.add, *self.said),
+        )
+
     @property
     def generation(self) -> int:
         """Return the generation of the policy that decides; 0: there is none."""

@@ -55,15 +55,17 @@ class RuleIndex:
         is_deny: whether the rules refuse: what is not known holds for them.
     """
 
-    __slots__ = ("_root",)
+    __slots__ = ("_find",)
 
     def __init__(self, options: Sequence[Sequence[Option]], kept: Kept, *, is_deny: bool) -> None:
         build = _Build(options, kept, is_deny)
-        self._root = build.node(tuple(range(len(options))), frozenset())
+        root = build.node(tuple(range(len(options))), frozenset())
+        is_one = len(root.finders) == 1 and not root.others and not root.below
+        self._find: Finder = root.finders[0] if is_one else root.find
 
     def find(self, facts: Facts, path: str) -> Sequence[int]:
         """Return the numbers of the entries that a call for a path may match, in order."""
-        found = self._root.find(facts, path)
+        found = self._find(facts, path)
         return sorted(set(found)) if len(found) > 1 else found
 
 
@@ -200,8 +202,8 @@ class _Build:
         templates = {value: found for value, found in place.items() if value not in plain}
         finders: list[Finder] = []
         if plain:
-            by_text = PatternIndex(plain, self._kept_numbers)
-            finders.append(lambda _, path: by_text.find(path))
+            find = PatternIndex(plain, self._kept_numbers).finder()
+            finders.append(lambda _, path: find(path))
         if templates:
             by_shape = TemplateIndex(_slotted(templates))
             finders.append(lambda _, path: by_shape.find(path))
