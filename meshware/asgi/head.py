@@ -114,6 +114,8 @@ def _about_transport(receive: Receive) -> About | None:
     """Return what answers questions about the connection; None: it is out of reach."""
     # Of uvicorn's objects `receive` is a method, of gunicorn's one that knows such an object.
     owner = getattr(receive, "__self__", None)
+    if owner is None:
+        return None
     transport = getattr(owner, "transport", None)
     if transport is None:
         transport = getattr(getattr(owner, "protocol", None), "transport", None)
@@ -134,7 +136,8 @@ def _put_in_front(receive: Receive) -> str:
 
 def _shown(scope: Scope, about: About | None) -> Shown:
     """Return what the caller has shown in TLS: what the server says of it, else what is found."""
-    extension = (scope.get("extensions") or {}).get("tls")
+    extensions = scope.get("extensions")
+    extension = extensions.get("tls") if extensions else None
     if extension is not None:
         return shown_in_extension(extension)
     return (None, None) if about is None else shown_on(about)
@@ -148,12 +151,11 @@ def _addresses(
     Behind its own proxy-header middleware uvicorn puts what `X-Forwarded-For` says into
     `scope["client"]`; the transport knows better.
     """
-    peer = local = None
-    if about is not None:
-        peer, local = about("peername"), about("sockname")
+    if about is None:
+        source, here = scope.get("client"), scope.get("server")
+    else:
+        source, here = about("peername"), about("sockname")
     # A Unix socket has a path or nothing where others have a pair: then nothing is known.
-    source = peer if about is not None else scope.get("client")
-    here = local if about is not None else scope.get("server")
     source_ip, source_port = None, None
     if isinstance(source, _PAIR) and source:
         source_ip = source[0]

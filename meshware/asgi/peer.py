@@ -33,10 +33,11 @@ def shown_in_extension(extension: object) -> Shown:
         written = (chain,)
     if isinstance(chain, str):  # one text, where a list is due
         written = (chain,)
-    return (
-        tuple(_der_of(one) if isinstance(one, str) else _GARBAGE for one in written) or None,
-        name if isinstance(name, str) else None,
-    )
+    try:
+        shown = _ders_of(written)
+    except TypeError:  # something in it is not even hashable
+        shown = (_GARBAGE,)
+    return shown or None, name if isinstance(name, str) else None
 
 
 def shown_on(about: Callable[[str], Any]) -> Shown:
@@ -54,8 +55,12 @@ def shown_on(about: Callable[[str], Any]) -> Shown:
 
 
 @lru_cache(maxsize=1024)
+def _ders_of(written: tuple[object, ...]) -> tuple[bytes, ...]:
+    """Return the bytes of certificates; of what is none, bytes that no certificate has."""
+    return tuple([_der_of(one) if isinstance(one, str) else _GARBAGE for one in written])
+
+
 def _der_of(pem: str) -> bytes:
-    """Return the bytes of a certificate; of what is none, bytes that no certificate has."""
     text = pem.strip()
     if not (text.startswith(_BEGIN) and text.endswith(_END)):
         return _GARBAGE

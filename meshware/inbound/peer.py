@@ -155,7 +155,7 @@ class Peers:
             if isinstance(proved, Refused):
                 return proved
             caller = proved
-        return required(caller, head, snapshot)
+        return caller if caller.id is not None else required(caller, head, snapshot)
 
     def _of_proxy(self, proxy: Caller, head: InboundHead) -> Caller | Refused:
         """Return for whom a proxy calls; itself, where it says nothing."""

@@ -101,8 +101,6 @@ class Identity:
 
     def bundles_of(self, snapshot: Snapshot) -> Bundles:
         """Return whom this process believes under a certain policy."""
-        from meshware.identity.bundle import Bundles
-
         policy = snapshot.bundles
         own = snapshot.mesh.trust_domain
         is_federated = snapshot.mesh.identity_provider == "workload-api"
@@ -115,6 +113,8 @@ class Identity:
         kept = self._believed
         if kept is not None and kept[0] is policy and kept[1] == beside:
             return kept[2]
+        from meshware.identity.bundle import Bundles
+
         merged = Bundles([*policy.values(), *beside], tuple(policy.denied))
         self._believed = (policy, beside, merged)
         return merged
