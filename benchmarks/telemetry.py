@@ -96,7 +96,7 @@ def _ring(which: str) -> Work:
     # A clock that goes on by a second each time makes a record of each call.
     clock = time.monotonic if which != "refused, kept" else lambda: float(next(seconds))
     ring = CallRing(clock, time.time)
-    fan = Fan((counting,) if which == "good, no ring" else (counting, ring), _raise)
+    fan = Fan((counting,), () if which == "good, no ring" else (ring,), _raise)
     if which.startswith("refused"):
         denied = TestMesh(_DENY, port=8000)
         passage = denied.gate.admit(event.head)

@@ -76,6 +76,22 @@ class InboundEvent:
         return self.passage.is_refused
 
     @property
+    def is_ordinary(self) -> bool:
+        """Whether the app has answered, without a failure and with nothing said of it by policy.
+
+        What looks for trouble alone need not be told of it.
+        """
+        passage = self.passage
+        return (
+            self.flag is None
+            and 0 < self.status < 500
+            and passage.exception is None
+            and not passage.is_refused
+            and not passage.marks.audited
+            and passage.marks.shadow is None
+        )
+
+    @property
     def policy(self) -> str | None:
         """ "ns/name" of the policy that decided a refusal.
 
@@ -232,6 +248,11 @@ class OutboundEvent:
     target: str | None = None
     trace: TraceContext | None = None  # of its span, where it is sampled
     is_mirror: bool = False  # a copy, whose answer nobody waits for
+
+    @property
+    def is_ordinary(self) -> bool:
+        """Whether its caller got an answer, which is no failure, and the mesh did nothing to it."""
+        return self.flags == "-" and 0 < self.status < 500
 
     @property
     def trace_id(self) -> str | None:

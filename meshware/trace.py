@@ -120,6 +120,8 @@ def read_context(
         headers: the request's.
         formats: which to read; the first that is there and sound is taken.
     """
+    if formats == _W3C:  # nearly all
+        return _read_w3c(headers)
     for one in formats:
         found = _READERS[one](headers)
         if found is not None:

@@ -101,7 +101,11 @@ def without(
     pairs: Iterable[tuple[bytes, bytes]], names: Sequence[str]
 ) -> list[tuple[bytes, bytes]]:
     """Return raw headers without some, by their names in lower case."""
-    return [pair for pair in pairs if (_names.get(pair[0]) or _name(pair[0])) not in names]
+    kept = []
+    for pair in pairs:
+        if (_names.get(pair[0]) or _name(pair[0])) not in names:
+            kept.append(pair)  # noqa: PERF401 - a comprehension is one more call
+    return kept
 
 
 def header_values(pairs: Iterable[tuple[bytes, bytes]], name: str) -> list[str]:

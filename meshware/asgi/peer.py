@@ -23,7 +23,8 @@ _BEGIN, _END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
 
 def shown_in_extension(extension: object) -> Shown:
     """Return what the TLS extension of a scope says: `client_cert_chain` and `server_name`."""
-    if not isinstance(extension, Mapping):
+    # An abstract class takes its time to be asked.
+    if type(extension) is not dict and not isinstance(extension, Mapping):
         return (_GARBAGE,), None
     name = extension.get("server_name")
     chain = extension.get("client_cert_chain")

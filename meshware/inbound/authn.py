@@ -104,7 +104,11 @@ class EndUsers:
         now = self._now()
         if len(found) == 1:  # as with nearly every call; the same as below, in fewer steps
             place, token = found[0]
-            outcomes = self._ask(token, place, rules, now)
+            outcomes = (
+                (_SEVERAL,) * len(place.rules)
+                if token is SEVERAL
+                else self._tokens.outcomes(token, place, rules, now)
+            )
             for position, outcome in zip(place.rules, outcomes, strict=True):
                 if isinstance(outcome, Believed):
                     if place.kind == "header" and not rules.rules[position].is_forwarded:

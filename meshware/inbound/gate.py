@@ -36,6 +36,7 @@ from collections.abc import Callable, Sequence
 
 from meshware.call import HeaderLookup, MessageEdit
 from meshware.events import EventSink
+from meshware.identity.spiffe import SpiffeID
 from meshware.inbound.answers import Answers
 from meshware.inbound.asking import Outcome, Refusal, Step, apply, check_request, ruling, steps
 from meshware.inbound.authn import EndUsers
@@ -169,7 +170,7 @@ class Gate:
         asked.caller = caller
         asked.cleaned, asked.said = cleaned(head, asked.names, caller, snapshot)
 
-        probed = _probed(asked, snapshot, own)
+        probed = None if caller.id is None else _probed(asked, snapshot, own, caller.id)
         if probed is None and own.rules.custom:
             to_ask = steps(own, _facts(asked, snapshot, own.rules), asked)
             if to_ask:
@@ -316,12 +317,12 @@ def _is_tls(head: InboundHead) -> bool:
     return head.chain is not None or head.scheme in ("https", "wss")
 
 
-def _probed(asked: Question, snapshot: Snapshot, own: InboundView) -> Verdict | None:
+def _probed(
+    asked: Question, snapshot: Snapshot, own: InboundView, caller: SpiffeID
+) -> Verdict | None:
     """Return what is decided of a probe; None: it is none, and rules decide."""
-    caller = asked.caller.id
-    if caller is None:
-        return None
-    is_daemon = caller == snapshot.daemon_id
+    daemon = snapshot.daemon_id
+    is_daemon = daemon is not None and caller == daemon
     if not is_daemon and not (own.probe_paths and caller == snapshot.id):
         return None
     is_read = asked.head.method in ("GET", "HEAD")

@@ -108,15 +108,15 @@ class Passage(msgspec.Struct, kw_only=True, eq=False):
         for calls in self.counted:
             if calls:  # there are none in a child that this call has forked
                 calls.pop()
-        if flag is None:
-            flag = self.flag
+        teller = self.teller
         self.head.route_of.settle()
-        event = InboundEvent(self, status, flag, self.teller.monotonic() - self.started_at)
+        duration_s = teller.monotonic() - self.started_at
+        event = InboundEvent(self, status, flag or self.flag, duration_s)
         try:
-            self.teller.sink(event)
+            teller.sink(event)
         except Exception as error:
             # Telemetry fails open: the caller has its answer already.
-            self.teller.on_error(error)
+            teller.on_error(error)
 
 
 class Admission(Passage, kw_only=True, eq=False):

@@ -99,11 +99,9 @@ def required(caller: Caller, head: InboundHead, snapshot: Snapshot) -> Caller | 
 def takes_tokens(snapshot: Snapshot, port: int | None) -> bool:
     """Say whether token identities are taken at a port; not known: where they are at every port."""
     own = snapshot.inbound
-    if own is None:
+    if own is None or not own.takes_tokens:
         return False
     modes = own.tokens
-    if not modes.ports:
-        return modes.mode == "ACCEPT"
     if port is not None:
         return modes.ports.get(str(port), modes.mode) == "ACCEPT"
     return modes.mode == "ACCEPT" and "DISABLE" not in modes.ports.values()

@@ -52,6 +52,8 @@ _MERGING = ("MERGE_SLASHES", "DECODE_AND_MERGE_SLASHES")
 _RESERVED_IN_PATH = "!$&'()*+,;=:@"
 # Nothing to decode, to merge or to resolve: segments that are not empty and begin with no dot.
 _PLAIN = re.compile(r"(?:/[\w~!$&'()*+,;=:@-][\w.~!$&'()*+,;=:@-]*)*/?", re.ASCII)
+is_plain = _PLAIN.fullmatch
+"""Say whether a path has nothing to decode, to merge or to resolve, in whatever mode."""
 _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
 _UNESCAPED = re.compile(r"%(?![0-9A-Fa-f]{2})|[^\w.~!$&'()*+,;=:@/\\%?#-]", re.ASCII)
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
@@ -161,11 +163,6 @@ def encoded(path: str) -> str:
 def decoded(path: str) -> str:
     """Return an encoded path as servers hand it to apps; bytes that are no UTF-8 become U+FFFD."""
     return unquote(path, errors="replace") if "%" in path else path
-
-
-def is_plain(path: str) -> bool:
-    """Say whether a path has nothing to decode, to merge or to resolve, in whatever mode."""
-    return _PLAIN.fullmatch(path) is not None
 
 
 def has_control(path: str) -> bool:

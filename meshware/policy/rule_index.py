@@ -55,17 +55,19 @@ class RuleIndex:
         is_deny: whether the rules refuse: what is not known holds for them.
     """
 
-    __slots__ = ("_find",)
+    __slots__ = ("_by_path", "_root")
 
     def __init__(self, options: Sequence[Sequence[Option]], kept: Kept, *, is_deny: bool) -> None:
         build = _Build(options, kept, is_deny)
-        root = build.node(tuple(range(len(options))), frozenset())
+        self._root = root = build.node(tuple(range(len(options))), frozenset())
+        # With most rules a path is all that it takes.
         is_one = len(root.finders) == 1 and not root.others and not root.below
-        self._find: Finder = root.finders[0] if is_one else root.find
+        self._by_path = build.by_path.get(root.finders[0]) if is_one else None
 
     def find(self, facts: Facts, path: str) -> Sequence[int]:
         """Return the numbers of the entries that a call for a path may match, in order."""
-        found = self._find(facts, path)
+        by_path = self._by_path
+        found = self._root.find(facts, path) if by_path is None else by_path(path)
         return sorted(set(found)) if len(found) > 1 else found
 
 
@@ -103,6 +105,7 @@ class _Build:
         self._work = 0
         self._most_work = 0  # of the root comes what all below it may take
         self._nodes: dict[tuple[Numbers, frozenset[Dimension]], _Node] = {}
+        self.by_path: dict[Finder, Callable[[str], Sequence[int]]] = {}  # those that need no more
 
     def node(self, numbers: Numbers, without: frozenset[Dimension]) -> _Node:
         """Return the node of some entries, not found by dimensions that lead to it."""
@@ -202,12 +205,17 @@ class _Build:
         templates = {value: found for value, found in place.items() if value not in plain}
         finders: list[Finder] = []
         if plain:
-            find = PatternIndex(plain, self._kept_numbers).finder()
-            finders.append(lambda _, path: find(path))
+            finders.append(self._finder(PatternIndex(plain, self._kept_numbers).finder()))
         if templates:
-            by_shape = TemplateIndex(_slotted(templates))
-            finders.append(lambda _, path: by_shape.find(path))
+            finders.append(self._finder(TemplateIndex(_slotted(templates)).find))
         return finders
+
+    def _finder(self, find: Callable[[str], Sequence[int]]) -> Finder:
+        def by_path(_: Facts, path: str) -> Sequence[int]:
+            return find(path)
+
+        self.by_path[by_path] = find
+        return by_path
 
     def _kept_numbers(self, numbers: Sequence[int]) -> Numbers:
         if len(numbers) == 1:

@@ -67,7 +67,8 @@ class InboundView:
     users: UserRules | None = None  # whose tokens are good; None: nothing is said about tokens
     cors: CorsTable | None = None  # None: nothing is said about origins
     peer: PeerModes = PeerModes()  # what callers must show
-    tokens: TokenModes = TokenModes()
+    tokens: TokenModes = TokenModes()  # where callers may prove themselves by tokens
+    takes_tokens: bool = False  # at any port, by these
     probe_paths: frozenset[str] = frozenset()  # where the daemon is admitted, and nowhere else
     most_requests: int | None = None  # under way at once in this process; None: no limit
 
@@ -217,6 +218,7 @@ class Snapshot:
             cors=cors,
             peer=workload.peer,
             tokens=workload.tokens,
+            takes_tokens="ACCEPT" in (workload.tokens.mode, *workload.tokens.ports.values()),
             probe_paths=frozenset(workload.probe_paths),
             most_requests=most_requests,
             address=workload.address,

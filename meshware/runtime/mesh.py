@@ -122,7 +122,7 @@ class Mesh:
             self._losses = Losses(counts, self._logs.failures)
             self._counting = Counting(self._snapshot, self._unix_time, self._losses)
             refusals = RefusalLog(self.clock.monotonic)
-            fan: Fan = Fan((refusals, self._counting, self.calls, self._logs), tell_once)
+            fan: Fan = Fan((self._counting, self._logs), (refusals, self.calls), tell_once)
             sink = fan
         self._sink = sink = self.tracing.told(sink)
         self._follower: Follower | None = None

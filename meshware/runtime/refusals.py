@@ -16,7 +16,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from meshware.events import Event, InboundEvent
-from meshware.inbound.shadow import NO_MARKS
 from meshware.telemetry.redaction import without_secrets, without_tokens
 
 __all__ = ["MOST_A_SECOND", "RefusalLog", "decision_of"]
@@ -74,11 +73,10 @@ class RefusalLog:
         """Log refusals and marked calls; other events are none of its business."""
         if not isinstance(event, InboundEvent):
             return
-        passage = event.passage
         # A refusal is no reason to leave out the mark of it, for whoever looks at those alone.
-        if passage.is_refused:
+        if event.is_refused:
             self._tell(event, _log, logging.WARNING, "refused")
-        if passage.marks is not NO_MARKS and _is_marked(event):
+        if _is_marked(event):
             self._tell(event, _marked, logging.INFO, "marked")
 
     def _tell(self, event: InboundEvent, log: logging.Logger, level: int, what: str) -> None:

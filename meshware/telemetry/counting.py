@@ -181,14 +181,13 @@ class Counting:
             _grpc_status(event) if grpc else "",
             "-" if flag is None else flag.value,
         )
-        call = event.call
         return _Told(
             key,
             tags_of(event, metrics, self._now) if metrics.changed else (),
             event.duration_s,
             passage.received_bytes,
             passage.sent_bytes,
-            None if call is None else self._exemplar(call, event.duration_s),
+            self._exemplar(event.call, event.duration_s),
             head.route_of.found,
             passage.exception,
             decided_s=passage.decided_s,
@@ -206,7 +205,6 @@ class Counting:
             _grpc_status(event) if grpc else "",
             event.flags,
         )
-        call = None if head is None else head.call
         lengths = () if head is None else head.headers("content-length")
         return _Told(
             key,
@@ -214,7 +212,7 @@ class Counting:
             event.duration_s,
             declared_length(lengths) or 0,
             event.received_bytes,
-            None if call is None else self._exemplar(call, event.duration_s),
+            self._exemplar(None if head is None else head.call, event.duration_s),
             attempts=event.attempts,
             tried=tuple(
                 (each.endpoint, _has_failed(each.status)) for each in event.tries if each.endpoint
@@ -222,11 +220,14 @@ class Counting:
             decided_s=event.decided_s,
         )
 
-    def _exemplar(self, call: Call, duration_s: float) -> Exemplar | None:
+    def _exemplar(self, call: Call | None, duration_s: float) -> Exemplar | None:
         """Return the trace of a call as an example of its duration; None: it is not sampled."""
-        context = call.traceparent
+        context = None if call is None else call.traceparent
         # W3C Trace Context, 3.2.2.5: the last bit of the flags says whether it is.
-        if context is None or call.trace_id is None or context[54:55] not in _SAMPLED:
+        if context is None or context[54:55] not in _SAMPLED:
+            return None
+        assert call is not None
+        if call.trace_id is None:
             return None
         return Exemplar(call.trace_id, duration_s * 1000, self._now())
 

@@ -14,20 +14,27 @@ class Fan:
 
     Args:
         sinks: told in this order.
+        of_trouble: told after them, of calls that are not ordinary.
         on_error: is told of what they raise.
 
     Attributes:
         failures: how often one of them raised.
     """
 
-    def __init__(self, sinks: Sequence[EventSink], on_error: Callable[[Exception], None]) -> None:
+    def __init__(
+        self,
+        sinks: Sequence[EventSink],
+        of_trouble: Sequence[EventSink],
+        on_error: Callable[[Exception], None],
+    ) -> None:
         self._sinks = tuple(sinks)
+        self._all = (*sinks, *of_trouble)
         self._on_error = on_error
         self.failures = 0
 
     def __call__(self, event: Event) -> None:
-        """Tell all of them."""
-        for sink in self._sinks:
+        """Tell those whom it concerns."""
+        for sink in self._sinks if event.is_ordinary else self._all:
             try:
                 sink(event)
             except Exception as error:

@@ -114,7 +114,15 @@ class Tracing:
         """
         formats = _formats(snapshot)
         try:
-            return self._begin(headers, snapshot, started_at, formats)
+            plan = _plan(snapshot).inbound.tracing
+            active = self.otel.active()
+            if active is None:
+                parent = read_context(headers, formats)
+                if parent is not None and parent.is_sampled is False and parent.trace_id:
+                    return carried(parent, formats)  # as most calls, in fewer steps
+            else:
+                parent = active.context
+            return self._begin(headers, plan, formats, started_at, active=active, given=parent)
         except Exception:
             self.failed += 1
             return carried(read_context(headers, formats), formats)
@@ -122,13 +130,14 @@ class Tracing:
     def _begin(
         self,
         headers: HeaderLookup,
-        snapshot: object,
-        started_at: float,
+        plan: TracingPlan | None,
         formats: tuple[Propagation, ...],
+        started_at: float,
+        *,
+        active: Active | None,
+        given: TraceContext | None,
     ) -> Carried:
-        active = self.otel.active()
-        parent = given = read_context(headers, formats) if active is None else active.context
-        plan = _plan(snapshot).inbound.tracing
+        parent = given
         if active is not None and active.is_recording and active.kind == "server":
             span = self._adopted(active, "server", self._wall(started_at))
             span.on_answer = self._answers

@@ -5,6 +5,7 @@ from __future__ import annotations
 from inbound_drive import wsgi_call
 
 from meshware.runtime.mesh import Mesh
+from meshware.telemetry.access_log import AccessLog
 from meshware.telemetry.losses import LOST, Losses
 from meshware.testing import TestMesh
 from meshware.wsgi import MeshMiddleware
@@ -34,7 +35,7 @@ def test_spans_that_are_lost_and_sinks_that_fail_are_in_the_counts(monkeypatch):
         start_response("200 OK", [])
         return [b"ok"]
 
-    monkeypatch.setattr(type(mesh.calls), "__call__", lambda self, event: fails(event))
+    monkeypatch.setattr(AccessLog, "__call__", lambda self, event: fails(event))
     assert wsgi_call(MeshMiddleware(app, mesh)).status == 200
     mesh.tracing.otel.background.lost += 2
     counters = mesh.counted().counters
