@@ -11,16 +11,17 @@ from meshware.inbound.passage import Admission
 
 __all__ = ["counted", "count_sent"]
 
+_IN_HEADERS = ("1.1", "1.0")  # these say whether there is a body
 _FILES = ("http.response.pathsend", "http.response.zerocopysend")
 
 
 def counted(receive: Receive, admission: Admission) -> Receive:
     """Return what an app receives its request from, its bytes counted where there may be any."""
-    headers = admission.head.headers
+    head = admission.head
     # HTTP/2 and later need no header for a body.
-    if admission.head.version.startswith("1"):
-        lengths = headers("content-length")
-        if not headers("transfer-encoding") and (not lengths or lengths[0].strip("0") == ""):
+    if head.version in _IN_HEADERS and not head.headers("transfer-encoding"):
+        lengths = head.headers("content-length")
+        if not lengths or lengths[0].strip("0") == "":
             return receive
 
     async def count() -> Message:

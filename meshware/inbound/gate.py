@@ -156,7 +156,9 @@ class Gate:
         head = asked.head
         asked.names = header_names(head.names)
         asked.plain = plain_path(head)
-        wrong = complaint(head, own.reads_headers, asked.names, asked.plain)
+        wrong = complaint(
+            head, asked.names, asked.plain, read=own.reads_headers, values_read=own.reads_values
+        )
         if wrong is not None:
             return self._answers.deny(asked, 400, f"bad_request{{{wrong}}}")
         meaning = meaning_of(head, snapshot.mesh.normalization, asked.plain)
@@ -205,7 +207,7 @@ class Gate:
         try:
             read = rules.marks_read
             if read != rules.reads_headers and complaint(
-                asked.head, read, asked.names, asked.plain
+                asked.head, asked.names, asked.plain, read=read, values_read=read
             ):
                 asked.marks = MALFORMED if rules.shadow is not None else NO_MARKS
                 return

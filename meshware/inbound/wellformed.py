@@ -55,15 +55,21 @@ _sound_hosts: set[str] = set()  # that were looked at: a workload is called by a
 
 
 def complaint(
-    head: InboundHead, read: frozenset[str], names: HeaderNames, plain: str | None
+    head: InboundHead,
+    names: HeaderNames,
+    plain: str | None,
+    *,
+    read: frozenset[str],
+    values_read: frozenset[str],
 ) -> str | None:
     """Return what is wrong with a request that must be refused; None: it can mean one thing.
 
     Args:
         head: the request.
-        read: headers that policy reads, in lower case.
         names: what the names of its headers say.
         plain: its path, where that is plain.
+        read: headers that policy reads, in lower case.
+        values_read: those of them whose values rules are asked about.
     """
     if head.unclear is not None:
         return head.unclear
@@ -90,7 +96,7 @@ def complaint(
     for name, twin in names.twins:
         if twin in MESH_HEADERS or twin in read:
             return f"header {name} could be taken for {twin}"
-    return _about_values(head, read) if read else None
+    return _about_values(head, values_read) if values_read else None
 
 
 def _is_sound_host(written: str) -> bool:
@@ -165,7 +171,7 @@ def _about_values(head: InboundHead, read: frozenset[str]) -> str | None:
             continue
         if len(lines) == 1:
             line = lines[0]
-            if len(line) <= _MOST_VALUES and line.isascii() and line.isprintable():
+            if line.isascii() and line.isprintable() and line.count(",") < _MOST_VALUES:
                 continue  # nothing is wrong with most
         if count_values(name, lines) > _MOST_VALUES:
             return f"header {name} has more than {_MOST_VALUES} values"

@@ -64,6 +64,8 @@ class InboundView:
     ports: tuple[int, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     reads_headers: frozenset[str] = frozenset()  # lower case; that these go by or change
+    # Those of them whose values are looked at; a token that is good has nothing odd in it.
+    reads_values: frozenset[str] = frozenset()
     users: UserRules | None = None  # whose tokens are good; None: nothing is said about tokens
     cors: CorsTable | None = None  # None: nothing is said about origins
     peer: PeerModes = PeerModes()  # what callers must show
@@ -208,13 +210,13 @@ class Snapshot:
         cors, self._cors_rests_on = self._compile_cors(workload, previous)
         authorizers = _authorizers(rules, self.mesh)
         asked = [each for each in authorizers.values() if isinstance(each, HttpAuthorizer)]
+        reads_values = rules.reads_headers.union(*(each.reads for each in asked))
         return InboundView(
             rules=rules,
             users=users,
             authorizers=authorizers,
-            reads_headers=rules.reads_headers.union(
-                users.reads_headers if users else (), *(each.reads for each in asked)
-            ),
+            reads_headers=reads_values.union(users.reads_headers if users else ()),
+            reads_values=reads_values,
             cors=cors,
             peer=workload.peer,
             tokens=workload.tokens,

@@ -12,7 +12,9 @@ from meshware.testing import TestMesh
 
 def wrong(head):
     """What is wrong with a request, of whose headers policy reads none."""
-    return complaint(head, frozenset(), header_names(head.names), plain_path(head))
+    nothing = frozenset()
+    names = header_names(head.names)
+    return complaint(head, names, plain_path(head), read=nothing, values_read=nothing)
 
 
 def case(name, target="/", **given):
