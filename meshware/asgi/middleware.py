@@ -7,19 +7,17 @@ ASGI asks for.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from functools import partial
 
 from meshware.asgi.head import (
-    Message,
     Receive,
     Scope,
     Send,
-    header_values,
     inbound_head,
     without,
 )
-from meshware.asgi.tally import count_sent, counted
-from meshware.call import Call, Flag, MessageEdit, bind_call, unbind_call
+from meshware.asgi.response import Response
+from meshware.asgi.tally import counted
+from meshware.call import Call, Flag, bind_call, unbind_call
 from meshware.handlers.forecast import find_by_scope
 from meshware.handlers.found import HandlersOfCall, hold_to_handler
 from meshware.handlers.template import template_of_scope
@@ -32,12 +30,6 @@ __all__ = ["MeshMiddleware"]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _KEY = "meshware"
-_ANSWERS = (
-    "http.response.start", "websocket.http.response.start", "websocket.accept", "websocket.close",
-)  # fmt: skip
-
-_CLOSE = MessageEdit(frozenset({"connection"}), (("connection", "close"),))
-"""Asks a server of HTTP/1 to close the connection behind a response (RFC 9112, 9.6)."""
 
 
 class MeshMiddleware:
@@ -89,104 +81,33 @@ class MeshMiddleware:
         if isinstance(passage, Denial):
             await _refuse(passage, scope, send)
             return
-        await self._let_in(passage, scope, receive, send)
-
-    async def _let_in(
-        self, admission: Admission, scope: Scope, receive: Receive, send: Send
-    ) -> None:
-        if admission.binds_handlers:
-            hold_to_handler(admission)
-        _edit(scope, admission)
-        receive = counted(receive, admission)
-        status, has_trailers, is_gone = 0, False, False
-
-        async def watch(message: Message) -> None:
-            nonlocal status, has_trailers, is_gone
-            kind = message["type"]
-            if kind == "http.response.body":
-                admission.sent_bytes += len(message.get("body", b""))
-                is_last = not message.get("more_body", False) and not has_trailers
-            elif kind not in _ANSWERS:
-                count_sent(message, admission)
-                is_last = _is_last(message, has_trailers)
-            else:
-                is_last = False
-                if kind in ("http.response.start", "websocket.http.response.start"):
-                    status = message["status"]
-                    has_trailers = message.get("trailers", False)
-                    if admission.response is not None:
-                        message = _edited(message, admission.response)
-                    pairs = message.get("headers", ())
-                    admission.answers(partial(header_values, pairs))
-                    if admission.is_last and admission.head.version.startswith("1"):
-                        message = _edited(message, _CLOSE)
-                elif kind == "websocket.accept":
-                    status = 101
-                    if admission.response is not None:
-                        message = _edited(message, admission.response)
-                elif kind == "websocket.close":
-                    is_last = True
-                    if not status:
-                        status = 403  # so the server answers a handshake that was not accepted
-                if span is not None:
-                    span.answers(admission, status)
-            try:
-                await send(message)
-            except OSError:
-                is_gone = True  # so servers tell an app that nobody listens any more
-                raise
-            if is_last:
-                # What the app does behind its response (background tasks) is not the caller's.
-                admission.finish(status)
-
-        token = bind_call(admission.call)
-        span = admission.call.span
-        leave = None if span is None else span.enter()
+        if passage.binds_handlers:
+            hold_to_handler(passage)
+        _edit(scope, passage)
+        call = passage.call
+        response = Response(send, passage)
+        token = bind_call(call)
+        leave = None if call.span is None else call.span.enter()
         try:
-            await self.app(scope, receive, watch)
+            await self.app(scope, counted(receive, passage), response.send)
         except Exception as error:
-            admission.exception = type(error).__qualname__
-            if not status:
-                admission.finish(500)  # so the server answers in the app's place
-            elif not is_gone:
-                admission.finish(status, Flag.UPSTREAM_TERMINATION)
+            passage.exception = type(error).__qualname__
+            if not response.status:
+                passage.finish(500)  # so the server answers in the app's place
+            elif not response.is_gone:
+                passage.finish(response.status, Flag.UPSTREAM_TERMINATION)
             raise
         finally:
-            if not admission.is_finished:
+            if not passage.is_finished:
                 # A WebSocket ends when either side has had enough.
-                admission.finish(status, None if status == 101 else Flag.DOWNSTREAM_CLOSED)
+                is_usual = response.status == 101
+                passage.finish(response.status, None if is_usual else Flag.DOWNSTREAM_CLOSED)
             if leave is not None:
                 leave()
             try:
                 unbind_call(token)
             except ValueError:
                 pass  # an unfinished call that garbage collection ends has another context
-
-
-def _edited(message: Message, edit: MessageEdit) -> Message:
-    """Return the start of a response with its headers changed."""
-    kept = [
-        (name, value)
-        for name, value in message.get("headers", ())
-        if name.lower().decode("latin-1") not in edit.drop
-    ]
-    added = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in edit.append]
-    return {**message, "headers": kept + added}
-
-
-def _is_last(message: Message, has_trailers: bool) -> bool:
-    """Say whether a message ends the response."""
-    match message["type"]:
-        case "http.response.zerocopysend":
-            return not message.get("more_body", False) and not has_trailers
-        case "http.response.pathsend":
-            return not has_trailers
-        case "http.response.trailers":
-            return not message.get("more_trailers", False)
-        case "websocket.http.response.body":
-            return not message.get("more_body", False)
-        case _:
-            return False
 
 
 def _edit(scope: Scope, admission: Admission) -> None:
