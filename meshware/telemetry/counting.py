@@ -58,7 +58,7 @@ _LARGEST_GRPC_STATUS = 999
 _OVERFLOW = Flag.UPSTREAM_OVERFLOW.value
 
 
-class _Told(msgspec.Struct, frozen=True):
+class _Told(msgspec.Struct, frozen=True, gc=False):
     """What is kept of an event until it is counted."""
 
     key: InboundKey | OutboundKey
@@ -123,16 +123,17 @@ class Counting:
 
     def __call__(self, event: Event) -> None:
         """Take what counts of an event."""
-        plan = _plan_of(self._snapshot_of())
+        snapshot, waiting = self._snapshot_of(), self._waiting
+        plan = DEFAULT_PLAN if snapshot is None else snapshot.telemetry
         if isinstance(event, InboundEvent):
             metrics = plan.inbound.metrics
             if metrics.is_on:
-                self._waiting.append(self._inbound(event, metrics))
+                waiting.append(self._inbound(event, metrics))
         else:
             metrics = plan.outbound.metrics
             if metrics.is_on:
-                self._waiting.append(self._outbound(event, metrics))
-        if len(self._waiting) > _MOST_WAITING and self._folding.acquire(blocking=False):
+                waiting.append(self._outbound(event, metrics))
+        if len(waiting) > _MOST_WAITING and self._folding.acquire(blocking=False):
             try:
                 self._fold(may_look_up=False)
             finally:

@@ -26,7 +26,7 @@ UNKNOWN = "unknown"
 LATEST = "latest"  # Istio's revision of a workload that bears no version
 
 
-class InboundKey(msgspec.Struct, frozen=True):  # made for each call, as the next
+class InboundKey(msgspec.Struct, frozen=True, gc=False):  # made for each call, as the next
     """What tells calls that come in apart."""
 
     peer_id: str | None  # None: nobody has proved who calls
@@ -38,7 +38,7 @@ class InboundKey(msgspec.Struct, frozen=True):  # made for each call, as the nex
     flags: str
 
 
-class OutboundKey(msgspec.Struct, frozen=True):
+class OutboundKey(msgspec.Struct, frozen=True, gc=False):
     """What tells calls that go out apart."""
 
     cluster: str
