@@ -46,8 +46,7 @@ class InboundEvent:
     @property
     def call(self) -> Call | None:
         """What the app has found in `current_call()`; None: it was not called."""
-        call: Call | None = getattr(self.passage, "call", None)
-        return call
+        return self.passage.call
 
     @property
     def method(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from meshware.asgi.peer import Shown, shown_in_extension, shown_on
@@ -40,13 +41,7 @@ def inbound_head(
         route: where the framework's route will be found.
         handlers_of: asks the framework what it would run.
     """
-    table: defaultdict[str, Sequence[str]] = defaultdict(tuple)
-    for raw_name, raw_value in scope["headers"]:
-        name = _names.get(raw_name) or _name(raw_name)
-        if name in table:
-            table[name] = (*table[name], raw_value.decode("latin-1"))
-        else:
-            table[name] = (raw_value.decode("latin-1"),)
+    table = _table(scope["headers"])
     raw_path: bytes | None = scope.get("raw_path")
     path: str = scope["path"]
     root: str = scope.get("root_path", "").rstrip("/")
@@ -89,6 +84,22 @@ def inbound_head(
     )
 
 
+def _table(headers: Sequence[tuple[bytes, bytes]]) -> defaultdict[str, Sequence[str]]:
+    """Return the values of headers by their names, in the order received."""
+    table: defaultdict[str, Sequence[str]] = defaultdict(tuple)
+    try:
+        for raw, value in headers:
+            table[_names[raw]] = (value.decode("latin-1"),)
+        if len(table) == len(headers):
+            return table  # as nearly always: names that are known, and none twice
+    except KeyError:
+        pass
+    table.clear()
+    for raw, value in headers:
+        table[_names.get(raw) or _name(raw)] += (value.decode("latin-1"),)  # type: ignore[operator]
+    return table
+
+
 def _name(raw: bytes) -> str:
     """Return the name of a header in lower case, and remember it."""
     name = raw.decode("latin-1").lower()
@@ -98,14 +109,16 @@ def _name(raw: bytes) -> str:
 
 
 def without(
-    pairs: Iterable[tuple[bytes, bytes]], names: Sequence[str]
+    pairs: Iterable[tuple[bytes, bytes]], names: tuple[str, ...]
 ) -> list[tuple[bytes, bytes]]:
     """Return raw headers without some, by their names in lower case."""
-    kept = []
-    for pair in pairs:
-        if (_names.get(pair[0]) or _name(pair[0])) not in names:
-            kept.append(pair)  # noqa: PERF401 - a comprehension is one more call
-    return kept
+    gone = _encoded(names)
+    return [pair for pair in pairs if pair[0].lower() not in gone]
+
+
+@lru_cache(maxsize=256)
+def _encoded(names: tuple[str, ...]) -> frozenset[bytes]:
+    return frozenset([name.encode("latin-1") for name in names])
 
 
 def header_values(pairs: Iterable[tuple[bytes, bytes]], name: str) -> list[str]:
@@ -159,12 +172,18 @@ def _addresses(
         source, here = scope.get("client"), scope.get("server")
     else:
         source, here = about("peername"), about("sockname")
-    # A Unix socket has a path or nothing where others have a pair: then nothing is known.
-    source_ip, source_port = None, None
-    if isinstance(source, _PAIR) and source:
-        source_ip = source[0]
-        if len(source) > 1 and isinstance(source[1], int):
-            source_port = source[1]
-    if not isinstance(here, _PAIR) or len(here) < 2 or not isinstance(here[1], int):
-        return source_ip, source_port, None, None
-    return source_ip, source_port, here[0], here[1]
+    source_ip, source_port = _pair(source)
+    destination_ip, port = _pair(here)
+    return source_ip, source_port, None if port is None else destination_ip, port
+
+
+def _pair(found: object) -> tuple[str | None, int | None]:
+    """Return an address and its port.
+
+    A Unix socket has a path or nothing where others have a pair: then nothing is known.
+    """
+    if type(found) is tuple and len(found) == 2 and type(found[1]) is int:
+        return found
+    if not isinstance(found, _PAIR) or not found:
+        return None, None
+    return found[0], found[1] if len(found) > 1 and isinstance(found[1], int) else None

@@ -28,17 +28,13 @@ def shown_in_extension(extension: object) -> Shown:
         return (_GARBAGE,), None
     name = extension.get("server_name")
     chain = extension.get("client_cert_chain")
-    try:
-        written = tuple(chain) if chain is not None else ()
-    except TypeError:
-        written = (chain,)
-    if isinstance(chain, str):  # one text, where a list is due
-        written = (chain,)
-    try:
-        shown = _ders_of(written)
-    except TypeError:  # something in it is not even hashable
-        shown = (_GARBAGE,)
-    return shown or None, name if isinstance(name, str) else None
+    shown: tuple[bytes, ...] | None = None
+    if chain is not None:
+        try:  # one text, where a list is due, is one certificate at the most
+            shown = _ders_of((chain,) if isinstance(chain, str) else tuple(chain)) or None
+        except TypeError:  # no list at all, or something in it is not even hashable
+            shown = (_GARBAGE,)
+    return shown, name if isinstance(name, str) else None
 
 
 def shown_on(about: Callable[[str], Any]) -> Shown:

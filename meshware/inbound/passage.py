@@ -65,6 +65,7 @@ class Passage(msgspec.Struct, kw_only=True, eq=False):
     answered_at: float | None = None  # monotonic seconds, when the response began
     response_headers: HeaderLookup | None = None
     exception: str | None = None  # the type of what the app raised
+    call: Call | None = None  # what the app finds in `current_call()`; None: it was not called
 
     def __repr__(self) -> str:
         # Neither headers nor what tokens come to.

@@ -147,7 +147,7 @@ def _inbound(event: InboundEvent, number: int, at: float, left_out: int) -> Call
     principal = event.principal
     if principal is None and peer is not None:
         principal = peer.id.removeprefix("spiffe://")
-    call = getattr(event.passage, "call", None)
+    call = event.call
     trace_id = event.trace_id or (None if call is None else call.trace_id)
     if trace_id is None and call is None:
         trace_id = _trace_id(head.headers)

@@ -108,7 +108,7 @@ def of_inbound(event: InboundEvent, version: str) -> dict[str, Value]:
     if event.is_refused:
         said["meshware.refused"] = event.reason
         _put(said, "meshware.policy", event.policy)
-    call = getattr(event.passage, "call", None)
+    call = event.call
     if call is not None and call.deadline_at is not None:
         said["meshware.deadline_s"] = round(call.deadline_at - event.passage.started_at, 6)
     _put(said, "error.type", event.exception)
