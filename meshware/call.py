@@ -363,7 +363,7 @@ def _no_route() -> str | None:
     return None
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Call:
     """The inbound call that this code runs for; what `current_call()` returns.
 

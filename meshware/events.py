@@ -46,7 +46,8 @@ class InboundEvent:
     @property
     def call(self) -> Call | None:
         """What the app has found in `current_call()`; None: it was not called."""
-        return self.passage.call
+        call: Call | None = getattr(self.passage, "call", None)
+        return call
 
     @property
     def method(self) -> str:

@@ -62,25 +62,26 @@ def inbound_head(
     about = _about_transport(receive)
     source_ip, source_port, destination_ip, port = _addresses(scope, about)
     chain, sni = _shown(scope, about)
+    query: bytes | None = scope.get("query_string")
     return InboundHead(
-        method=scope.get("method", "GET"),
-        scheme=scope.get("scheme", "http"),
-        version=scope.get("http_version", "1.1"),
-        target=raw_path.decode("latin-1") if raw_path else None,
-        paths=paths,
-        partial_paths=partial,
-        prefixes=prefixes,
-        headers=table.__getitem__,  # policy says which names are asked for, so they are few
-        names=tuple(table),
-        source_ip=source_ip,
-        source_port=source_port,
-        destination_ip=destination_ip,
-        port=mesh_port if port is None else port,
-        query=scope["query_string"].decode("latin-1") if "query_string" in scope else None,
-        chain=chain,
-        sni=sni,
-        route_of=route or RouteOf(),
-        handlers_of=handlers_of,
+        scope.get("method", "GET"),
+        scope.get("scheme", "http"),
+        scope.get("http_version", "1.1"),
+        raw_path.decode("latin-1") if raw_path else None,
+        paths,
+        table.__getitem__,  # policy says which names are asked for, so they are few
+        tuple(table),
+        source_ip,
+        destination_ip,
+        mesh_port if port is None else port,
+        source_port,
+        partial,
+        prefixes,
+        chain,
+        sni,
+        None if query is None else query.decode("latin-1"),
+        route or RouteOf(),
+        handlers_of,
     )
 
 

@@ -298,20 +298,20 @@ def _facts(asked: Question, snapshot: Snapshot, rules: InboundRules) -> Facts:
     hops = snapshot.mesh.trusted_hops
     hosts = head.headers("host")
     return Facts(
-        method=head.method,
-        authority=hosts[0].strip(" \t") if hosts else "",
-        headers=headers,
-        names=names,
-        source_ip=head.source_ip,
-        destination_ip=head.destination_ip,
-        port=head.port,
-        peer=asked.caller.id,
-        user=None if user.believed is None else user.believed.user,
+        head.method,
+        hosts[0].strip(" \t") if hosts else "",
+        headers,
+        head.source_ip,
+        head.destination_ip,
+        head.port,
+        names,
+        asked.caller.id,
+        None if user.believed is None else user.believed.user,
         # Over TLS a server may keep it to itself.
-        sni="" if head.sni is None and not _is_tls(head) else head.sni,
-        remote_ip=remote_ip(head, hops) if hops else head.source_ip,
-        handlers_of=head.handlers_of,
-        app_path=None if rewritten is None else decoded(rewritten),
+        "" if head.sni is None and not _is_tls(head) else head.sni,
+        remote_ip(head, hops) if hops else head.source_ip,
+        head.handlers_of,
+        None if rewritten is None else decoded(rewritten),
     )
 
 

@@ -82,24 +82,26 @@ def is_below(path: str, prefix: str) -> bool:
     return path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in ("", "/")
 
 
-class InboundHead(msgspec.Struct, kw_only=True, eq=False):  # made for each call: fast at that
-    """What a server says about a request before the app is called."""
+class InboundHead(msgspec.Struct, eq=False):
+    """What a server says about a request before the app is called.
+
+    Made for each call, and by position: names of arguments take longer than all the rest of it.
+    """
 
     method: str  # as received; a WebSocket handshake is "GET"
     scheme: str  # "http", "https", "ws" or "wss"
     version: str  # of HTTP: "1.0", "1.1", "2", ...
     target: str | None  # as received, query included; None: the server does not say
     paths: tuple[str, ...]  # decoded, as the app may see it: the whole path first
-    partial_paths: tuple[str, ...] = ()  # decoded, without a prefix; they count for DENY alone
-    # Decoded, where the app may be mounted: what the server says, then what else it may mean.
-    prefixes: tuple[str, ...] = ("",)
-    unclear: str | None = None  # why it cannot be told what is asked for; None: it can
     headers: HeaderLookup  # by lower-case name, in the order received
     names: Sequence[str]  # of the headers, lower case
     source_ip: str | None  # the transport's peer; None: not known
-    source_port: int | None = None  # likewise
     destination_ip: str | None  # the listening socket's; None: not known
     port: int | None  # likewise
+    source_port: int | None = None  # the transport's peer's; None: not known
+    partial_paths: tuple[str, ...] = ()  # decoded, without a prefix; they count for DENY alone
+    # Decoded, where the app may be mounted: what the server says, then what else it may mean.
+    prefixes: tuple[str, ...] = ("",)
     # What the caller has shown in TLS, DER, its leaf first; None: there was no TLS, or the server
     # keeps it to itself. It is verified anew, whatever the server did.
     chain: tuple[bytes, ...] | None = None
@@ -109,3 +111,4 @@ class InboundHead(msgspec.Struct, kw_only=True, eq=False):  # made for each call
     route_of: RouteOf = msgspec.field(default_factory=RouteOf)
     # What the app would run for it, as its framework says.
     handlers_of: HandlersOf = no_handlers_known
+    unclear: str | None = None  # why it cannot be told what is asked for; None: it can

@@ -36,7 +36,7 @@ class Teller:
     on_error: Callable[[Exception], None]  # for exceptions that callers must not suffer from
 
 
-class Passage(msgspec.Struct, kw_only=True, eq=False):
+class Passage(msgspec.Struct, eq=False):  # made for each call, by position: that is fast
     """What an admission and a denial have in common."""
 
     teller: Teller
@@ -45,27 +45,26 @@ class Passage(msgspec.Struct, kw_only=True, eq=False):
     generation: int  # of the policy that decided; 0: there was none
     request_id: str
     reason: str  # Envoy's response code details
-    detail: str | None = None  # of a refusal, what those leave out; for the log
     policy: str | None = None  # "namespace/name" of the policy that decided; None: none did
     rule: int | None = None
-    place: str | None = None  # "file:line" of that rule, where a refusal has one
-    principal: str | None = None  # of whom was refused, as far as that is proved
     candidates: tuple[str, ...] = ()  # the paths that it may mean, normalised; all were decided
     marks: Marks = NO_MARKS  # by policies that decide nothing
     request_principal: str | None = None  # "iss/sub" of the token that was verified
-    flag: Flag | None = None  # why the mesh answered, where that has a flag
     counted: tuple[deque[None], ...] = ()  # of calls under way, with this
     is_last: bool = False  # the caller should make another connection for its next call
-    is_finished: bool = False
-    is_stopped: bool = False  # let in, and refused before what then would have run
-    decided_s: float = 0.0  # how long that took, without waits for authorizers
     # What the driver has seen go by, for telemetry.
     received_bytes: int = 0  # of the request's body
     sent_bytes: int = 0  # of the response's body
     answered_at: float | None = None  # monotonic seconds, when the response began
     response_headers: HeaderLookup | None = None
     exception: str | None = None  # the type of what the app raised
-    call: Call | None = None  # what the app finds in `current_call()`; None: it was not called
+    decided_s: float = 0.0  # how long that took, without waits for authorizers
+    is_finished: bool = False
+    is_stopped: bool = False  # let in, and refused before what then would have run
+    flag: Flag | None = None  # why the mesh answered, where that has a flag
+    place: str | None = None  # "file:line" of the rule that decided, where a refusal has one
+    principal: str | None = None  # of whom was refused, as far as that is proved
+    detail: str | None = None  # of a refusal, what its reason leaves out; for the log
 
     def __repr__(self) -> str:
         # Neither headers nor what tokens come to.
@@ -140,7 +139,7 @@ class Admission(Passage, kw_only=True, eq=False):
         """Note that what would run is not what was decided on: the call is refused after all."""
         self.reason, self.is_stopped = reason, True
         self.policy = self.rule = None
-        peer = self.call.peer
+        peer = self.peer
         self.principal = None if peer is None else peer.id.removeprefix("spiffe://")
 
     @property

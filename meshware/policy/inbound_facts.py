@@ -91,20 +91,20 @@ def no_handlers_known(_: str | None) -> None:
     """Know nothing of handlers: the app is of no framework that can be asked."""
 
 
-class Facts(msgspec.Struct, kw_only=True, eq=False):
-    """What rules may ask about one request."""
+class Facts(msgspec.Struct, eq=False):
+    """What rules may ask about one request. Made for each, and by position: that is fast."""
 
     method: str
     authority: str  # the Host header; "" when there is none
     headers: HeaderLookup
-    names: Sequence[str] | None = None  # of the headers, lower case; None: not known
     source_ip: str | None  # None: not known
     destination_ip: str | None
     port: int | None
+    names: Sequence[str] | None = None  # of the headers, lower case; None: not known
     peer: SpiffeID | None = None  # who calls, authenticated; None: nobody is
+    user: EndUser | None = None  # None: no token came, or none was asked for
     sni: str | None = ""  # the name that the caller asked for in TLS; "": none; None: not known
     remote_ip: str | None = None  # who called first, as trusted proxies say; None: not known
-    user: EndUser | None = None  # None: no token came, or none was asked for
     handlers_of: HandlersOf = no_handlers_known
     app_path: str | None = None  # decoded, that the app will see; None: as received
     # Made when a rule first asks.
