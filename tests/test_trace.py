@@ -5,8 +5,10 @@ from __future__ import annotations
 from random import Random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from meshware.trace import TraceContext, carried, child_of, read_context, written
+from meshware.trace import TraceContext, carried, carried_on, child_of, read_context, written
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 LONG = "0" * 16 + TRACE[16:]
@@ -91,3 +93,26 @@ def test_what_is_carried_is_what_was_received():
     found = carried(read_context(look_up(headers)))
     assert dict(found.headers) == headers
     assert found.trace_id == TRACE
+
+
+@given(
+    st.from_regex(r"\A[ 0f]{0,2}0[0-9f]-[0-9a-fA]{31,33}-[0-9a-f]{15,17}-[0-9a-fA]{2}(-x)?\Z")
+    | st.sampled_from([each[1].get("traceparent", "") for each in READ]),
+    st.sampled_from([(), ("a=1",), ("a=1", "b=2"), ("",)]),
+)
+def test_the_short_way_says_the_same_or_nothing(value, states):
+    """Most contexts are read by it alone."""
+    headers = {"traceparent": (value,), "tracestate": states}
+    quick = carried_on(lambda name: headers.get(name, ()))
+    if quick is not None:
+        assert quick == carried(read_context(lambda name: headers.get(name, ())))
+
+
+def test_the_short_way_is_taken_by_what_is_usual():
+    """Sampled or not."""
+    for flags in ("00", "01"):
+        context = f"00-{TRACE}-{SPAN}-{flags}"
+        headers = look_up({"traceparent": context})
+        assert carried_on(headers) == carried(read_context(headers))
+        assert carried_on(headers).traceparent == context
+    assert carried_on(lambda name: (PARENT, PARENT) if name == "traceparent" else ()) is None

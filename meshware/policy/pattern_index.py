@@ -1,8 +1,9 @@
 """Find the few entries whose pattern a text may match, whatever their number.
 
-Exact values are looked up by hash. Prefixes lie sorted: the greatest of them that is not behind a
-text, or one that it begins with, is the longest that the text begins with. So a look-up takes time
-logarithmic in their number, however many lengths there are. Suffixes are the same, backwards.
+Exact values are looked up by hash, and prefixes of a few lengths too. Else prefixes lie sorted: the
+greatest of them that is not behind a text, or one that it begins with, is the longest that the text
+begins with. So a look-up takes time logarithmic in their number, however many lengths there are.
+Suffixes are the same, backwards.
 
 Every prefix keeps what all the shorter ones that it begins with find. Of entries that ask the same
 of everything else only the first can ever decide there, and only that one is kept.
@@ -20,6 +21,9 @@ Numbers = tuple[int, ...]
 Kept = Callable[[Sequence[int]], Numbers]
 """Returns which of some entries, any number of which may match together, can ever decide."""
 
+_FEW_LENGTHS = 6
+"""With no more lengths of prefixes than that each is looked up by hash: it touches less memory."""
+
 _MOST_GATHERED = 32
 """So many entries of shorter prefixes are kept beside a prefix; more are looked up one by one."""
 
@@ -35,7 +39,7 @@ class Prefixes:
     fits is found in logarithmic time, where many that do not are nested (Myers' skew-binary jumps).
     """
 
-    __slots__ = ("_gathered", "_jump", "_own", "_parent", "_texts")
+    __slots__ = ("_at", "_gathered", "_jump", "_lengths", "_own", "_parent", "_texts")
 
     def __init__(self, entries: Mapping[str, Sequence[int]], kept: Kept = _all) -> None:
         self._texts = ["", *sorted(entries)]
@@ -62,14 +66,28 @@ class Prefixes:
                 gathered = None
             self._own.append(own)
             self._gathered.append(gathered)
+        lengths = sorted({len(text) for text in entries}, reverse=True)
+        self._lengths = lengths if len(lengths) <= _FEW_LENGTHS else None
+        self._at = {text: at for at, text in enumerate(self._texts)} if self._lengths else {}
 
-    def find(self, text: str) -> Sequence[int]:
-        """Return the numbers of the entries with whose prefix a text begins."""
+    def _longest(self, text: str) -> int:
+        """Return where the longest prefix lies that a text begins with; 0: there is none."""
+        if self._lengths is not None:
+            for length in self._lengths:
+                at = self._at.get(text[:length])
+                if at is not None:
+                    return at
+            return 0
         texts = self._texts
         at = bisect_right(texts, text) - 1
         while not text.startswith(texts[at]):
             far = self._jump[at]
             at = self._parent[at] if text.startswith(texts[far]) else far
+        return at
+
+    def find(self, text: str) -> Sequence[int]:
+        """Return the numbers of the entries with whose prefix a text begins."""
+        at = self._longest(text)
         found = self._gathered[at]
         if found is not None:
             return found

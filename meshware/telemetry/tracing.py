@@ -47,6 +47,7 @@ from meshware.trace import (
     Propagation,
     TraceContext,
     carried,
+    carried_on,
     child_of,
     read_context,
     written,
@@ -117,9 +118,11 @@ class Tracing:
             plan = _plan(snapshot).inbound.tracing
             active = self.otel.active()
             if active is None:
+                if formats == _W3C:
+                    goes_on = carried_on(headers)
+                    if goes_on is not None and (plan is None or not goes_on.is_sampled):
+                        return goes_on  # as of most calls
                 parent = read_context(headers, formats)
-                if parent is not None and parent.is_sampled is False and parent.trace_id:
-                    return carried(parent, formats)  # as most calls, in fewer steps
             else:
                 parent = active.context
             return self._begin(headers, plan, formats, started_at, active=active, given=parent)

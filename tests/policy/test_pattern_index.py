@@ -70,3 +70,17 @@ def test_a_prefix_weighs_what_a_text_that_begins_with_it_finds_at_the_most(count
             for text in texts
         )
         assert weights[prefix] == expected
+
+
+@given(
+    st.lists(st.text("ab", min_size=2, max_size=5), min_size=1, max_size=40),
+    st.lists(st.text("ab", min_size=1, max_size=12), max_size=12),
+    st.text("ab", max_size=14),
+)
+def test_it_matters_not_how_many_lengths_there_are(few, many, text):
+    """Some are looked up by hash, and more of them in order."""
+    entries = by_value(few + many)
+    expected = sorted(
+        number for value, numbers in entries.items() if text.startswith(value) for number in numbers
+    )
+    assert sorted(Prefixes(entries).find(text)) == expected
