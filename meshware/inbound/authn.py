@@ -96,21 +96,17 @@ class EndUsers:
             sanitised = tuple([name for name in rules.outputs if name in head.names])
         if head.method == "OPTIONS" and is_preflight(head.method, head.headers):
             # What nobody verifies is nothing for the app.
-            borne = [place.name for place in rules.places if place.kind == "header"]
-            return Identified(None, (*sanitised, *(name for name in borne if name in head.names)))
+            borne = [place.name for place in rules.headers if place.name in head.names]
+            return Identified(None, (*sanitised, *borne))
         found = find_tokens(head, rules)
         if not found:
             return Identified(None, sanitised) if sanitised else NO_USER
         now = self._now()
         if len(found) == 1:  # as with nearly every call; the same as below, in fewer steps
             place, token = found[0]
-            outcomes = (
-                (_SEVERAL,) * len(place.rules)
-                if token is SEVERAL
-                else self._tokens.outcomes(token, place, rules, now)
-            )
-            for position, outcome in zip(place.rules, outcomes, strict=True):
-                if isinstance(outcome, Believed):
+            outcomes = self._ask(token, place, rules, now)
+            for position, outcome in zip(place.rules, outcomes):  # noqa: B905 - it takes longer
+                if not isinstance(outcome, str):
                     if place.kind == "header" and not rules.rules[position].is_forwarded:
                         sanitised = (*sanitised, place.name)
                     return Identified(outcome, sanitised, outcome.outputs)

@@ -13,9 +13,8 @@ Source: Envoy, jwt_authn, `extractor.cc`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from enum import Enum, auto
-from types import MappingProxyType
 from typing import Final, Literal
 from urllib.parse import unquote_plus
 
@@ -35,40 +34,37 @@ SEVERAL: Final = _Several.SEVERAL
 Found = str | Literal[_Several.SEVERAL]
 
 _BLANK = " \t"
-_NONE: Mapping[str, Found] = MappingProxyType({})
 
 
 def find_tokens(head: InboundHead, rules: UserRules) -> list[tuple[Place, Found]]:
     """Return the tokens of a request with their places, in the order of the places."""
-    params = cookies = None
     found: list[tuple[Place, Found]] = []
-    for place in rules.places:
-        token: Found | None
-        if place.kind == "header":
-            token = _in_header(head.headers(place.name), place.prefix)
-        elif place.kind == "param":
-            if params is None:
-                params = _params(head, rules.params)
-            token = params.get(place.name)
-        else:
-            if cookies is None:
-                cookies = _collect(_cookies(head, rules.cookies))
-            token = cookies.get(place.name)
-        if token is not None:
-            found.append((place, token))
+    for place in rules.headers:
+        lines = head.headers(place.name)
+        if lines:
+            token = _in_header(lines, place.prefix)
+            if token is not None:
+                found.append((place, token))
+    if rules.params and head.query != "":
+        found += _at(rules.params, _params(head, rules.params))
+    if rules.cookies:
+        found += _at(rules.cookies, _cookies(head, rules.cookies))
     return found
 
 
-def _collect(pairs: Iterator[tuple[str, Found]]) -> dict[str, Found]:
+def _at(
+    places: Mapping[str, Place], pairs: Iterator[tuple[str, Found]]
+) -> Iterator[tuple[Place, Found]]:
+    """Yield tokens with their places, in the order of the places."""
     found: dict[str, Found] = {}
     for name, value in pairs:
         found[name] = SEVERAL if name in found else value
-    return found
+    for name, place in places.items():
+        if name in found:
+            yield place, found[name]
 
 
 def _in_header(lines: Sequence[str], prefix: str) -> Found | None:
-    if not lines:
-        return None
     if len(lines) == 1 and lines[0].startswith(prefix):  # as nearly always
         value = lines[0].strip(_BLANK)
         if "," not in value and len(value) > len(prefix):
@@ -96,14 +92,10 @@ def _has_prefix(value: str, prefix: str) -> bool:
     )
 
 
-def _params(head: InboundHead, names: frozenset[str]) -> Mapping[str, Found]:
+def _params(head: InboundHead, names: Container[str]) -> Iterator[tuple[str, Found]]:
     query = head.query
     if query is None:
         query = "" if head.target is None else head.target.partition("?")[2]
-    return _collect(_params_in(query, names)) if query else _NONE
-
-
-def _params_in(query: str, names: frozenset[str]) -> Iterator[tuple[str, Found]]:
     for pair in query.split("&"):
         name, _, value = pair.partition("=")
         if "%" in name or "+" in name:
@@ -112,7 +104,7 @@ def _params_in(query: str, names: frozenset[str]) -> Iterator[tuple[str, Found]]
             yield name, unquote_plus(value)
 
 
-def _cookies(head: InboundHead, names: frozenset[str]) -> Iterator[tuple[str, Found]]:
+def _cookies(head: InboundHead, names: Container[str]) -> Iterator[tuple[str, Found]]:
     # HTTP/2 lets a client cut the header into lines (RFC 9113, 8.2.3).
     for line in head.headers("cookie"):
         for pair in line.split(";"):

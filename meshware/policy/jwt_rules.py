@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
@@ -94,11 +94,17 @@ class UserRules:
     """All that is said about end users at one workload."""
 
     rules: tuple[UserRule, ...]  # by issuer
-    places: tuple[Place, ...]  # in the order in which they are looked into: Envoy's
-    params: frozenset[str]  # names of the places that are parameters of the query
-    cookies: frozenset[str]  # and of those that are cookies
+    # The places, in the order in which they are looked into: Envoy's.
+    headers: tuple[Place, ...]
+    params: Mapping[str, Place]  # of the query, by name
+    cookies: Mapping[str, Place]
     outputs: tuple[str, ...]  # headers that only these rules may set, in lower case
     reads_headers: frozenset[str]  # lower case
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """All of them."""
+        return (*self.headers, *self.params.values(), *self.cookies.values())
 
 
 def compile_user_rules(
@@ -146,9 +152,9 @@ def compile_user_rules(
         headers.add("cookie")
     return UserRules(
         rules=rules,
-        places=places,
-        params=frozenset(place.name for place in places if place.kind == "param"),
-        cookies=frozenset(place.name for place in places if place.kind == "cookie"),
+        headers=tuple(place for place in places if place.kind == "header"),
+        params={place.name: place for place in places if place.kind == "param"},
+        cookies={place.name: place for place in places if place.kind == "cookie"},
         outputs=outputs,
         reads_headers=frozenset(headers.union(outputs)),
     )
