@@ -91,8 +91,10 @@ class RuleSet:
 
     def first(self, facts: Facts, path: str) -> Entry | None:
         """Return the first entry that matches a request, taken to be for this path."""
-        entries = self.entries
-        for number in self.index.find(facts, path):
+        index, entries = self.index, self.entries
+        by_path = index.by_path
+        found = index.find(facts, path) if by_path is None else by_path(path)
+        for number in found if len(found) < 2 else sorted(set(found)):
             if entries[number].holds(facts, path):
                 return entries[number]
         return None

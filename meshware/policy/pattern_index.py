@@ -22,7 +22,7 @@ Kept = Callable[[Sequence[int]], Numbers]
 """Returns which of some entries, any number of which may match together, can ever decide."""
 
 _FEW_LENGTHS = 6
-"""With no more lengths of prefixes than that each is looked up by hash: it touches less memory."""
+"""With no more lengths of prefixes than that, each is looked up by hash: it touches less memory."""
 
 _MOST_GATHERED = 32
 """So many entries of shorter prefixes are kept beside a prefix; more are looked up one by one."""
@@ -39,7 +39,7 @@ class Prefixes:
     fits is found in logarithmic time, where many that do not are nested (Myers' skew-binary jumps).
     """
 
-    __slots__ = ("_at", "_gathered", "_jump", "_lengths", "_own", "_parent", "_texts")
+    __slots__ = ("_gathered", "_jump", "_own", "_parent", "_texts")
 
     def __init__(self, entries: Mapping[str, Sequence[int]], kept: Kept = _all) -> None:
         self._texts = ["", *sorted(entries)]
@@ -66,28 +66,34 @@ class Prefixes:
                 gathered = None
             self._own.append(own)
             self._gathered.append(gathered)
-        lengths = sorted({len(text) for text in entries}, reverse=True)
-        self._lengths = lengths if len(lengths) <= _FEW_LENGTHS else None
-        self._at = {text: at for at, text in enumerate(self._texts)} if self._lengths else {}
 
-    def _longest(self, text: str) -> int:
-        """Return where the longest prefix lies that a text begins with; 0: there is none."""
-        if self._lengths is not None:
-            for length in self._lengths:
-                at = self._at.get(text[:length])
-                if at is not None:
-                    return at
-            return 0
+    def finder(self) -> Callable[[str], Sequence[int]]:
+        """Return `find`, or what does the same by hash, where the prefixes are of few lengths."""
+        lengths = sorted({len(text) for text in self._texts[1:]}, reverse=True)
+        if len(lengths) > _FEW_LENGTHS:
+            return self.find
+        known: dict[str, Numbers] = {}
+        for text, gathered in zip(self._texts, self._gathered, strict=True):
+            if gathered is None:
+                return self.find
+            known[text] = gathered
+
+        def find(text: str) -> Numbers:
+            for length in lengths:
+                found = known.get(text[:length])
+                if found is not None:
+                    return found
+            return ()
+
+        return find
+
+    def find(self, text: str) -> Sequence[int]:
+        """Return the numbers of the entries with whose prefix a text begins."""
         texts = self._texts
         at = bisect_right(texts, text) - 1
         while not text.startswith(texts[at]):
             far = self._jump[at]
             at = self._parent[at] if text.startswith(texts[far]) else far
-        return at
-
-    def find(self, text: str) -> Sequence[int]:
-        """Return the numbers of the entries with whose prefix a text begins."""
-        at = self._longest(text)
         found = self._gathered[at]
         if found is not None:
             return found
@@ -131,7 +137,7 @@ class PatternIndex:
     def finder(self) -> Callable[[str], Sequence[int]]:
         """Return `find`, or what does the same in fewer steps where there are prefixes alone."""
         if self._prefixes is not None and not self._exact and self._suffixes is None:
-            return self._prefixes.find
+            return self._prefixes.finder()
         return self.find
 
     def find(self, text: str) -> Sequence[int]:

@@ -53,21 +53,23 @@ class RuleIndex:
         options: of each entry, the ways in which it may be found.
         kept: tells of entries that differ in their paths alone which may decide.
         is_deny: whether the rules refuse: what is not known holds for them.
+
+    Attributes:
+        by_path: finds them all by the path alone, in no order; None: it takes more than that.
     """
 
-    __slots__ = ("_by_path", "_root")
+    __slots__ = ("_root", "by_path")
 
     def __init__(self, options: Sequence[Sequence[Option]], kept: Kept, *, is_deny: bool) -> None:
         build = _Build(options, kept, is_deny)
         self._root = root = build.node(tuple(range(len(options))), frozenset())
         # With most rules a path is all that it takes.
         is_one = len(root.finders) == 1 and not root.others and not root.below
-        self._by_path = build.by_path.get(root.finders[0]) if is_one else None
+        self.by_path = build.by_path.get(root.finders[0]) if is_one else None
 
     def find(self, facts: Facts, path: str) -> Sequence[int]:
         """Return the numbers of the entries that a call for a path may match, in order."""
-        by_path = self._by_path
-        found = self._root.find(facts, path) if by_path is None else by_path(path)
+        found = self._root.find(facts, path)
         return sorted(set(found)) if len(found) > 1 else found
 
 

@@ -83,4 +83,6 @@ def test_it_matters_not_how_many_lengths_there_are(few, many, text):
     expected = sorted(
         number for value, numbers in entries.items() if text.startswith(value) for number in numbers
     )
-    assert sorted(Prefixes(entries).find(text)) == expected
+    index = Prefixes(entries)
+    assert sorted(index.find(text)) == expected
+    assert sorted(index.finder()(text)) == expected
