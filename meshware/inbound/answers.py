@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from meshware.call import NO_CLAIMS, Call, Flag, MessageEdit
 from meshware.inbound.authz import Verdict
+from meshware.inbound.header_names import header_names
 from meshware.inbound.passage import Admission, Answered, Ask, Denial, Teller
 from meshware.inbound.peer import Refused
 from meshware.inbound.question import Question
@@ -76,7 +77,7 @@ class Answers:
         trace = self._begin_trace(head.headers, snapshot, asked.started_at)
         if trace.shown:
             # Whatever else a caller wrote in other formats says something else.
-            remove += asked.names.traces
+            remove += header_names(head.names).traces
             add += trace.shown
         believed, caller = asked.user.believed, asked.caller
         principal = None if believed is None else believed.user.principal
@@ -99,7 +100,7 @@ class Answers:
             self._teller,
             head,
             asked.started_at,
-            asked.generation,
+            0 if snapshot is None else snapshot.generation,
             request_id,
             "via_upstream",
             verdict.policy,

@@ -154,14 +154,11 @@ class Gate:
             return self._answers.deny(asked, 503, "unknown_workload")
 
         head = asked.head
-        asked.names = header_names(head.names)
-        asked.plain = plain_path(head)
-        wrong = complaint(
-            head, asked.names, asked.plain, read=own.reads_headers, values_read=own.reads_values
-        )
+        names, plain = header_names(head.names), plain_path(head)
+        wrong = complaint(head, names, plain, read=own.reads_headers, values_read=own.reads_values)
         if wrong is not None:
             return self._answers.deny(asked, 400, f"bad_request{{{wrong}}}")
-        meaning = meaning_of(head, snapshot.mesh.normalization, asked.plain)
+        meaning = meaning_of(head, snapshot.mesh.normalization, plain)
         if isinstance(meaning, str):
             return self._answers.deny(asked, 400, f"bad_request{{{meaning}}}")
         asked.meaning = meaning
@@ -170,7 +167,8 @@ class Gate:
         if isinstance(caller, Refused):
             return self._answers.refuse(asked, caller)
         asked.caller = caller
-        asked.cleaned, asked.said = cleaned(head, asked.names, caller, snapshot)
+        if names.ours or own.adds_headers:
+            asked.cleaned, asked.said = cleaned(head, names, caller, snapshot)
 
         probed = None if caller.id is None else _probed(asked, snapshot, own, caller.id)
         if probed is None and own.rules.custom:
@@ -206,8 +204,9 @@ class Gate:
         meaning, rules = asked.meaning, own.rules
         try:
             read = rules.marks_read
+            head = asked.head
             if read != rules.reads_headers and complaint(
-                asked.head, asked.names, asked.plain, read=read, values_read=read
+                head, header_names(head.names), plain_path(head), read=read, values_read=read
             ):
                 asked.marks = MALFORMED if rules.shadow is not None else NO_MARKS
                 return

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from meshware.trace import TRACE_HEADERS
 
-__all__ = ["NO_NAMES", "OURS", "HeaderNames", "header_names"]
+__all__ = ["OURS", "HeaderNames", "header_names"]
 
 OURS = ("x-envoy-", "x-meshware-", "x-forwarded-client-cert")
 """Headers with which only the mesh speaks; from anyone else they are removed."""
@@ -26,8 +26,6 @@ class HeaderNames(NamedTuple):
     ours: tuple[str, ...]  # with which only the mesh speaks, underscores taken for dashes
     traces: tuple[str, ...]  # that say a trace context, in any format
 
-
-NO_NAMES = HeaderNames((), (), ())
 
 _known: dict[tuple[str, ...], HeaderNames] = {}
 

@@ -9,7 +9,6 @@ import msgspec
 from meshware.call import HeaderLookup, RequestHead
 from meshware.inbound.authn import NO_USER, Identified
 from meshware.inbound.head import InboundHead
-from meshware.inbound.header_names import NO_NAMES, HeaderNames
 from meshware.inbound.meaning import Meaning
 from meshware.inbound.peer import NOBODY, Caller
 from meshware.inbound.shadow import NO_MARKS, Marks
@@ -35,8 +34,6 @@ class Question(msgspec.Struct, eq=False):
     started_at: float
     snapshot: Snapshot | None = None
     request_id: str | None = None
-    names: HeaderNames = NO_NAMES
-    plain: str | None = None  # the path, where it is plain
     meaning: Meaning = _NOTHING
     caller: Caller = NOBODY
     marks: Marks = NO_MARKS

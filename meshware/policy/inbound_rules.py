@@ -136,11 +136,7 @@ class InboundRules:
     binds_handlers: bool = False  # what runs must be what was decided on: a rule asks for that
     marks_read: frozenset[str] = frozenset()  # by all of them
     shadow: ShadowRules | None = None  # None: nothing is on trial
-
-    @property
-    def marks(self) -> bool:
-        """Say whether calls are marked, whatever is decided: some rules audit, or are on trial."""
-        return self.shadow is not None or bool(self.audit.entries)
+    marks: bool = False  # whatever is decided: some rules audit, or are on trial
 
 
 def compile_inbound(
@@ -179,16 +175,18 @@ def compile_inbound(
             deny=rule_set(on_trial.get("DENY", ()), is_deny=True),
             allow=allow_set(on_trial.get("ALLOW")),
         )
+    audit = rule_set(of.get("AUDIT", ()), is_deny=True, is_first=False)
     return InboundRules(
         custom=tuple(
             CustomRules(provider=name, rules=rule_set(found, is_deny=True))
             for name, found in asking.items()
         ),
-        audit=rule_set(of.get("AUDIT", ()), is_deny=True, is_first=False),
+        audit=audit,
         deny=rule_set(of.get("DENY", ()), is_deny=True),
         allow=allow_set(of.get("ALLOW")),
         allowing=_in_words(of.get("ALLOW", ())),
         shadow=shadow,
+        marks=shadow is not None or bool(audit.entries),
         reads_headers=_headers([one for one in policies if _is_enforced(one)]),
         marks_read=_headers(policies),
         binds_handlers=any(

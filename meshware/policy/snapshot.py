@@ -71,6 +71,7 @@ class InboundView:
     peer: PeerModes = PeerModes()  # what callers must show
     tokens: TokenModes = TokenModes()  # where callers may prove themselves by tokens
     takes_tokens: bool = False  # at any port, by these
+    adds_headers: bool = False  # that say who calls, or takes those that do
     probe_paths: frozenset[str] = frozenset()  # where the daemon is admitted, and nowhere else
     most_requests: int | None = None  # under way at once in this process; None: no limit
 
@@ -210,6 +211,7 @@ class Snapshot:
         cors, self._cors_rests_on = self._compile_cors(workload, previous)
         authorizers = _authorizers(rules, self.mesh)
         asked = [each for each in authorizers.values() if isinstance(each, HttpAuthorizer)]
+        takes_tokens = "ACCEPT" in (workload.tokens.mode, *workload.tokens.ports.values())
         reads_values = rules.reads_headers.union(*(each.reads for each in asked))
         return InboundView(
             rules=rules,
@@ -220,7 +222,8 @@ class Snapshot:
             cors=cors,
             peer=workload.peer,
             tokens=workload.tokens,
-            takes_tokens="ACCEPT" in (workload.tokens.mode, *workload.tokens.ports.values()),
+            takes_tokens=takes_tokens,
+            adds_headers=takes_tokens or self.mesh.forward_cert != "SANITIZE",
             probe_paths=frozenset(workload.probe_paths),
             most_requests=most_requests,
             address=workload.address,
