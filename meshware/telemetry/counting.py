@@ -69,8 +69,8 @@ class _Told(msgspec.Struct, frozen=True, gc=False):
     exemplar: Exemplar | None
     route: str | None = None
     exception: str | None = None
-    attempts: int = 0
     decided_s: float = 0.0
+    attempts: int = 0
     tried: tuple[tuple[str, bool], ...] = ()  # of each attempt the endpoint, and if it failed
 
 
@@ -191,7 +191,7 @@ class Counting:
             self._exemplar(event.call, event.duration_s),
             head.route_of.found,
             passage.exception,
-            decided_s=passage.decided_s,
+            passage.decided_s,
         )
 
     def _outbound(self, event: OutboundEvent, metrics: MetricsPlan) -> _Told:
