@@ -2,6 +2,8 @@
 
 Metrics are counted as in a worker, and folded. Of traces, what is carried is measured (the caller
 has decided not to sample), and what sampled calls cost that the ring keeps, or OpenTelemetry's SDK.
+First comes the whole of an inbound call: a certificate, a token that is known, rules, metrics, and
+a trace that is carried.
 """
 
 from __future__ import annotations
@@ -11,10 +13,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.inbound import BARE, raw_app, request_scope
+from benchmarks.inbound import BARE, RULES, raw_app, request_scope
 from benchmarks.measure import Work, against_bare, cpu, in_turns
 from benchmarks.outbound import POLICY, carry, request_head
 from benchmarks.policies import app_rules, last_open_path
+from benchmarks.tokens import known_token, shown_in_tls, users_policies
 from meshware.asgi import MeshMiddleware
 from meshware.call import Answer, Ended
 from meshware.events import EventSink, ignore
@@ -47,11 +50,11 @@ def _mesh(policies: Any, kind: str | None, sink: EventSink | None = None) -> Mes
     """Return a mesh that counts as a worker's does, and traces as is said.
 
     Args:
-        policies: in force.
+        policies: in force; or a mesh for tests that has them.
         kind: of tracing; None: there is none.
         sink: in place of counting.
     """
-    made = TestMesh(policies, port=8000)
+    made = policies if isinstance(policies, TestMesh) else TestMesh(policies, port=8000)
     snapshot = made.cell.current
     assert snapshot is not None
     if kind is not None:
@@ -72,8 +75,16 @@ def _provider() -> None:
     trace.set_tracer_provider(provider)
 
 
-def _inbound(app: Any, context: str, fold: Callable[[], object]) -> Work:
-    path = last_open_path(_RULES)
+def _inbound(
+    app: Any,
+    context: str,
+    fold: Callable[[], object],
+    *,
+    rules: int = _RULES,
+    token: bytes | None = None,
+    extensions: dict[str, Any] | None = None,
+) -> Work:
+    path = last_open_path(rules)
 
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": b"", "more_body": False}
@@ -84,7 +95,9 @@ def _inbound(app: Any, context: str, fold: Callable[[], object]) -> Work:
     async def repeat(count: int) -> float:
         began = time.process_time()
         for _ in range(count):
-            scope = request_scope(path)
+            scope = request_scope(path, token)
+            if extensions is not None:
+                scope["extensions"] = extensions
             scope["headers"] = [
                 *(pair for pair in scope["headers"] if pair[0] != b"traceparent"),
                 (b"traceparent", context.encode()),
@@ -119,8 +132,23 @@ def _nothing() -> None:
     return None
 
 
+def _whole(rules: int) -> Work:
+    """Return calls that bear all that can be decided on, to a mesh that counts and traces."""
+    made = TestMesh(users_policies(rules), port=8000)
+    mesh = _mesh(made, "meshware")
+    token, extensions = known_token(), shown_in_tls(made)
+    app = MeshMiddleware(raw_app, mesh)
+    return _inbound(app, _UNSAMPLED, mesh.counted, rules=rules, token=token, extensions=extensions)
+
+
 def run() -> None:
     """Print the rows of both sides, of apps without OpenTelemetry and with it."""
+    whole = {BARE: _inbound(raw_app, _UNSAMPLED, _nothing)}
+    whole |= {f"all on, {count:,} rules": _whole(count) for count in RULES}
+    against_bare(
+        "All on (certificate, known token, rules, metrics, unsampled trace), inbound, ASGI: CPU",
+        in_turns(whole), BARE, INBOUND_BUDGET_US,
+    )  # fmt: skip
     _measure("Seen", _PLAIN)
     _provider()
     _measure("Seen, in an app with OpenTelemetry's SDK", _WITH_SDK)

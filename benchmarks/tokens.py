@@ -23,7 +23,7 @@ from meshware.identity.jwk import public_jwk, sign
 from meshware.identity.svid import PrivateKey
 from meshware.testing import TestMesh
 
-__all__ = ["run"]
+__all__ = ["known_token", "run", "shown_in_tls", "users_policies"]
 
 BUDGET_US = 25  # identity, a known token and any number of rules
 FIRST_BUDGET_US = 80  # over the same request without a token: read, verify, remember
@@ -36,7 +36,8 @@ _KEYS: dict[str, PrivateKey] = {
 _CALLER = "spiffe://cluster.local/ns/default/sa/web"
 
 
-def _policies(rules: int) -> list[dict[str, Any]]:
+def users_policies(rules: int) -> list[dict[str, Any]]:
+    """Return `app_rules`, and whose tokens are good."""
     keys = [public_jwk(key, kid=name) for name, key in _KEYS.items()]
     return [
         *app_rules(rules),
@@ -59,18 +60,28 @@ def _token(name: str, subject: int) -> bytes:
     return f"Bearer {sign(_KEYS[name], {'kid': name}, claims)}".encode()
 
 
+def known_token() -> bytes:
+    """Return a header with a token that these policies believe."""
+    return _token("ES256", 0)
+
+
+def shown_in_tls(mesh: TestMesh) -> dict[str, Any]:
+    """Return the extensions of a scope whose caller has shown its certificate."""
+    shown = mesh.issue(_CALLER).chain
+    chain = [one.public_bytes(Encoding.PEM).decode() for one in shown]
+    return {"tls": {"client_cert_chain": chain, "server_name": None}}
+
+
 class _Calls:
     """Makes requests of one app, each with the token that it is given."""
 
     def __init__(self, rules: int, *, has_chain: bool = False) -> None:
-        mesh = TestMesh(_policies(rules), port=8000)
+        mesh = TestMesh(users_policies(rules), port=8000)
         self._app = MeshMiddleware(raw_app, mesh=mesh)
         self._path, self._events = last_open_path(rules), mesh.events
         self._tls: dict[str, Any] = {}
         if has_chain:
-            shown = mesh.issue(_CALLER).chain
-            chain = [one.public_bytes(Encoding.PEM).decode() for one in shown]
-            self._tls = {"tls": {"client_cert_chain": chain, "server_name": None}}
+            self._tls = shown_in_tls(mesh)
         self._made = 0
 
     def work(self, tokens: Callable[[int], list[bytes | None]]) -> Work:
