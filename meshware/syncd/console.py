@@ -11,8 +11,8 @@ import msgspec
 from meshware.clock import Clock
 from meshware.dashboard.data import Counted, EndpointSeen, Sample, Told
 from meshware.dashboard.listing import since_of
-from meshware.syncd.counts import Merged
 from meshware.syncd.keeper import Keeper
+from meshware.syncd.merging import Merged
 from meshware.syncd.rings import Remembered, SeenCall
 from meshware.syncd.status import Finding
 from meshware.syncd.told_calls import call_told, calls_told, traces_told

@@ -12,9 +12,10 @@ from meshware.dashboard.graph import read_graph
 from meshware.dashboard.window import figures_of
 from meshware.runtime.lookups import Lookups
 from meshware.syncd.console import DaemonConsole, samples_of
-from meshware.syncd.counts import Counts, Merged
+from meshware.syncd.counts import Counts
 from meshware.syncd.directory import DirectorySource
 from meshware.syncd.keeper import Keeper
+from meshware.syncd.merging import Merged
 from meshware.syncd.reports import ReportReader
 from meshware.syncd.rings import NodeRings
 from meshware.syncd.why import Why
