@@ -59,6 +59,15 @@ class _Live:
     read: Read
 
 
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """What those workers of one workload have counted that are folded into the archive."""
+
+    reading: Reading
+    data: bytes  # as it stands there
+    read: Read
+
+
 class _Archive(msgspec.Struct, kw_only=True):
     """What the workers that ended have counted."""
 
@@ -81,7 +90,7 @@ class Counts:
         self._archive = archive
         self._lock = threading.Lock()
         self._live: dict[_Worker, _Live] = {}
-        self._ended: dict[Own, Read] = {}
+        self._ended: dict[Own, _Ended] = {}
         self._kinds: dict[Kind, Kind] = {}  # what many workers count, as one object
         self._swallowed: tuple[_Worker, ...] = ()
         self._merged: Merged | None = None  # until anything changes
@@ -111,7 +120,7 @@ class Counts:
     # --- inside -------------------------------------------------------------------------------
 
     def _merge(self) -> Merged:
-        parts = {own: [read] for own, read in self._ended.items()}
+        parts = {own: [ended.read] for own, ended in self._ended.items()}
         for (namespace, workload, _), live in self._live.items():
             parts.setdefault((namespace, workload), []).append(live.read)
         merged = merge(parts, _MOST_SERIES)
@@ -165,19 +174,53 @@ class Counts:
 
     def _swallow(self, ended: list[WorkerFile]) -> None:
         """Fold what ended workers have counted into the archive, and remove their files."""
-        new = [file for file in ended if _worker(file) not in self._swallowed]
+        new: dict[Own, list[Read]] = {}
+        for file in ended:
+            if _worker(file) not in self._swallowed:
+                reads = new.setdefault((file.namespace, file.workload), [])
+                reads.append(self._live[_worker(file)].read)
         if new:
-            parts = {own: [read] for own, read in self._ended.items()}
-            for file in new:
-                live = self._live[_worker(file)]
-                parts.setdefault((file.namespace, file.workload), []).append(live.read)
-            archive = _archived(parts, tuple(_worker(file) for file in ended))
+            archive = self._archived(new, tuple(map(_worker, ended)))
             replace_file(self._archive, msgspec.msgpack.encode(archive), mode=0o600)
             self._take_up(archive)
-            for file in new:
-                del self._live[_worker(file)]
+            for file in ended:
+                self._live.pop(_worker(file), None)
         for file in ended:
             file.remove()
+
+    def _archived(
+        self, new: Mapping[Own, Sequence[Read]], swallowed: tuple[_Worker, ...]
+    ) -> _Archive:
+        """Return what is kept of workers that have ended, each workload's share of the room.
+
+        Only what changes is put together anew: the archive may be long.
+        """
+        stores = {
+            own: merge(
+                {own: [*([self._ended[own].read] if own in self._ended else ()), *reads]},
+                _MOST_SERIES,
+            ).store
+            for own, reads in new.items()
+        }
+        series = {own: len(ended.read.rows) for own, ended in self._ended.items()}
+        series = shares_of(
+            series | {own: len(store.series) for own, store in stores.items()}, _MOST_SERIES
+        )
+        counters = {own: len(ended.read.counters) for own, ended in self._ended.items()}
+        counters = shares_of(
+            counters | {own: len(store.counters) for own, store in stores.items()}, _MOST_SERIES
+        )
+        for own, ended in self._ended.items():
+            is_cut = len(ended.read.rows) > series[own] or len(ended.read.counters) > counters[own]
+            if is_cut and own not in stores:
+                stores[own] = merge({own: [ended.read]}, _MOST_SERIES).store
+        parts = {own: ended.data for own, ended in self._ended.items()}
+        for own, store in stores.items():
+            store.keep_first(series[own], counters[own])
+            parts[own] = encode(store, {})
+        return _Archive(
+            swallowed=swallowed, parts=tuple((*own, data) for own, data in parts.items())
+        )
 
     def _read_archive(self) -> None:
         try:
@@ -188,26 +231,22 @@ class Counts:
             self._take_up(archive)
 
     def _take_up(self, archive: _Archive) -> None:
-        self._ended = {}
-        parts = (*archive.parts, (*_NOBODY, archive.counted))
-        for namespace, workload, data in parts:
-            read = Reading(None, self._kinds, _MOST_SERIES, is_of_many=True).decode(data)
+        before, self._ended = self._ended, {}
+        of_first_format = ((*_NOBODY, archive.counted),) if archive.counted else ()
+        for namespace, workload, data in (*archive.parts, *of_first_format):
+            own = (namespace, workload)
+            known = before.get(own)
+            if known is None:
+                reading = Reading(None, self._kinds, _MOST_SERIES, is_of_many=True)
+            elif known.data == data:
+                self._ended[own] = known
+                continue
+            else:
+                reading = known.reading
+            read = reading.decode(data)
             if read is not None:
-                self._ended[(namespace, workload)] = read
+                self._ended[own] = _Ended(reading, data, read)
         self._swallowed = archive.swallowed
-
-
-def _archived(parts: Mapping[Own, Sequence[Read]], swallowed: tuple[_Worker, ...]) -> _Archive:
-    """Return what is kept of workers that have ended, each workload's share of the room."""
-    stores = {own: merge({own: reads}, _MOST_SERIES).store for own, reads in parts.items()}
-    series = shares_of({own: len(store.series) for own, store in stores.items()}, _MOST_SERIES)
-    counters = shares_of({own: len(store.counters) for own, store in stores.items()}, _MOST_SERIES)
-    for own, store in stores.items():
-        store.keep_first(series[own], counters[own])
-    return _Archive(
-        swallowed=swallowed,
-        parts=tuple((*own, encode(store, {})) for own, store in stores.items()),
-    )
 
 
 def _worker(file: WorkerFile) -> _Worker:
