@@ -99,7 +99,7 @@ def _gathered(reads: Sequence[Read]) -> _Gathered:
     found = _Gathered()
     rows, counters, gauges = found.rows, found.counters, found.gauges
     for read in reads:
-        for kind, row in read.rows:
+        for kind, row in zip(read.kinds, read.rows, strict=True):
             rows[kind].append(row)
         for key, value in read.counters.items():
             counters[key] = counters.get(key, 0) + value

@@ -117,12 +117,14 @@ class Read(msgspec.Struct, frozen=True, kw_only=True):
     """What one file says.
 
     Attributes:
-        rows: of each kind of calls; of one kind there may be several.
+        rows: of calls of each kind; of one kind there may be several.
+        kinds: of each row.
         counters, gauges, left_out: as of `Counted`.
         calls: that it tells of.
     """
 
-    rows: Sequence[tuple[Kind, Row[int]]] = ()
+    rows: Sequence[Row[int]] = ()
+    kinds: Sequence[Kind] = ()
     counters: Mapping[CounterKey, float] = {}
     gauges: Mapping[CounterKey, float] = {}
     left_out: int = 0
@@ -215,15 +217,15 @@ class Reading:
         self._texts = file.texts
         if not 0 <= file.left_out <= self._most:
             raise ValueError(file.left_out)
-        rows, kinds = [], self._kinds
+        kinds, known = [], self._kinds
         for row in file.rows:
             key = (bytes(row.labels), row.metrics)
-            kind = kinds.get(key)
+            kind = known.get(key)
             if kind is None:
-                kind = kinds[key] = self._kind(*key)
+                kind = known[key] = self._kind(*key)
             if row.exemplars:
                 _judge(row.exemplars)
-            rows.append((kind, row))
+            kinds.append(kind)
         counters, gauges = {}, {}
         for name, labels, value in self._samples(file.counters):
             if not name.endswith("_total") or not 0 <= value <= self._most:
@@ -234,7 +236,8 @@ class Reading:
                 raise ValueError(name)
             gauges[(name, labels)] = value
         return Read(
-            rows=rows,
+            rows=file.rows,
+            kinds=kinds,
             counters=counters,
             gauges=gauges,
             left_out=file.left_out,
@@ -298,7 +301,7 @@ def decode(data: bytes) -> Counted | None:
         return None
     gauges: Gauges = dict(read.gauges)
     return Counted(
-        series=tuple(summed(kind, [row]) for kind, row in read.rows),
+        series=tuple(summed(kind, [row]) for kind, row in zip(read.kinds, read.rows, strict=True)),
         counters=dict(read.counters),
         gauges=gauges,
         left_out=read.left_out,
