@@ -9,7 +9,7 @@ out. A workload that tells of no more than its share loses nothing, whatever oth
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TypeVar
@@ -23,7 +23,7 @@ Own = tuple[str, str]
 """Namespace and workload, as the directories of a file are called."""
 
 _Who = TypeVar("_Who", bound=Hashable)
-_Thing = TypeVar("_Thing")
+_Thing = TypeVar("_Thing", bound=Sized)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +91,7 @@ def shares_of(wanted: Mapping[_Who, int], most: int) -> dict[_Who, int]:
 
 def _shared(things: Sequence[_Thing], most: int) -> list[tuple[_Thing, int]]:
     """Return each with how many of it are kept."""
-    shares = shares_of({at: len(each) for at, each in enumerate(things)}, most)  # type: ignore[arg-type]
+    shares = shares_of({at: len(each) for at, each in enumerate(things)}, most)
     return [(each, shares[at]) for at, each in enumerate(things)]
 
 
