@@ -12,7 +12,7 @@ import time
 from importlib import import_module
 from pathlib import Path
 
-from meshware.dashboard.data import Sample
+from meshware.dashboard.data import Counted, Sample
 from meshware.dashboard.live import Live
 
 __all__ = ["run"]
@@ -67,15 +67,15 @@ class _Crowd:
     def generation(self) -> int:
         return 1
 
-    def samples(self) -> list[Sample]:
+    def counted(self) -> Counted:
         self.count += 7
         buckets = (0, 0, self.count)
-        return [
-            Sample(labels=labels, requests=self.count, durations=buckets) for labels in self._labels
-        ]
-
-    def endpoints(self) -> list[object]:
-        return []
+        return Counted(
+            [
+                Sample(labels=labels, requests=self.count, durations=buckets)
+                for labels in self._labels
+            ]
+        )
 
 
 def run() -> None:
@@ -85,13 +85,14 @@ def run() -> None:
     from playwright.sync_api import sync_playwright
 
     world = dashboard_world.crowd()
-    live = Live(_Crowd(world.graph["edges"]), time.time)  # type: ignore[arg-type]
+    crowd = _Crowd(world.graph["edges"])
+    live = Live(crowd, time.time)  # type: ignore[arg-type]
     live.tick()
     seconds = []
     for _ in range(20):
-        counts = live.gather()
+        counted = crowd.counted()
         began = time.process_time()
-        live.tick(1, counts)
+        live.tick(1, counted)
         live.view(60)
         seconds.append(time.process_time() - began)
     print(

@@ -205,18 +205,16 @@ def _scrapes(sets: int, *, is_shared: bool) -> list[tuple[int, str, list[float]]
 
         call_all()
         counts = Counts(_AllAlive(Path(place, "reports")), Path(place, "archive"))
-        lines = 0
 
-        def scrape() -> None:
-            nonlocal lines
+        def scrape() -> str:
             merged = counts.merged()
-            text = exposition(
+            return exposition(
                 merged.store.series.values(), merged.store.counters, merged.gauges, is_open=False
             )
-            lines = text.count("\n")
 
         idle = _milliseconds(scrape, lambda: None)
         busy = _milliseconds(scrape, call_all)
+        lines = scrape().count("\n")
     what = "same labels in all" if is_shared else "labels of its own in each"
     return [(lines, f"{what}, no calls since", idle), (lines, f"{what}, all called", busy)]
 

@@ -34,8 +34,9 @@ def command(run_dir: Path, output: str) -> int:
     should have been renewed, calls that wait for its loop or threads) its line begins with `!`
     and ends with what it is.
 
-    Exit code 0: all is well; 1: no policy is published, the sources are refused, the daemon was
-    killed, or a worker refuses policy; 2: there is no such run directory.
+    Exit code 0: all is well; 1: no policy is published, the sources are refused, keys of tokens
+    cannot be fetched, the daemon was killed, or a worker refuses policy; 2: there is no such run
+    directory.
     """
     from meshware.clock import SystemClock
     from meshware.syncd.overview import look

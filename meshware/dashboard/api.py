@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from meshware.clock import Clock
 from meshware.dashboard.access import HEADERS, Access
 from meshware.dashboard.concerns import may_concern
-from meshware.dashboard.data import Console
+from meshware.dashboard.data import Console, Told
 from meshware.dashboard.graph import Node
 from meshware.dashboard.history import History
 from meshware.dashboard.listing import (
@@ -43,6 +43,7 @@ _MOST_WINDOW_S = 3600
 _log = logging.getLogger("meshware.dashboard")
 
 Abort = Callable[[Scope], None]
+Items = Sequence[Mapping[str, Any]]
 
 
 def build_app(
@@ -116,7 +117,7 @@ async def _keep_looking(live: Live, console: Console, clock: Clock) -> None:
             if live.is_watched:
                 await asyncio.to_thread(console.look)
             # Files of workers are read, and nobody waits for that here.
-            live.tick(seconds, await asyncio.to_thread(live.gather))
+            live.tick(seconds, await asyncio.to_thread(console.counted))
         except Exception as error:
             if told != repr(error):
                 told = repr(error)
@@ -186,31 +187,32 @@ class _Pages:
         return _Json({"generation": self._console.generation(), **self._console.policy()})
 
     async def calls(self, request: Request) -> Response:
-        return await self._listed(request, "calls", self._console.calls, calls_of)
+        return await self._listed(request, "calls", lambda told: told.calls, calls_of)
 
     async def traces(self, request: Request) -> Response:
-        return await self._listed(request, "traces", self._console.traces, traces_of, listed=100)
+        return await self._listed(
+            request, "traces", lambda told: told.traces, traces_of, listed=100
+        )
 
     async def _listed(
         self,
         request: Request,
         name: str,
-        items: Callable[[], list[dict[str, Any]]],
-        pick: Callable[[list[dict[str, Any]], Wanted, int], list[dict[str, Any]]],
+        items: Callable[[Told], Items],
+        pick: Callable[[Items, Wanted, int], list[Mapping[str, Any]]],
         listed: int = 300,
     ) -> Response:
         want = wanted(request.query_params, listed=listed)
         if isinstance(want, str):
             return _bad(want)
-        await asyncio.to_thread(self._console.look)
-        seen = self._console.seen()
-        since = since_of(want.since, seen.epoch)
+        told = await asyncio.to_thread(self._console.look)
+        since = since_of(want.since, told.epoch)
         return _Json(
             {
-                name: pick(items(), want, since),
-                "cursor": cursor(seen.epoch, seen.number),
+                name: pick(items(told), want, since),
+                "cursor": cursor(told.epoch, told.seen),
                 "is_whole": not since,
-                "left_out": seen.left_out,
+                "left_out": told.left_out,
             }
         )
 

@@ -1,16 +1,16 @@
 """What the dashboard asks of the daemon, and in which shapes the answers come.
 
 What is asked from the dashboard's own thread is answered from what is replaced whole, and never
-waits. `look` and `why` read files, and are asked from other threads.
+waits. `counted`, `look` and `why` read files, and are asked from other threads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-__all__ = ["BOUNDS_MS", "Console", "EndpointSeen", "Sample", "Seen"]
+__all__ = ["BOUNDS_MS", "Console", "Counted", "EndpointSeen", "Sample", "Told"]
 
 BOUNDS_MS = (
     0.5, 1.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0, 10000.0,
@@ -58,18 +58,36 @@ class EndpointSeen:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """How far calls and traces have been read.
+class Counted:
+    """All that workers have counted, by one moment.
+
+    Attributes:
+        samples: all series.
+        endpoints: all that were called or ejected.
+    """
+
+    samples: Sequence[Sample] = ()
+    endpoints: Sequence[EndpointSeen] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What workers remember of calls, as it was read at one moment. Nobody changes it.
 
     Attributes:
         epoch: of the daemon's life; numbers of another one mean nothing.
-        number: of the call or trace that was seen last.
+        seen: the number of the call or trace that was seen last.
         left_out: calls that workers did not keep one by one since their last.
+        calls: those that were refused or failed, the newest first. Each has a `seen`, larger for
+            what was seen later, and an `id`.
+        traces: the newest first. Each has a `seen`.
     """
 
     epoch: str
-    number: int
+    seen: int
     left_out: int = 0
+    calls: Sequence[Mapping[str, Any]] = ()
+    traces: Sequence[Mapping[str, Any]] = ()
 
 
 class Console(Protocol):
@@ -78,11 +96,8 @@ class Console(Protocol):
     def generation(self) -> int | None:
         """Return the generation of the published policy; None: there is none."""
 
-    def samples(self) -> Iterable[Sample]:
-        """Return all series as they are now."""
-
-    def endpoints(self) -> Iterable[EndpointSeen]:
-        """Return all endpoints that were called or ejected."""
+    def counted(self) -> Counted:
+        """Return what is counted by now."""
 
     def workers(self) -> list[dict[str, Any]]:
         """Return the live workers, in the shape of `syncd.workers.WorkerSeen`."""
@@ -90,20 +105,11 @@ class Console(Protocol):
     def policy(self) -> dict[str, Any]:
         """Return `resources`, `findings`, `refused` and `changes`."""
 
-    def look(self) -> None:
-        """Read what workers remember of calls and traces."""
+    def look(self) -> Told:
+        """Read what workers remember of calls and traces, and return it."""
 
-    def seen(self) -> Seen:
-        """Return how far `calls` and `traces` have been read."""
-
-    def calls(self) -> list[dict[str, Any]]:
-        """Return calls that were refused or failed, the newest first.
-
-        Each has a `seen`, larger for what was seen later, and an `id`.
-        """
-
-    def traces(self) -> list[dict[str, Any]]:
-        """Return traces, the newest first. Each has a `seen`."""
+    def remembered(self) -> Told:
+        """Return what was read last."""
 
     def why(self, call_id: str) -> dict[str, Any] | None:
         """Return a call with what policy says of it now; None: there is no such call."""

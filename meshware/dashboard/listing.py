@@ -69,7 +69,9 @@ def since_of(text: str, epoch: str) -> int:
     return int(number)
 
 
-def calls_of(calls: Iterable[dict[str, Any]], want: Wanted, since: int) -> list[dict[str, Any]]:
+def calls_of(
+    calls: Iterable[Mapping[str, Any]], want: Wanted, since: int
+) -> list[Mapping[str, Any]]:
     """Return the calls that are wanted, in the order in which they come."""
     found = []
     for call in calls:
@@ -80,7 +82,9 @@ def calls_of(calls: Iterable[dict[str, Any]], want: Wanted, since: int) -> list[
     return found
 
 
-def traces_of(traces: Iterable[dict[str, Any]], want: Wanted, since: int) -> list[dict[str, Any]]:
+def traces_of(
+    traces: Iterable[Mapping[str, Any]], want: Wanted, since: int
+) -> list[Mapping[str, Any]]:
     """Return the traces that are wanted, in the order in which they come."""
     found = []
     for trace in traces:

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from meshware.dashboard.data import Console, EndpointSeen, Sample
+from meshware.dashboard.data import Console, Counted
 from meshware.dashboard.endpoints import Endpoints
 from meshware.dashboard.graph import Edge, Graph, health_of, read_graph
 from meshware.dashboard.layout import Place, lay_out
@@ -24,10 +24,6 @@ __all__ = ["Live", "Reader", "TooManyError"]
 
 _MOST_READERS = 32
 _MOST_WAITING = 32  # events of one reader
-
-
-Counts = tuple[list[Sample], list[EndpointSeen]]
-"""Of calls and of endpoints, by one moment."""
 
 
 class TooManyError(Exception):
@@ -75,21 +71,17 @@ class Live:
 
     # --- once a second ------------------------------------------------------------------------
 
-    def gather(self) -> Counts:
-        """Return what is counted by now. From any thread; it may read files."""
-        return list(self._console.samples()), list(self._console.endpoints())
-
-    def tick(self, seconds: int = 1, counts: Counts | None = None) -> None:
+    def tick(self, seconds: int = 1, counted: Counted | None = None) -> None:
         """Look at everything, and tell readers what is new.
 
         Args:
             seconds: since the last time.
-            counts: as `gather` returned them; None: it is asked now.
+            counted: what the console returned; None: it is asked now.
         """
-        samples, endpoints = self.gather() if counts is None else counts
-        told = read_graph(self._rises.of(samples))
+        counted = self._console.counted() if counted is None else counted
+        told = read_graph(self._rises.of(counted.samples))
         found = self._unnamed.settle(told, seconds)
-        self.endpoints.look(endpoints, seconds)
+        self.endpoints.look(counted.endpoints, seconds)
         is_other = found.nodes.keys() != self.graph.nodes.keys() or (
             found.edges.keys() != self.graph.edges.keys()
         )
@@ -113,13 +105,13 @@ class Live:
 
     def _tell_calls(self) -> None:
         """Tell that calls were refused or failed: how many, and the newest of them."""
-        before, self._calls_seen = self._calls_seen, self._console.seen().number
-        calls = self._console.calls()
+        told = self._console.remembered()
+        before, self._calls_seen = self._calls_seen, told.seen
         # The first who watches may have fetched them a moment ago: none of them is new to it, but
         # it is to look once more.
-        new = [] if before is None else [call for call in calls if call["seen"] > before]
-        if new or (calls and before is None):
-            self._tell("call", {"count": len(new), "newest": calls[0]})
+        new = [] if before is None else [call for call in told.calls if call["seen"] > before]
+        if new or (told.calls and before is None):
+            self._tell("call", {"count": len(new), "newest": told.calls[0]})
 
     def _tell_numbers(self) -> None:
         whole = self.view(60)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import threading
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from meshware.clock import Clock
-from meshware.dashboard.data import EndpointSeen, Sample, Seen
+from meshware.dashboard.data import Counted, EndpointSeen, Sample, Told
 from meshware.dashboard.listing import since_of
-from meshware.syncd.counts import Merged
 from meshware.syncd.keeper import Keeper
-from meshware.syncd.rings import Remembered
+from meshware.syncd.merging import Merged
+from meshware.syncd.rings import Remembered, SeenCall
 from meshware.syncd.status import Finding
 from meshware.syncd.told_calls import call_told, calls_told, traces_told
 from meshware.syncd.why import Why
@@ -33,47 +34,35 @@ _MOST_FINDINGS = 1000
 _PAUSE_S = 0.2
 
 
-def _nothing() -> Iterable[Sample]:
-    return ()
-
-
 class DaemonConsole:
     """Answers from what the keeper has read; all of that is replaced whole, so any thread may ask.
 
-    What workers remember of calls is read by `look`, when somebody wants to see it.
+    What workers remember of calls is read by `look`, when somebody wants to see it, and by `why`
+    where it does not know a call.
 
     Args:
         keeper: of the run directory.
         why: tells what policy says of a call.
         clock: the machine's.
-        samples: tells what all workers have counted.
     """
 
-    def __init__(
-        self,
-        keeper: Keeper,
-        why: Why,
-        clock: Clock,
-        samples: Callable[[], Iterable[Sample]] = _nothing,
-    ) -> None:
+    def __init__(self, keeper: Keeper, why: Why, clock: Clock) -> None:
         self._keeper = keeper
         self._why = why
-        self._samples = samples
         self._now, self._monotonic = clock.now, clock.monotonic
+        self._lock = threading.Lock()  # of those who look; who reads takes what is there
         self._look_at = float("-inf")
-        self._told: tuple[Remembered, list[dict[str, Any]], list[dict[str, Any]]] | None = None
+        read = keeper.rings.remembered
+        self._read: tuple[Remembered, Told] = (read, _told(read))
 
     def generation(self) -> int | None:
         """Return the published generation."""
         return self._keeper.figures.generation or None
 
-    def samples(self) -> Iterable[Sample]:
-        """Return what was counted by now."""
-        return self._samples()
-
-    def endpoints(self) -> Iterable[EndpointSeen]:
-        """Return what workers have found of endpoints."""
-        return endpoints_of(self._keeper.counts.merged())
+    def counted(self) -> Counted:
+        """Return what was counted by now, series and endpoints of the same moment."""
+        merged = self._keeper.counts.merged()
+        return Counted(samples_of(merged), endpoints_of(merged))
 
     def workers(self) -> list[dict[str, Any]]:
         """Return what each live worker claims."""
@@ -94,36 +83,50 @@ class DaemonConsole:
             "changes": self._keeper.changes.newest_first,
         }
 
-    def look(self) -> None:
+    def look(self) -> Told:
         """Read what workers remember of calls; not again within moments, whoever asks."""
-        if self._monotonic() < self._look_at:
-            return
-        remembered = self._keeper.rings.look()
-        if self._told is None or self._told[0] is not remembered:
-            self._told = (remembered, calls_told(remembered), traces_told(remembered))
-        self._look_at = self._monotonic() + _PAUSE_S
+        with self._lock:
+            if self._monotonic() >= self._look_at:
+                self._look()
+            return self._read[1]
 
-    def seen(self) -> Seen:
-        """Return how far calls and traces have been read."""
-        remembered = self._keeper.rings.remembered if self._told is None else self._told[0]
-        return Seen(remembered.epoch, remembered.seen, remembered.left_out)
-
-    def calls(self) -> list[dict[str, Any]]:
-        """Return the refused and failed calls that were read last, the newest first."""
-        return [] if self._told is None else self._told[1]
-
-    def traces(self) -> list[dict[str, Any]]:
-        """Return the traces that were read last, the newest first."""
-        return [] if self._told is None else self._told[2]
+    def remembered(self) -> Told:
+        """Return what was read last."""
+        return self._read[1]
 
     def why(self, call_id: str) -> dict[str, Any] | None:
-        """Return a call and what policy says of it now; None: nobody remembers it."""
-        remembered = self._keeper.rings.look()
-        number = since_of(call_id, remembered.epoch)
-        found = next((each for each in remembered.calls if each.seen == number), None)
+        """Return a call and what policy says of it now; None: nobody remembers it.
+
+        What was told is explained as long as it is told, though its worker has newer calls by now.
+        """
+        read = self._read[0]
+        found = _found(read, call_id)
         if found is None:
-            return None
-        return {"call": call_told(remembered.epoch, found), **self._why.of(found)}
+            with self._lock:
+                read = self._look()
+            found = _found(read, call_id)
+            if found is None:
+                return None
+        return {"call": call_told(read.epoch, found), **self._why.of(found)}
+
+    def _look(self) -> Remembered:
+        """Read, whoever has done so a moment ago. With the lock."""
+        read = self._keeper.rings.look()
+        if read is not self._read[0]:
+            self._read = (read, _told(read))
+        self._look_at = self._monotonic() + _PAUSE_S
+        return read
+
+
+def _told(read: Remembered) -> Told:
+    return Told(
+        read.epoch, read.seen, read.left_out, tuple(calls_told(read)), tuple(traces_told(read))
+    )
+
+
+def _found(read: Remembered, call_id: str) -> SeenCall | None:
+    number = since_of(call_id, read.epoch)
+    return next((each for each in read.calls if each.seen == number), None)
 
 
 def samples_of(merged: Merged) -> list[Sample]:

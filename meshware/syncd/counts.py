@@ -12,12 +12,16 @@ dies between the two neither loses a count nor counts it twice.
 A file is a claim. Whose side of a call its worker was on is said here, by where the file lies; of
 an account it is believed that far that it is one of its own namespace. What a worker says of the
 other side is taken as said. A worker that takes back what it has counted is not believed.
+
+The archive and the sums have room for so many series, of which each workload has its share
+(`syncd.merging`). So the archive keeps apart what each workload's workers have counted, and what
+they have counted once comes first of what their workload has.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,32 +31,23 @@ import msgspec
 from meshware.errors import IdentityError
 from meshware.identity.spiffe import SpiffeID
 from meshware.runtime.files import replace_file
+from meshware.syncd.merging import Merged, Own, merge, shares_of
 from meshware.syncd.reports import MOST_REPORTS, ReportReader, WorkerFile
-from meshware.telemetry.report import Counted, Reading, encode
-from meshware.telemetry.series import Labels, Store
+from meshware.telemetry.reading import Kind, Read, Reading
+from meshware.telemetry.report import encode
+from meshware.telemetry.series import Labels
 
-__all__ = ["Counts", "Merged"]
+__all__ = ["Counts"]
 
 _MOST_SERIES = 100_000  # of one node, archived or alive
 
 _MOST_LIVE = 2 * MOST_REPORTS  # those whose files are there, and those whose files were
 
-_MOST_ARCHIVED = 2**62
-"""Of anything that ended workers have counted: MessagePack has no larger numbers."""
-
-_Own = tuple[str, str]
-"""Namespace and workload, as the directories of a file are called."""
+_ARCHIVE_FORMAT = 2
+_NOBODY: Own = ("", "")  # whose it is that an archive of the first format has
 
 _Worker = tuple[str, str, str]
 """That, and its id: two workloads may give their workers the same one."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Merged:
-    """What all workers have counted, by one moment."""
-
-    store: Store
-    gauges: Mapping[tuple[str, Labels], float]
 
 
 @dataclass(slots=True)
@@ -61,15 +56,25 @@ class _Live:
 
     reading: Reading
     signature: tuple[int, int, int]
-    counted: Counted
+    read: Read
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """What those workers of one workload have counted that are folded into the archive."""
+
+    reading: Reading
+    data: bytes  # as it stands there
+    read: Read
 
 
 class _Archive(msgspec.Struct, kw_only=True):
     """What the workers that ended have counted."""
 
-    meshware: int = 1
+    meshware: int = _ARCHIVE_FORMAT
     swallowed: tuple[_Worker, ...] = ()  # those whose files may still be there
-    counted: bytes = b""  # as `telemetry.report` writes it
+    parts: tuple[tuple[str, str, bytes], ...] = ()  # of each workload, as of `telemetry.report`
+    counted: bytes = b""  # likewise, of all: in the first format
 
 
 class Counts:
@@ -85,9 +90,11 @@ class Counts:
         self._archive = archive
         self._lock = threading.Lock()
         self._live: dict[_Worker, _Live] = {}
-        self._ended = Store(_MOST_SERIES)
+        self._ended: dict[Own, _Ended] = {}
+        self._kinds: dict[Kind, Kind] = {}  # what many workers count, as one object
         self._swallowed: tuple[_Worker, ...] = ()
         self._merged: Merged | None = None  # until anything changes
+        self._left_out = 0  # so far: more of it may fit by and by, and no counter falls
         self._read_archive()
 
     def merged(self) -> Merged:
@@ -113,18 +120,16 @@ class Counts:
     # --- inside -------------------------------------------------------------------------------
 
     def _merge(self) -> Merged:
-        store = Store(_MOST_SERIES)
-        _add(store, self._ended)
-        gauges: dict[tuple[str, Labels], float] = {}
-        for live in self._live.values():
-            counted = live.counted
-            store.merge(counted.series, counted.counters)
-            store.left_out += counted.left_out
-            for key, value in counted.gauges.items():
-                gauges[key] = _together(key[0], gauges.get(key), value)
-        return Merged(store=store, gauges=gauges)
+        parts = {own: [ended.read] for own, ended in self._ended.items()}
+        for (namespace, workload, _), live in self._live.items():
+            parts.setdefault((namespace, workload), []).append(live.read)
+        merged = merge(parts, _MOST_SERIES)
+        self._left_out = merged.store.left_out = max(self._left_out, merged.store.left_out)
+        return merged
 
     def _look(self, *, is_asked: bool) -> None:
+        if len(self._kinds) > 2 * _MOST_SERIES:
+            self._kinds.clear()
         seen: dict[_Worker, _Live] = {}
         ended: list[WorkerFile] = []
         for file in self._reader.metrics_files():
@@ -136,7 +141,7 @@ class Counts:
             has_changed = live is None or live.signature != file.signature
             if has_changed and (is_asked or not file.is_alive):
                 self._merged = None
-                live = _read(file, live)
+                live = self._read(file, live)
             if live is None:
                 continue
             seen[worker] = live
@@ -146,96 +151,109 @@ class Counts:
             if worker not in seen and len(seen) < _MOST_LIVE:
                 # Somebody removed it, or it cannot be looked at now. Its worker counts on under
                 # this name or from nothing under another; either way this much was counted.
-                if live.counted.gauges:
-                    live.counted = msgspec.structs.replace(live.counted, gauges={})
+                if live.read.gauges:
+                    live.read = msgspec.structs.replace(live.read, gauges={})
                     self._merged = None
                 seen[worker] = live
-        self._live = seen
+        # In the order in which they came: what came last finds no room, where there is too little.
+        self._live = {worker: seen[worker] for worker in self._live if worker in seen} | seen
         self._swallow(ended)
+
+    def _read(self, file: WorkerFile, before: _Live | None) -> _Live | None:
+        """Return what a worker has counted; what it said before where it says nothing sound now."""
+        if before is None:
+            own = (file.namespace, file.workload)
+            reading = Reading(partial(_corrected, own), self._kinds)
+        else:
+            reading = before.reading
+        data = file.read()
+        read = None if data is None else reading.decode(data)
+        if before is not None and (read is None or read.calls < before.read.calls):
+            return _Live(reading, file.signature, before.read)
+        return None if read is None else _Live(reading, file.signature, read)
 
     def _swallow(self, ended: list[WorkerFile]) -> None:
         """Fold what ended workers have counted into the archive, and remove their files."""
-        new = [file for file in ended if _worker(file) not in self._swallowed]
+        new: dict[Own, list[Read]] = {}
+        for file in ended:
+            if _worker(file) not in self._swallowed:
+                reads = new.setdefault((file.namespace, file.workload), [])
+                reads.append(self._live[_worker(file)].read)
         if new:
-            together = Store(_MOST_SERIES)
-            _add(together, self._ended)
-            for file in new:
-                counted = self._live[_worker(file)].counted
-                together.merge(counted.series, counted.counters)
-                together.left_out += counted.left_out
-            _bounded(together)
-            swallowed = tuple(_worker(file) for file in ended)
-            self._write_archive(together, swallowed)
-            self._ended, self._swallowed = together, swallowed
-            for file in new:
-                del self._live[_worker(file)]
+            archive = self._archived(new, tuple(map(_worker, ended)))
+            replace_file(self._archive, msgspec.msgpack.encode(archive), mode=0o600)
+            self._take_up(archive)
+            for file in ended:
+                self._live.pop(_worker(file), None)
         for file in ended:
             file.remove()
 
+    def _archived(
+        self, new: Mapping[Own, Sequence[Read]], swallowed: tuple[_Worker, ...]
+    ) -> _Archive:
+        """Return what is kept of workers that have ended, each workload's share of the room.
+
+        Only what changes is put together anew: the archive may be long.
+        """
+        stores = {
+            own: merge(
+                {own: [*([self._ended[own].read] if own in self._ended else ()), *reads]},
+                _MOST_SERIES,
+            ).store
+            for own, reads in new.items()
+        }
+        series = {own: len(ended.read.rows) for own, ended in self._ended.items()}
+        series = shares_of(
+            series | {own: len(store.series) for own, store in stores.items()}, _MOST_SERIES
+        )
+        counters = {own: len(ended.read.counters) for own, ended in self._ended.items()}
+        counters = shares_of(
+            counters | {own: len(store.counters) for own, store in stores.items()}, _MOST_SERIES
+        )
+        for own, ended in self._ended.items():
+            is_cut = len(ended.read.rows) > series[own] or len(ended.read.counters) > counters[own]
+            if is_cut and own not in stores:
+                stores[own] = merge({own: [ended.read]}, _MOST_SERIES).store
+        parts = {own: ended.data for own, ended in self._ended.items()}
+        for own, store in stores.items():
+            store.keep_first(series[own], counters[own])
+            parts[own] = encode(store, {})
+        return _Archive(
+            swallowed=swallowed, parts=tuple((*own, data) for own, data in parts.items())
+        )
+
     def _read_archive(self) -> None:
         try:
-            data = self._archive.read_bytes()
-            archive = msgspec.msgpack.decode(data, type=_Archive)
+            archive = msgspec.msgpack.decode(self._archive.read_bytes(), type=_Archive)
         except (OSError, msgspec.MsgspecError):
             return  # there is none; counting begins anew
-        counted = Reading(most=_MOST_ARCHIVED, most_rows=_MOST_SERIES).decode(archive.counted)
-        if archive.meshware != 1 or counted is None:
-            return
-        self._ended.merge(counted.series, counted.counters)
-        self._ended.left_out += counted.left_out
+        if archive.meshware in (1, _ARCHIVE_FORMAT):
+            self._take_up(archive)
+
+    def _take_up(self, archive: _Archive) -> None:
+        before, self._ended = self._ended, {}
+        of_first_format = ((*_NOBODY, archive.counted),) if archive.counted else ()
+        for namespace, workload, data in (*archive.parts, *of_first_format):
+            own = (namespace, workload)
+            known = before.get(own)
+            if known is None:
+                reading = Reading(None, self._kinds, _MOST_SERIES, is_of_many=True)
+            elif known.data == data:
+                self._ended[own] = known
+                continue
+            else:
+                reading = known.reading
+            read = reading.decode(data)
+            if read is not None:
+                self._ended[own] = _Ended(reading, data, read)
         self._swallowed = archive.swallowed
-
-    def _write_archive(self, store: Store, swallowed: tuple[_Worker, ...]) -> None:
-        archive = _Archive(swallowed=swallowed, counted=encode(store, {}))
-        replace_file(self._archive, msgspec.msgpack.encode(archive), mode=0o600)
-
-
-def _bounded(store: Store) -> None:
-    """Keep sums writable, whatever workers claim."""
-    for series in store.series.values():
-        series.count = min(series.count, _MOST_ARCHIVED)
-        for histogram in (series.duration, series.received, series.sent):
-            histogram.counts = [min(count, _MOST_ARCHIVED) for count in histogram.counts]
-            histogram.total = min(histogram.total, 1e300)
-    for key, value in store.counters.items():
-        store.counters[key] = min(value, _MOST_ARCHIVED)
-    store.left_out = min(store.left_out, _MOST_ARCHIVED)
-
-
-def _add(store: Store, other: Store) -> None:
-    store.merge(other.series.values(), other.counters)
-    store.left_out += other.left_out
-
-
-def _together(name: str, before: float | None, value: float) -> float:
-    """Return what several workers say of one thing that holds now."""
-    if before is None:
-        return value
-    if name.endswith(("_endpoints", "_workers")):
-        return before + value
-    return min(before, value)  # the oldest generation, the certificate that ends first
 
 
 def _worker(file: WorkerFile) -> _Worker:
     return file.namespace, file.workload, file.worker
 
 
-def _read(file: WorkerFile, before: _Live | None) -> _Live | None:
-    """Return what a worker has counted; what it said before where it says nothing sound now."""
-    own = (file.namespace, file.workload)
-    reading = Reading(partial(_corrected, own)) if before is None else before.reading
-    data = file.read()
-    counted = None if data is None else reading.decode(data)
-    if before is not None and (counted is None or _calls(counted) < _calls(before.counted)):
-        return _Live(reading, file.signature, before.counted)
-    return None if counted is None else _Live(reading, file.signature, counted)
-
-
-def _calls(counted: Counted) -> int:
-    return counted.left_out + sum(series.count for series in counted.series)
-
-
-def _corrected(own: _Own, labels: Labels) -> Labels:
+def _corrected(own: Own, labels: Labels) -> Labels:
     """Return labels with the worker's own side named by where its file lies."""
     namespace, workload = own
     named = dict(labels)

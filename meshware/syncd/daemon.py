@@ -28,12 +28,11 @@ from pathlib import Path
 
 from meshware.clock import Clock
 from meshware.dashboard.access import Access, is_loopback
-from meshware.dashboard.data import Sample
 from meshware.errors import MeshError, SyncError
 from meshware.runtime.dns_lookup import Server, lookup_for
 from meshware.runtime.lookups import Lookups
 from meshware.syncd.announce import Announcer
-from meshware.syncd.console import DaemonConsole, samples_of
+from meshware.syncd.console import DaemonConsole
 from meshware.syncd.directory import DirectorySource
 from meshware.syncd.keeper import Keeper, Outcome
 from meshware.syncd.listen import Address, Answers, Listener
@@ -181,12 +180,8 @@ def _listen(
             "--dashboard-token-file; /healthz and /metrics are"
         )
         return listener
-
-    def samples() -> list[Sample]:
-        return samples_of(keeper.counts.merged())
-
     answers = Answers(keeper.current_figures, keeper.counts.merged)
-    console = DaemonConsole(keeper, why, clock, samples)
+    console = DaemonConsole(keeper, why, clock)
     return DashboardServer(address, answers, console, Access(token), clock, prometheus=prometheus)
 
 

@@ -14,7 +14,7 @@ import msgspec
 from meshware.errors import SyncError
 from meshware.runtime.dns_schedule import DnsFigures
 from meshware.runtime.jwks_schedule import JwksFigures
-from meshware.syncd.counts import Merged
+from meshware.syncd.merging import Merged
 from meshware.telemetry.exposition import exposition
 from meshware.telemetry.series import CounterKey
 
@@ -215,7 +215,7 @@ def with_counts(own: bytes, merged: Merged, content_type: str) -> bytes:
         merged.gauges,
         is_open=is_open,
     )
-    return own.removesuffix(end) + text.encode() + (end if is_open else b"")
+    return b"".join((own.removesuffix(end), text.encode(), end if is_open else b""))
 
 
 class _Collector:

@@ -40,7 +40,7 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     """A run directory at one moment."""
 
     run_dir: str
-    ok: bool
+    ok: bool  # nothing is out of order that somebody has to mend
     generation: int | None  # published; None: nothing usable is
     published_at: str | None
     reason: str | None  # why there is no generation
@@ -85,6 +85,7 @@ def look(run_dir: Path, now_s: float) -> Overview:
         run_dir=printable(str(run_dir)),
         ok=generation is not None
         and refused is None
+        and not (status and status.keys)
         and not has_died
         and not any(worker.state == "refuses" for worker in workers),
         generation=generation,

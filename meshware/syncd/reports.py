@@ -4,7 +4,8 @@ A report lies at `reports/<namespace>/<workload>/<id>.json`, and `<id>.lock` bes
 long as its worker lives. Workers write there, so anything may lie there: links, pipes, huge files,
 a million of them. Everything is opened relative to a directory that was opened before, without
 following links and without waiting; only regular files with one name, of the user whose directory
-it is, and of a bounded size and number are read. The lock is asked about, never taken.
+it is, and of a bounded size and number are read. No workload's files keep those of another from
+being read, however many they are. The lock is asked about, never taken.
 """
 
 from __future__ import annotations
@@ -16,9 +17,12 @@ import re
 import stat
 import struct
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import msgspec
 
@@ -37,7 +41,7 @@ from meshware.telemetry.ring_file import MAX_RING_BYTES
 __all__ = ["MOST_REPORTS", "ReportReader", "Survey", "WorkerFile", "open_reported"]
 
 MOST_REPORTS = 4096
-"""More workers than run on one node; what is beyond is not looked at."""
+"""More workers than run on one node; what is beyond is not looked at, evenly for all workloads."""
 
 _MOST_ENTRIES = 6 * MOST_REPORTS  # of one directory: each worker has four files, and temporary ones
 _NAME = re.compile(r"[a-z0-9][-a-z0-9.]{0,252}")
@@ -49,6 +53,8 @@ _LEFT = re.compile(
 )
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _ORPHAN_S = 60.0  # a worker takes less than this from its first file to its lock
+
+_T = TypeVar("_T")
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -162,21 +168,11 @@ class ReportReader:
     def read(self) -> Survey:
         """Return what live workers say."""
         self._unreadable = 0
-        found: list[Report] = []
+        shares: _Shares[Report] = _Shares()
         for namespace, workload, directory in self._directories():
-            for entry in self._names(directory):
-                name = _LOCK.fullmatch(entry)
-                if name is None or not self._is_alive(directory, entry):
-                    continue
-                if len(found) >= MOST_REPORTS:
-                    self._unreadable += 1
-                    break
-                report = self._report(directory, name[1])
-                if report is not None and (report.namespace, report.workload or NO_WORKLOAD) == (
-                    namespace,
-                    workload,
-                ):
-                    found.append(report)
+            shares.take(namespace, self._live(namespace, workload, directory))
+        found = shares.all()
+        self._unreadable += shares.is_cut
         found.sort(key=lambda report: (report.namespace, report.workload or "", report.id))
         return Survey(tuple(found), self._unreadable)
 
@@ -215,21 +211,38 @@ class ReportReader:
     # --- inside -------------------------------------------------------------------------------
 
     def _files(self, kind: re.Pattern[str], most_bytes: int) -> list[WorkerFile]:
-        found: list[WorkerFile] = []
+        shares: _Shares[WorkerFile] = _Shares()
         for namespace, workload, directory in self._directories():
-            for entry in self._names(directory):
-                name = kind.fullmatch(entry)
-                if name is None or len(found) >= MOST_REPORTS:
-                    continue
-                # Asked first: what a worker that has ended by then has written is its last word.
-                is_alive = bool(self._is_alive(directory, f"{name[1]}.lock"))
-                try:
-                    about = os.stat(entry, dir_fd=directory, follow_symlinks=False)
-                except OSError:
-                    continue
-                place = self._reports / namespace / workload
-                found.append(WorkerFile(place, entry, about, most_bytes, is_alive=is_alive))
-        return found
+            place = self._reports / namespace / workload
+            shares.take(namespace, self._files_in(directory, place, kind, most_bytes))
+        return shares.all()
+
+    def _files_in(
+        self, directory: int, place: Path, kind: re.Pattern[str], most_bytes: int
+    ) -> Iterator[WorkerFile]:
+        for entry in self._names(directory):
+            name = kind.fullmatch(entry)
+            if name is None:
+                continue
+            # Asked first: what a worker that has ended by then has written is its last word.
+            is_alive = bool(self._is_alive(directory, f"{name[1]}.lock"))
+            try:
+                about = os.stat(entry, dir_fd=directory, follow_symlinks=False)
+            except OSError:
+                continue
+            yield WorkerFile(place, entry, about, most_bytes, is_alive=is_alive)
+
+    def _live(self, namespace: str, workload: str, directory: int) -> Iterator[Report]:
+        for entry in self._names(directory):
+            name = _LOCK.fullmatch(entry)
+            if name is None or not self._is_alive(directory, entry):
+                continue
+            report = self._report(directory, name[1])
+            if report is not None and (report.namespace, report.workload or NO_WORKLOAD) == (
+                namespace,
+                workload,
+            ):
+                yield report
 
     def _directories(self) -> Iterator[tuple[str, str, int]]:
         """Yield each workload's namespace, name, and directory as an open descriptor."""
@@ -312,6 +325,45 @@ class ReportReader:
         except OSError:
             self._unreadable += 1
             return None
+
+
+class _Shares(Generic[_T]):
+    """What is kept of many directories: the first of each before the second of any.
+
+    Where even the first ones are too many, the first directory of each namespace comes first.
+    """
+
+    def __init__(self) -> None:
+        self._kept: list[tuple[int, int, _T]] = []  # which of its directory, of its namespace
+        self._directories: Counter[str] = Counter()
+        self._most_of_one = MOST_REPORTS
+        self.is_cut = False
+
+    def take(self, namespace: str, things: Iterable[_T]) -> None:
+        """Take of one directory's, in their order, no more than can be kept."""
+        which = self._directories[namespace]
+        self._directories[namespace] += 1
+        things = iter(things)
+        kept = islice(things, self._most_of_one)
+        before = len(self._kept)
+        self._kept += [(number, which, thing) for number, thing in enumerate(kept)]
+        if len(self._kept) - before == self._most_of_one:
+            self.is_cut = self.is_cut or next(things, None) is not None
+        if len(self._kept) > 2 * MOST_REPORTS:
+            self._cut()
+
+    def all(self) -> list[_T]:
+        """Return what is kept."""
+        self._cut()
+        return [thing for _, _, thing in self._kept]
+
+    def _cut(self) -> None:
+        if len(self._kept) <= MOST_REPORTS:
+            return
+        self.is_cut = True
+        self._kept.sort(key=lambda each: each[:2])
+        del self._kept[MOST_REPORTS:]
+        self._most_of_one = self._kept[-1][0] + 1  # of a later one nothing beyond would be kept
 
 
 def open_reported(directory: int, name: str) -> int | None:

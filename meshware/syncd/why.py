@@ -79,7 +79,8 @@ class Why:
         self._places = places
         self._now = now
         self._lock = threading.Lock()
-        self._kept: OrderedDict[tuple[str, str, str], Explainer] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str], Explainer] = OrderedDict()  # by workload
+        self._kept_of: tuple[int, str] | None = None  # generation and digest, of all that are kept
 
     def of(self, seen: SeenCall) -> dict[str, Any]:
         """Return what policy says now of a call, and what to make of it."""
@@ -123,7 +124,10 @@ class Why:
     def _explainer(self, namespace: str, workload: str) -> tuple[int, Explainer]:
         records = open_policy_file(self._policy_file, trusted_owners(None))
         header = records.header
-        key = (f"{header.generation} {header.index_sha256}", namespace, workload)
+        policy, key = (header.generation, header.index_sha256), (namespace, workload)
+        if policy != self._kept_of:
+            self._kept.clear()  # nobody asks again what earlier policy says
+            self._kept_of = policy
         found = self._kept.get(key)
         if found is None:
             client = Client(namespace=namespace, name=None if workload == NO_WORKLOAD else workload)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from itertools import accumulate
 
 from meshware.policy.telemetry_plan import METRICS
 from meshware.telemetry.series import (
@@ -58,6 +59,10 @@ BOUNDS = (*(str(float(bound)) for bound in BUCKETS), "+Inf")
 
 _LE = tuple(f'le="{bound}"' for bound in BOUNDS)
 
+# All buckets of a histogram at once, "\0" in the place of what each line begins with: most of a
+# mesh's metrics are these lines.
+_BUCKETS = "\n".join(f"\0{le}}} %d" for le in _LE)
+
 Samples = Mapping[tuple[str, Labels], float]
 
 
@@ -92,7 +97,9 @@ def exposition(
                 _head(lines, name, kind, is_open=is_open)
             written = _text(labels)
             lines.append(f"{name}{{{written}}} {_number(value)}")
-    return "\n".join(lines) + "\n" if lines else ""
+    if lines:
+        lines.append("")  # the last line ends as well; the text, which may be long, is made once
+    return "\n".join(lines)
 
 
 def _head(lines: list[str], name: str, kind: str, *, is_open: bool) -> None:
@@ -106,16 +113,17 @@ def _head(lines: list[str], name: str, kind: str, *, is_open: bool) -> None:
 def _histogram(
     lines: list[str], name: str, labels: str, histogram: Histogram, *, is_open: bool
 ) -> None:
-    upto = 0
+    upto = tuple(accumulate(histogram.counts))
     prefix = f"{name}_bucket{{{labels},"
-    exemplars = histogram.exemplars if is_open else {}
-    for at, count in enumerate(histogram.counts):
-        upto += count
-        line = f"{prefix}{_LE[at]}}} {upto}"
-        if at in exemplars:
-            line += _exemplar(exemplars[at])
-        lines.append(line)
-    lines.append(f"{name}_count{{{labels}}} {upto}")
+    buckets = (_BUCKETS % upto).replace("\0", prefix)
+    if is_open and histogram.exemplars:
+        of_bucket = buckets.split("\n")
+        for at, exemplar in histogram.exemplars.items():
+            of_bucket[at] += _exemplar(exemplar)
+        lines += of_bucket
+    else:
+        lines.append(buckets)
+    lines.append(f"{name}_count{{{labels}}} {upto[-1]}")
     lines.append(f"{name}_sum{{{labels}}} {_number(histogram.total)}")
 
 

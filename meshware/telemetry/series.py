@@ -174,6 +174,14 @@ class Store:
         else:
             self.left_out += 1
 
+    def keep_first(self, series: int, counters: int) -> None:
+        """Keep no more than so many series and counters, those that came first."""
+        for key in list(self.series)[series:]:
+            self.left_out += self.series.pop(key).count
+        for name in list(self.counters)[counters:]:
+            del self.counters[name]
+            self.left_out += 1
+
     def merge(self, series: Iterable[Series], counters: Mapping[CounterKey, float]) -> None:
         """Count what others have counted."""
         for other in series:

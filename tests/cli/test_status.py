@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
+from meshware.cli.main import run
 from meshware.cli.status import as_text
+from meshware.policy.file import encode
 from meshware.runtime.reporter import Refusal, Report
 from meshware.runtime.vitals import Certificate, Vitals
 from meshware.syncd.overview import Overview
+from meshware.syncd.status import KeySource, Status, write_status
 from meshware.syncd.workers import worker_seen
 
 NOW_S = 2_000_000_000.0
@@ -69,3 +73,30 @@ def test_what_is_amiss_ends_a_line_that_is_marked(given, said):
     line = lines(given)[1]
     assert line.endswith(f"127.0.0.1:8000  {said}")
     assert line.startswith("!") is (said != "current")
+
+
+KEYS = KeySource(uri="https://id.test/keys", message="nobody answers; those fetched before go on")
+
+
+@pytest.mark.parametrize("keys", [(), (KEYS,)], ids=["fetched", "not fetched"])
+def test_keys_that_cannot_be_fetched_are_out_of_order(tmp_path, capsys, keys):
+    """In a line, in JSON and by the exit code, though all else is well."""
+    data = encode({}, generation=7, trust_domain="cluster.local")
+    (tmp_path / "policy.mesh").write_bytes(data)
+    started = "2026-01-01T00:00:00+00:00"
+    status = Status(
+        pid=1, started_at=started, ended_at=started, sources=("mesh",), state_dir="state",
+        generation=7, keys=keys,
+    )  # fmt: skip
+    write_status(tmp_path / "status.json", status)
+    asked = ["status", "--run-dir", str(tmp_path)]
+    codes, texts = [], []
+    for more in ([], ["--format", "json"]):
+        codes.append(run([*asked, *more]))
+        texts.append(capsys.readouterr().out)
+    line = "keys      of https://id.test/keys cannot be fetched: nobody answers; those fetched"
+    assert (line in texts[0]) is bool(keys)
+    assert codes == [bool(keys)] * 2
+    said = msgspec.json.decode(texts[1])
+    assert said["ok"] is not bool(keys)
+    assert said["keys"] == [msgspec.to_builtins(each) for each in keys]

@@ -10,7 +10,7 @@ import pytest
 from meshware.clock import SystemClock
 from meshware.dashboard.access import Access, is_loopback
 from meshware.dashboard.api import build_app
-from meshware.dashboard.data import EndpointSeen, Sample, Seen
+from meshware.dashboard.data import Counted, EndpointSeen, Sample, Told
 from meshware.dashboard.live import Live, TooManyError
 
 TOKEN = "a-token-that-is-long-enough"
@@ -34,11 +34,8 @@ class Known:
     def generation(self):
         return 7
 
-    def samples(self):
-        return [Sample(labels=LABELS, requests=self.requests, errors=self.requests / 2)]
-
-    def endpoints(self):
-        return [
+    def counted(self):
+        endpoints = [
             EndpointSeen(
                 service="cart.shop.svc.cluster.local",
                 address="10.0.0.1:80",
@@ -48,6 +45,8 @@ class Known:
             ),
             EndpointSeen(service="other.shop.svc.cluster.local", address="10.0.0.2:80"),
         ]
+        sample = Sample(labels=LABELS, requests=self.requests, errors=self.requests / 2)
+        return Counted([sample], endpoints)
 
     def workers(self):
         return []
@@ -56,16 +55,10 @@ class Known:
         return {"resources": [], "findings": [], "refused": None, "changes": []}
 
     def look(self):
-        pass
+        return self.remembered()
 
-    def seen(self):
-        return Seen("a", len(self.told))
-
-    def calls(self):
-        return self.told
-
-    def traces(self):
-        return []
+    def remembered(self):
+        return Told("a", len(self.told), calls=tuple(self.told))
 
     def why(self, call_id):
         return {"call": {"id": call_id}, "text": []} if call_id == "a.1" else None

@@ -158,6 +158,7 @@ def test_the_last_good_keys_go_on(answer, source, server, tmp_path):
         assert (found.uri, "those fetched before go on" in found.message) == (uri, True)
         told = meshware("status", "--run-dir", daemon.run_dir)
         assert f"keys      of {uri} cannot be fetched: ".encode() in told.stdout
+        assert told.returncode == 1
         assert "aHVzaA" not in daemon.err()
         assert daemon.err().count("cannot be fetched") == 1
     assert server.times_asked() <= 1 + 4

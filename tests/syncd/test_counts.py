@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import msgspec
 import pytest
 
 from meshware.policy.view import Client
@@ -252,3 +253,81 @@ def test_a_worker_that_reports_under_another_name_counts_nothing_twice(place, go
         reporter.flush_once()
         counts.look()
         assert calls(counts) == growing.all
+
+
+def flood(count: int) -> bytes:
+    """The file of a worker that tells of so many workloads, one call of each."""
+    store = Store(count)
+    for number in range(count):
+        series = store.series_of((("reporter", "destination"), ("source_workload", f"x{number}")))
+        series.observe(0.001, 0, 0, None)
+    return encode(store, {})
+
+
+def own_calls(counts: Counts) -> list[int]:
+    """What is told of the calls that `shop/web` has had, by caller."""
+    told = counts.merged().store.series.values()
+    return sorted(each.count for each in told if ("destination_workload", "web") in each.labels)
+
+
+def test_no_workload_drives_out_what_others_have_counted(place, monkeypatch):
+    """While they live, after they have ended, and for the next daemon: no sum of others falls."""
+    monkeypatch.setattr(ReportReader, "_is_alive", _has_lock)
+    monkeypatch.setattr("meshware.syncd.counts._MOST_SERIES", 10)
+    counts, root = counts_of(place), place.parents[1]
+    web = root / "shop/web"
+    web.mkdir(parents=True)
+
+    def write(directory, worker: str, data: bytes) -> None:
+        (directory / f"{worker}.lock").touch()
+        (directory / f"{worker}.metrics").write_bytes(data)
+
+    def end(directory) -> None:
+        for path in directory.glob("*.lock"):
+            path.unlink()
+
+    write(place, ONE, flood(8))
+    write(place, TWO, flood(30))
+    assert len(counts.merged().store.series) == 10
+    end(place)
+    counts.look()
+    write(web, ONE, counted(3, destination_workload="web", source_workload="a"))
+    assert own_calls(counts) == [3], "the room was full before"
+    write(web, TWO, counted(4, destination_workload="web", source_workload="b"))
+    assert own_calls(counts) == [3, 4]
+    end(web)
+    assert own_calls(counts) == [3, 4]
+    for number in range(3, 6):
+        write(place, str(number) * 16, flood(30 + number))
+        assert own_calls(counts) == [3, 4]
+        end(place)
+        counts.look()
+        assert own_calls(counts) == own_calls(counts_of(place)) == [3, 4]
+    assert len(counts.merged().store.series) == 10
+
+
+@pytest.mark.usefixtures("alive")
+def test_what_was_left_out_does_not_fall(place, monkeypatch):
+    """It is a counter, though there may be room for more later on."""
+    monkeypatch.setattr("meshware.syncd.counts._MOST_SERIES", 10)
+    counts = counts_of(place)
+    (place / f"{ONE}.metrics").write_bytes(flood(16))
+    assert counts.merged().store.left_out == 6
+    (place / f"{ONE}.metrics").write_bytes(counted(100))
+    assert calls(counts) == 100
+    assert counts.merged().store.left_out == 6
+
+
+def test_what_an_earlier_version_has_kept_counts_on(place):
+    """Its archive does not say whose the calls were."""
+    store = Store(10)
+    series = store.series_of((("destination_workload", "app"), ("reporter", "destination")))
+    series.observe(0.001, 0, 0, None)
+    kept = {"meshware": 1, "swallowed": [["default", "app", TWO]], "counted": encode(store, {})}
+    (place.parents[2] / "state/counted").write_bytes(msgspec.msgpack.encode(kept))
+    (place / f"{ONE}.metrics").write_bytes(counted(3))
+    (place / f"{TWO}.metrics").write_bytes(counted(1))  # swallowed by then
+    assert calls(counts_of(place)) == 4
+    counts = counts_of(place)
+    assert calls(counts) == 4
+    assert len(counts.merged().store.series) == 1, "they are of the same calls"

@@ -209,6 +209,76 @@ class TestLies:
         assert reader.read().unreadable >= 1
 
 
+class TestMany:
+    """What one workload claims to have, and what is left for the others then."""
+
+    MOST = 12
+
+    @pytest.fixture(autouse=True)
+    def few(self, monkeypatch):
+        """As if a dozen workers were more than run on one node."""
+        monkeypatch.setattr(module, "MOST_REPORTS", self.MOST)
+
+    def crowd(self, places, place: str, count: int, *kinds: str) -> None:
+        """Make the files of so many workers."""
+        path = places.reports / place
+        path.mkdir(parents=True)
+        for number in range(count):
+            for kind in kinds:
+                (path / f"{number:016x}.{kind}").write_bytes(b"")
+
+    @pytest.mark.parametrize("kind", ["rings", "metrics"])
+    @pytest.mark.parametrize("evil", ["a-evil", "z-evil"])
+    def test_one_workloads_files_hide_no_others(self, places, reader, kind, evil):
+        """Wherever its name sorts: every one has its first before any has its second."""
+        self.crowd(places, f"{evil}/w", 40, kind)
+        self.crowd(places, "shop/orders", 1, kind)
+        self.crowd(places, "shop/web", 3, kind)
+        files = reader.ring_files() if kind == "rings" else reader.metrics_files()
+        found = [(file.namespace, file.workload) for file in files]
+        assert found.count(("shop", "web")) == 3
+        assert found.count(("shop", "orders")) == 1
+        assert found.count((evil, "w")) == self.MOST - 4
+
+    def test_one_namespaces_workloads_hide_no_others(self, places, reader):
+        """Where even the first of each workload are too many."""
+        for number in range(40):
+            self.crowd(places, f"a-evil/w{number:02}", 2, "rings")
+        self.crowd(places, "shop/web", 1, "rings")
+        files = reader.ring_files()
+        assert len(files) == self.MOST
+        assert "shop" in {file.namespace for file in files}
+
+    def test_workers_that_live_are_not_hidden_either(self, places, reader, worker, monkeypatch):
+        """Locks are cheap: one process can hold thousands."""
+        worker(places.run_dir, generation=4)
+        [made] = reader.read().live
+        self.crowd(places, "a-evil/w", 0)
+        for number in range(40):
+            claim = msgspec.structs.replace(
+                made, id=f"{number:016x}", namespace="a-evil", workload="w"
+            )
+            (places.reports / f"a-evil/w/{claim.id}.json").write_bytes(msgspec.json.encode(claim))
+            (places.reports / f"a-evil/w/{claim.id}.lock").write_bytes(b"")
+        monkeypatch.setattr(ReportReader, "_is_alive", lambda *_: True)
+        survey = reader.read()
+        assert len(survey.live) == self.MOST
+        assert made in survey.live
+        assert survey.unreadable == 1, "that there were more is told"
+
+    def test_of_a_crowd_no_more_is_asked_about_than_can_be_kept(self, places, reader, monkeypatch):
+        """The first directory may fill all, and each later one the less the more they are."""
+        for number in range(30):
+            self.crowd(places, f"a-evil/w{number:02}", 40, "rings")
+        asked = []
+        is_alive = ReportReader._is_alive
+        monkeypatch.setattr(
+            ReportReader, "_is_alive", lambda *said: asked.append(said) or is_alive(*said)
+        )
+        assert len(reader.ring_files()) == self.MOST
+        assert len(asked) < 10 * self.MOST
+
+
 def report(generation: int | None, *refusals: Refusal) -> Report:
     """A report, read."""
     return Report(

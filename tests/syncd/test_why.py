@@ -145,9 +145,21 @@ def test_without_a_policy_file_that_is_what_is_said(tmp_path):
 def test_policy_is_compiled_once_for_each_workload_and_generation(tmp_path, why):
     for _ in range(3):
         why.of(seen())
-    assert len(why._kept) == 1
+    assert list(why._kept) == [("default", "app")]
+    first = why._kept["default", "app"]
     write_policy_file(tmp_path, POLICY.replace("/closed", "/other"), generation=6)
-    assert why.of(seen())["generation_now"] == 6
+    assert why.of(seen("-"))["generation_now"] == 6
+    assert list(why._kept) == [("default", "-")], "what was compiled of earlier policy is let go"
+    assert why.of(seen())["agrees"] is False
+    assert why._kept["default", "app"] is not first
     for number in range(20):
         why.of(seen(f"stranger-{number}"))
     assert len(why._kept) <= 8
+
+
+def test_another_policy_of_the_same_generation_is_asked(tmp_path, why):
+    """As after the run directory and the daemon's state were lost together."""
+    assert why.of(seen())["agrees"] is True
+    write_policy_file(tmp_path, POLICY.replace("/closed", "/other"), generation=5)
+    assert why.of(seen())["agrees"] is False
+    assert len(why._kept) == 1
