@@ -53,10 +53,10 @@ def test_keys_go_through_the_calls_of_a_service(page, visit, complaints):
     width = into.locator(".line").evaluate("line => getComputedStyle(line).strokeWidth")
     assert width == "5px", "focus is visible"
     page.keyboard.press("ArrowRight")
-    out = page.locator('.edge[data-id="checkout/payments->/api.bank.example"]')
+    out = page.locator('.edge[data-id="checkout/payments->outside/api.bank.example"]')
     expect(out).to_be_focused()
     page.keyboard.press("Enter")
-    expect(page.locator(".panel h2")).to_have_text("checkout/payments → /api.bank.example")
+    expect(page.locator(".panel h2")).to_have_text("checkout/payments → outside/api.bank.example")
 
 
 def test_escape_goes_from_a_call_back_to_its_service(page, visit):

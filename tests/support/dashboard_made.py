@@ -1,7 +1,8 @@
 """What a dashboard shows in tests: three worlds, made up.
 
 `shop` (the services of examples/, one of them failing, a refused call, a broken policy), `crowd`
-(200 services, 2,000 edges) and `empty`.
+(200 services, 2,000 edges) and `empty`. Policy, workers, calls and traces get their shapes from the
+daemon's own code.
 """
 
 from __future__ import annotations
@@ -10,12 +11,21 @@ import itertools
 import random
 import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from meshware.dashboard.traces import Placed, join
+from meshware.policy.parse import parse_text
+from meshware.runtime.reporter import Refusal, Report
+from meshware.runtime.vitals import Certificate, Vitals
+from meshware.syncd.changes import Changes, shown
 from meshware.syncd.rings import SeenCall
+from meshware.syncd.status import Finding, RefusedPolicy
 from meshware.syncd.told_calls import call_told
+from meshware.syncd.workers import worker_seen
 from meshware.telemetry.call_record import CallRecord, TryRecord
 from meshware.telemetry.span_ring import SpanRecord
 
@@ -47,15 +57,23 @@ class World:
         if refused is None:
             self.policy["generation"] += 1
             self.graph["generation"] = self.workers["generation"] = self.policy["generation"]
-            self.policy["changes"].append(
-                {
-                    "generation": self.policy["generation"], "at": time.time(), "added": [],
-                    "changed": ["VirtualService shop/reviews"], "removed": [],
-                }
-            )  # fmt: skip
-        self.policy["findings"] = list(findings)
-        self.policy["refused"] = refused
+            change = {
+                "generation": self.policy["generation"], "at": iso(time.time()), "added": [],
+                "changed": ["VirtualService/shop/reviews"], "removed": [],
+            }  # fmt: skip
+            self.policy["changes"] = [change, *self.policy["changes"]]
+        self.policy["findings"] = [_as(Finding, each) for each in findings]
+        self.policy["refused"] = None if refused is None else _as(RefusedPolicy, refused)
         self.tell("policy", {"generation": self.policy["generation"]})
+
+
+def iso(at: float) -> str:
+    """An instant as the daemon writes it."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
+
+
+def _as(shape: type, told: object) -> Any:
+    return msgspec.to_builtins(msgspec.convert(told, shape))
 
 
 def node(
@@ -63,6 +81,8 @@ def node(
     errors: float = 0.0, version: str | None = None, namespace: str = "shop",
 ) -> dict[str, Any]:  # fmt: skip
     ident = f"{namespace}/{name}" + (f"@{version}" if version else "")
+    if kind in ("outside", "unknown"):
+        ident = f"outside/{name}" if kind == "outside" else name
     return {
         "id": ident, "name": name, "namespace": namespace, "kind": kind, "version": version,
         "x": x, "y": y, "layer": int(x), "health": health, "rate": rate, "error_share": errors,
@@ -101,7 +121,7 @@ def shop() -> World:
     ]  # fmt: skip
     edges = [
         edge("shop/ingress", "shop/productpage", 42, 88, mtls=False, errors=0.002),
-        edge("/unknown", "shop/details", 0.4, 4, mtls=None),
+        edge("unknown", "shop/details", 0.4, 4, mtls=None),
         edge("shop/productpage", "shop/details", 41, 7.2),
         edge("shop/productpage", "shop/reviews", 41, 52, errors=0.034, health="warn"),
         edge("shop/productpage", "checkout/cart", 9.4, 31),
@@ -109,7 +129,7 @@ def shop() -> World:
         edge("shop/reviews", "shop/reviews@v2", 13, 58, errors=0.11, health="warn"),
         edge("shop/reviews@v2", "shop/ratings", 13, 9.1),
         edge("checkout/cart", "checkout/payments", 6.1, 1240, errors=0.27, health="bad"),
-        edge("checkout/payments", "/api.bank.example", 6, 1180, errors=0.2, health="bad",
+        edge("checkout/payments", "outside/api.bank.example", 6, 1180, errors=0.2, health="bad",
              mtls=False),
         edge("jobs/nightly-report", "checkout/cart", 0, 0, health="idle"),
     ]  # fmt: skip
@@ -124,82 +144,73 @@ def shop() -> World:
 
 
 def _workers(now: float) -> dict[str, Any]:
-    def worker(workload: str, pid: int, left_s: float = 2400, **changes: object) -> dict[str, Any]:
-        return {
-            "namespace": "shop", "workload": workload, "id": f"{workload}-{pid}", "pid": pid,
-            "version": "0.1.0", "python": "3.13.1", "server": "gunicorn/23.0.0", "generation": 7,
-            "state": "current", "applied_at": now - 95, "policy_age_s": 95,
-            "certificate": {
-                "id": SPIFFE + workload.rpartition("-")[0], "source": "embedded",
-                "since": now + left_s - 3600, "until": now + left_s, "left_s": left_s,
-            },
-            "memory_bytes": 48_300_000 + pid * 900, "lag_s": 0.0012, "lag_of": "loop",
-            "in_flight": 2, "address": "127.0.0.1", "port": 9080, "started_at": now - 5400,
-            "refusals": [], "troubles": [],
-        } | changes  # fmt: skip
+    def worker(
+        workload: str, pid: int, left_s: float = 2400, *, generation: int = 7,
+        lag_s: float = 0.0012, lag_of: str = "loop", refusals: tuple[Refusal, ...] = (),
+    ) -> dict[str, Any]:  # fmt: skip
+        certificate = Certificate(
+            id=SPIFFE + workload.rpartition("-")[0], source="embedded",
+            from_s=now + left_s - 3600, until_s=now + left_s,
+        )  # fmt: skip
+        vitals = Vitals(
+            version="0.1.0", python="3.13.1", server="gunicorn/23.0.0", applied_s=now - 95,
+            certificate=certificate, memory_bytes=48_300_000 + pid * 900, lag_s=lag_s,
+            lag_of=lag_of, in_flight=2,
+        )  # fmt: skip
+        return seen(
+            workload, pid, generation=generation, address="127.0.0.1", port=9080,
+            vitals=vitals, refusals=refusals,
+        )  # fmt: skip
 
-    refusal = {"reason": "no such subset: v9", "generation": 6, "subject": "policy"}
-    bare = dict.fromkeys(("version", "python", "server", "applied_at", "certificate", "lag_s",
-                          "lag_of", "memory_bytes", "in_flight", "address", "port"))  # fmt: skip
+    def seen(workload: str, pid: int, generation: int = 7, **told: Any) -> dict[str, Any]:
+        report = Report(
+            namespace="shop", workload=workload, id=f"{workload}-{pid}", pid=pid,
+            generation=generation, started_at=iso(now - 5400), **told,
+        )  # fmt: skip
+        return msgspec.to_builtins(worker_seen(report, 7, now))
+
     return {
         "generation": 7,
         "workers": [
             worker("productpage-v1", 4101),
             worker("productpage-v1", 4102),
-            worker("reviews-v1", 4203, **bare),
+            seen("reviews-v1", 4203),
+            worker("reviews-v2", 4207, generation=5, lag_s=0.34),
+            worker("ratings-v1", 4301, 240),
             worker(
-                "reviews-v2", 4207, generation=5, state="behind", lag_s=0.34,
-                troubles=["2 behind", "event loop lags"],
-            ),
-            worker("ratings-v1", 4301, 240, troubles=["certificate ends soon"]),
-            worker(
-                "details-v1", 4304, state="refuses", refusals=[refusal], lag_of="thread",
-                troubles=["refuses policy"],
+                "details-v1", 4304, lag_of="thread",
+                refusals=(Refusal(reason="no such subset: v9", generation=6),),
             ),
         ],
     }  # fmt: skip
 
 
 def _policy(now: float) -> dict[str, Any]:
-    resources = []
+    found = []
     for path in sorted(POLICY.glob("*.yaml")):
-        line = 1
-        for text in path.read_text(encoding="utf-8").split("\n---\n"):
-            words = dict(
-                part.strip().split(": ", 1)
-                for part in text.splitlines()
-                if part.strip().startswith(("kind: ", "name: "))
-            )
-            if "kind" in words:
-                resources.append(
-                    {
-                        "kind": words["kind"], "namespace": "shop", "name": words.get("name", ""),
-                        "file": path.name, "line": line, "text": text,
-                    }
-                )  # fmt: skip
-            line += text.count("\n") + 2
+        parsed, problems = parse_text(path.read_text(encoding="utf-8"), str(path))
+        assert not problems
+        found += parsed
+    resources = [{**each, "file": Path(each["file"]).name} for each in shown(found)]
+    changes = Changes()
+    changes.note(5, iso(now - 3000), [{**_SMALL, "name": "old"}])
+    changes.note(6, iso(now - 900), [{**_SMALL, "name": "old"}, _SMALL])
+    changes.note(7, iso(now - 95), [{**_SMALL, "text": "weights"}])
+    finding = Finding(
+        severity="warning", code="unreachable-rule", kind="VirtualService", namespace="shop",
+        name="reviews", field="spec.http[2]", file="reviews.yaml", line=31,
+        message="no call comes here: http[1] matches all; move this before it",
+    )  # fmt: skip
     return {
         "generation": 7,
         "resources": resources,
-        "findings": [
-            {
-                "severity": "warning", "code": "unreachable-rule", "kind": "VirtualService",
-                "namespace": "shop", "name": "reviews", "field": "spec.http[2]",
-                "file": "reviews.yaml", "line": 31,
-                "message": "no call comes here: http[1] matches all; move this before it",
-            }
-        ],
+        "findings": [msgspec.to_builtins(finding)],
         "refused": None,
-        "changes": [
-            {"generation": 6, "at": now - 900, "added": ["DestinationRule shop/reviews"],
-             "changed": [], "removed": []},
-            {"generation": 7, "at": now - 95, "added": [],
-             "changed": ["VirtualService shop/reviews"],
-             "removed": ["EnvoyFilter shop/old"]},
-        ],
-    }  # fmt: skip
+        "changes": changes.newest_first,
+    }
 
 
+_SMALL = {"kind": "VirtualService", "namespace": "shop", "name": "reviews", "text": "routes"}
 _numbers = itertools.count(1)
 
 

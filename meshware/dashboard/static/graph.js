@@ -86,13 +86,13 @@ export class Graph {
   }
 
   #apply(change) {
-    for (const [id, rate, errors, health] of change.nodes ?? []) {
+    for (const [id, rate, errors, health] of change.nodes) {
       const node = this.#scene.nodes.get(id);
       if (!node) continue;
       Object.assign(node.data, { rate, error_share: errors, health });
       this.#dirty.nodes.add(id);
     }
-    for (const [id, rate, errors, p50, p95, p99, health] of change.edges ?? []) {
+    for (const [id, rate, errors, p50, p95, p99, health] of change.edges) {
       const edge = this.#scene.edges.get(id);
       if (!edge) continue;
       Object.assign(edge.data, { rate, error_share: errors, p50_ms: p50, p95_ms: p95, p99_ms: p99, health });
