@@ -47,7 +47,7 @@ def test_a_new_service_appears_with_the_next_layout(page, visit):
     world = dashboard_made.still(dashboard_made.shop())
     visit(world)
     expect(page.locator(".node")).to_have_count(12)
-    world.graph["nodes"].append(dashboard_made.node("new", 4, 3))
+    world.graph["nodes"].append(dashboard_made.node("new", x=12, y=6))
     world.tell("layout", {})
     expect(page.locator('.node[data-id="shop/new"]')).to_be_visible()
 

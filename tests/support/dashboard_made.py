@@ -10,13 +10,14 @@ from __future__ import annotations
 import itertools
 import random
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from meshware.dashboard.layout import lay_out
 from meshware.dashboard.traces import Placed, join
 from meshware.policy.parse import parse_text
 from meshware.runtime.reporter import Refusal, Report
@@ -77,8 +78,8 @@ def _as(shape: type, told: object) -> Any:
 
 
 def node(
-    name: str, x: float, y: float, health: str = "good", *, kind: str = "service", rate: float = 20,
-    errors: float = 0.0, version: str | None = None, namespace: str = "shop",
+    name: str, health: str = "good", *, x: float = 0, y: float = 0, kind: str = "service",
+    rate: float = 20, errors: float = 0.0, version: str | None = None, namespace: str = "shop",
 ) -> dict[str, Any]:  # fmt: skip
     ident = f"{namespace}/{name}" + (f"@{version}" if version else "")
     if kind in ("outside", "unknown"):
@@ -103,21 +104,28 @@ def edge(
     }  # fmt: skip
 
 
+def placed(nodes: list[dict[str, Any]], edges: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same nodes, where the daemon would draw them."""
+    pairs = [(each["source"], each["target"]) for each in edges]
+    places = lay_out([each["id"] for each in nodes], pairs)
+    return [each | asdict(places[each["id"]]) for each in nodes]
+
+
 def shop() -> World:
     """The shop of examples/, after a release of reviews that fails now and then."""
     nodes = [
-        node("ingress", 0, 1, kind="ingress", rate=42),
-        node("productpage", 2, 1, "good", rate=42, errors=0.002),
-        node("details", 4, 0.2, rate=41),
-        node("reviews", 4, 1.1, "warn", rate=41, errors=0.034),
-        node("cart", 4, 2.0, rate=9.4, namespace="checkout"),
-        node("reviews", 6, 0.5, kind="version", version="v1", rate=28),
-        node("reviews", 6, 1.1, "warn", kind="version", version="v2", rate=13, errors=0.11),
-        node("payments", 6, 2.0, "bad", rate=6.1, errors=0.27, namespace="checkout"),
-        node("ratings", 8, 0.8, rate=13),
-        node("api.bank.example", 8, 2.0, "bad", kind="outside", rate=6, errors=0.26, namespace=""),
-        node("nightly-report", 2, 2.2, "idle", rate=0, namespace="jobs"),
-        node("unknown", 0, 0.2, kind="unknown", rate=0.4, namespace=""),
+        node("ingress", kind="ingress", rate=42),
+        node("productpage", "good", rate=42, errors=0.002),
+        node("details", rate=41),
+        node("reviews", "warn", rate=41, errors=0.034),
+        node("cart", rate=9.4, namespace="checkout"),
+        node("reviews", kind="version", version="v1", rate=28),
+        node("reviews", "warn", kind="version", version="v2", rate=13, errors=0.11),
+        node("payments", "bad", rate=6.1, errors=0.27, namespace="checkout"),
+        node("ratings", rate=13),
+        node("api.bank.example", "bad", kind="outside", rate=6, errors=0.26, namespace=""),
+        node("nightly-report", "idle", rate=0, namespace="jobs"),
+        node("unknown", kind="unknown", rate=0.4, namespace=""),
     ]  # fmt: skip
     edges = [
         edge("shop/ingress", "shop/productpage", 42, 88, mtls=False, errors=0.002),
@@ -135,7 +143,13 @@ def shop() -> World:
     ]  # fmt: skip
     now = time.time()
     return World(
-        graph={"at": now, "generation": 7, "window_s": 60, "nodes": nodes, "edges": edges},
+        graph={
+            "at": now,
+            "generation": 7,
+            "window_s": 60,
+            "nodes": placed(nodes, edges),
+            "edges": edges,
+        },
         workers=_workers(now),
         policy=_policy(now),
         calls=_calls(now),
@@ -309,12 +323,12 @@ def _traces(now: float) -> list[dict[str, Any]]:
 
 
 def crowd(services: int = 200, edges: int = 2000) -> World:
-    """A mesh as large as the page has to bear."""
+    """A mesh as large as the page has to bear, in layers as far apart as the daemon's."""
     chance = random.Random(7)
     layers = 8
     nodes = [
         node(
-            f"service-{i:03}", (i % layers) * 2.4, (i // layers) * 0.55, namespace=f"team-{i % 6}",
+            f"service-{i:03}", x=i % layers * 3, y=i // layers * 1.5, namespace=f"team-{i % 6}",
             health="bad" if i % 41 == 7 else "warn" if i % 23 == 5 else "good",
             rate=chance.uniform(1, 90),
         )

@@ -35,7 +35,7 @@ def edges_of(world):
 def hostile():
     """A mesh of services whose names somebody chose to do harm."""
     world = shop()
-    nodes = [node(name, 0, 0, namespace=name) for name in HOSTILE]
+    nodes = [node(name, namespace=name) for name in HOSTILE]
     edges = [edge(n["id"], m["id"], 1, 5) for n, m in zip(nodes, nodes[1:], strict=False)]
     world.graph |= {"nodes": nodes, "edges": edges}
     return world
