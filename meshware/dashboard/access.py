@@ -13,7 +13,15 @@ import ipaddress
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs, urlsplit
 
-__all__ = ["COOKIE", "HEADERS", "Access", "is_local_name", "is_loopback", "is_own_origin"]
+__all__ = [
+    "COOKIE",
+    "HEADERS",
+    "Access",
+    "is_local_name",
+    "is_loopback",
+    "is_own_origin",
+    "to_open",
+]
 
 COOKIE = "meshware_dashboard"
 
@@ -40,6 +48,20 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def to_open(host: str) -> str:
+    """Return the host at which this machine finds what listens at one, both without port.
+
+    Whoever listens at all addresses, as 0.0.0.0 or [::], is not called by that name.
+    """
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if not address.is_unspecified:
+        return host
+    return "127.0.0.1" if address.version == 4 else "::1"
 
 
 def _without_port(host: str) -> str:

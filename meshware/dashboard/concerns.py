@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from meshware.dashboard.graph import Node
+from meshware.dashboard.graph import UNKNOWN, Node
+from meshware.policy.labels import canonical_service
+from meshware.policy.names import expand, matches
 
 __all__ = ["may_concern"]
 
-_APP_LABELS = ("app", "app.kubernetes.io/name", "service.istio.io/canonical-name")
 _OF_HOSTS = frozenset({"VirtualService", "DestinationRule", "ServiceEntry", "ServicePolicy"})
 _OF_CALLERS = frozenset({"Sidecar"})
 _OF_WORKLOADS = frozenset(
@@ -36,16 +37,16 @@ def may_concern(
     Args:
         resource: as `/api/policy` tells it; `hosts` and `selector` are of its spec.
         target: what is called.
-        hosts: by which it is called.
+        hosts: by which it is called; none: by its own, as far as it is known.
         source: who calls; None: anybody.
     """
     kind, namespace = resource["kind"], resource["namespace"]
     if kind == "MeshConfig":
         return True
     if kind in _OF_HOSTS:
-        return any(
-            _is_named(written, namespace, target, hosts) for written in resource.get("hosts", ())
-        )
+        patterns = [expand(written, namespace) for written in resource.get("hosts", ())]
+        called = hosts or (_host(target),)
+        return any(matches(pattern, host) for pattern in patterns for host in called)
     selector = resource.get("selector") or {}
     if kind in _OF_CALLERS:
         return source is not None and _is_selected(selector, namespace, source, resource)
@@ -62,22 +63,14 @@ def _is_selected(
     """Say whether a selector may mean a node; without one all of its namespace is meant."""
     if namespace != node.namespace and not resource.get("is_of_mesh", False):
         return False
-    for label in _APP_LABELS:
-        if label in selector and selector[label] != node.name:
-            return False
+    if canonical_service(selector, node.name) != node.name:
+        return False
     version = selector.get("version")
     return version is None or node.version is None or version == node.version
 
 
-def _is_named(written: str, namespace: str, node: Node, hosts: Collection[str]) -> bool:
-    """Say whether a host of a resource means a node. Source: Istio's short names."""
-    if written == "*":
-        return True
-    if written.startswith("*."):
-        return any(host.endswith(written[1:]) for host in hosts)
-    if written in hosts:
-        return True
-    parts = written.split(".")
-    if len(parts) == 1:
-        return (written, namespace) == (node.name, node.namespace)
-    return parts[:2] == [node.name, node.namespace] and node.kind != "outside"
+def _host(node: Node) -> str:
+    """Return the host of a node that nobody has called by one; that of unknown may be any."""
+    if node.id == UNKNOWN:
+        return "*"
+    return node.name if node.kind == "outside" else expand(node.name, node.namespace)

@@ -3,17 +3,21 @@
 The same sides are believed as in the live graph: sources, for they also saw the calls that never
 arrived, and destinations where no source tells. What comes from unknown is what destinations cannot
 name less what sources have told of them.
+
+Labels are what workers claim, and a hostile one claims what it likes: text is always a whole value,
+escaped and compared for equality. Other kinds of matcher are constants of this file.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from meshware.dashboard.graph import UNKNOWN, Edge, Node
-from meshware.telemetry.series import COUNT, DURATION
+from meshware.telemetry.series import ATTEMPTS, COUNT, DURATION
 
-__all__ = ["POINTS", "Span", "of_edge", "of_node", "queries"]
+__all__ = ["NOBODY", "POINTS", "Match", "Span", "of_edge", "of_node", "queries"]
 
 POINTS = 240
 """Of one series: as many as a chart shows."""
@@ -21,8 +25,23 @@ POINTS = 240
 _LEAST_STEP_S = 5
 _LEAST_RATE_S = 60  # a rate needs two scrapes at least, and most scrape each 15 or 30 s
 
-Matchers = Mapping[str, str]
-"""Labels and their values, all of which must be met. A value that is empty: any but unknown."""
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Another way to compare than equality. Made of constants alone, never of what was told."""
+
+    kind: Literal["=~", "!~"]
+    pattern: str  # RE2, without quotes and backslashes
+
+
+NOBODY = Match("=~", f"|{UNKNOWN}")
+"""What nobody is known by: a label that is absent, empty or says so, as the graph reads it."""
+
+_SOMEBODY = Match("!~", f"|{UNKNOWN}")
+_FAILED = Match("=~", "0|5..")
+
+Matchers = Mapping[str, str | Match]
+"""Labels and what each must be: text is the value itself, and empty text an absent label."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +70,8 @@ class Selection:
 
     Attributes:
         known: matchers of calls whose caller is known, or of all of a node's; None: none are meant.
-        service: matchers of the service of which unknown callers are meant too; None: none are.
+        service: matchers of the service of which unknown callers are meant too, empty: of all
+            services; None: none are.
     """
 
     known: Matchers | None
@@ -77,7 +97,7 @@ def of_node(node: Node, *, is_called: bool, has_unknown: bool) -> Selection:
         has_unknown: one of them is from unknown.
     """
     if not is_called:
-        return Selection(None if node.id == UNKNOWN else _source(node))
+        return Selection(None, {}) if node.id == UNKNOWN else Selection(_source(node))
     target = _target(node)
     return Selection(target, target if has_unknown else None)
 
@@ -86,24 +106,26 @@ def queries(selection: Selection, span: Span) -> dict[str, str]:
     """Return the expressions of `rate`, `errors`, `p50_ms`, `p95_ms`, `p99_ms` and `attempts`."""
     found = {
         "rate": _sum(selection, span, {}),
-        "errors": _sum(selection, span, {"response_code": "~0|5.."}),
+        "errors": _sum(selection, span, {"response_code": _FAILED}),
         "attempts": _attempts(selection, span),
     }
+    buckets = _buckets(selection, span)
     for name, share in (("p50_ms", 0.5), ("p95_ms", 0.95), ("p99_ms", 0.99)):
-        found[name] = f"histogram_quantile({share}, {_buckets(selection, span)})"
+        found[name] = buckets and f"histogram_quantile({share}, {buckets})"
     return {name: expression for name, expression in found.items() if expression}
 
 
-def _source(node: Node) -> dict[str, str]:
+def _source(node: Node) -> dict[str, str | Match]:
     return {"source_canonical_service": node.name, "source_workload_namespace": node.namespace}
 
 
-def _target(node: Node) -> dict[str, str]:
+def _target(node: Node) -> dict[str, str | Match]:
     if node.kind == "outside":
         return {"destination_service": node.name}
     if node.id == UNKNOWN:
-        return {"destination_service_name": UNKNOWN}
-    found = {
+        nameless = ("service", "service_name", "canonical_service")
+        return {f"destination_{name}": NOBODY for name in nameless}
+    found: dict[str, str | Match] = {
         "destination_service_name": node.name,
         "destination_service_namespace": node.namespace,
     }
@@ -133,40 +155,45 @@ def _either(metric: str, matchers: Matchers, span: Span, by: str = "") -> str:
 
 
 def _strangers(matchers: Matchers, span: Span) -> str:
+    """Return what comes from unknown, service by service: what is told of one is not another's."""
+    by = " by (destination_service_name, destination_service_namespace) "
     seen = {"reporter": "destination", **matchers}
-    unknown = _rate(COUNT, {**seen, "source_canonical_service": UNKNOWN}, span)
-    named = _rate(COUNT, {**seen, "source_canonical_service": ""}, span)
-    told = _rate(COUNT, {"reporter": "source", **matchers}, span)
-    ours = f"clamp_min(({told} or vector(0)) - ({named} or vector(0)), 0)"
-    return f"clamp_min({unknown} - {ours}, 0)"
+    unknown = _rate(COUNT, {**seen, "source_canonical_service": NOBODY}, span, by)
+    named = _rate(COUNT, {**seen, "source_canonical_service": _SOMEBODY}, span, by)
+    told = _rate(COUNT, {"reporter": "source", **matchers}, span, by)
+    ours = f"clamp_min(({told} or 0 * {unknown}) - ({named} or 0 * {unknown}), 0)"
+    return f"sum(clamp_min({unknown} - {ours}, 0))"
 
 
 def _buckets(selection: Selection, span: Span) -> str:
     metric, by = f"{DURATION}_bucket", " by (le) "
     if selection.known is not None:
         return _either(metric, selection.known, span, by)
-    strangers = {"reporter": "destination", "source_canonical_service": UNKNOWN}
-    return _rate(metric, {**strangers, **(selection.service or {})}, span, by)
+    if selection.service is None:
+        return ""
+    strangers: Matchers = {"reporter": "destination", "source_canonical_service": NOBODY}
+    return _rate(metric, {**strangers, **selection.service}, span, by)
 
 
 def _attempts(selection: Selection, span: Span) -> str:
-    """Return the attempts of those who make the calls; strangers' are not counted."""
-    if selection.known is None:
+    """Return the attempts of those who make the calls; strangers' are not counted.
+
+    Nor are they counted by version: those of a whole service are no answer for one.
+    """
+    if selection.known is None or "destination_version" in selection.known:
         return ""
     window_s = max(_LEAST_RATE_S, 2 * span.step_s)
     pair = "source_workload, source_workload_namespace, destination_service"
     told = _written({"reporter": "source", **selection.known})
-    return f"sum(rate(meshware_attempts_total[{window_s}s]) and on ({pair}) {COUNT}{{{told}}})"
+    return f"sum(rate({ATTEMPTS}[{window_s}s]) and on ({pair}) {COUNT}{{{told}}})"
 
 
 def _written(matchers: Matchers) -> str:
     return ",".join(_matcher(name, value) for name, value in matchers.items())
 
 
-def _matcher(name: str, value: str) -> str:
-    if value == "":
-        return f'{name}!~"|{UNKNOWN}"'
-    if value.startswith("~"):
-        return f'{name}=~"{value[1:]}"'
+def _matcher(name: str, value: str | Match) -> str:
+    if isinstance(value, Match):
+        return f'{name}{value.kind}"{value.pattern}"'
     written = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return f'{name}="{written}"'

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from meshware.policy.document.common import Labels
 
-__all__ = ["canonical_service", "selects", "unlike", "why_not_selected"]
+__all__ = ["canonical_revision", "canonical_service", "selects", "unlike", "why_not_selected"]
 
 
 def unlike(selector: Labels | None, labels: Mapping[str, str]) -> Iterator[str]:
@@ -40,3 +40,14 @@ def canonical_service(labels: Mapping[str, str], name: str) -> str:
         if labels.get(label):
             return labels[label]
     return name
+
+
+def canonical_revision(labels: Mapping[str, str]) -> str:
+    """Return the version of its service that a workload is, by its labels, else `latest`.
+
+    Source: Istio, "Canonical service labels".
+    """
+    for label in ("service.istio.io/canonical-revision", "app.kubernetes.io/version", "version"):
+        if labels.get(label):
+            return labels[label]
+    return "latest"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from meshware.dashboard.access import to_open
 from meshware.errors import SyncError
 from meshware.runtime.dns_schedule import DnsFigures
 from meshware.runtime.jwks_schedule import JwksFigures
@@ -42,10 +43,7 @@ class Address:
     @property
     def to_open(self) -> Address:
         """The address at which this machine finds it: nobody calls 0.0.0.0 nor [::]."""
-        return Address(_TO_OPEN.get(self.host, self.host), self.port)
-
-
-_TO_OPEN = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+        return Address(to_open(self.host), self.port)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,12 +18,12 @@ import msgspec
 from meshware.errors import IdentityError
 from meshware.identity.spiffe import SpiffeID
 from meshware.policy.inbound_facts import host_forms
+from meshware.policy.labels import canonical_revision, canonical_service
 from meshware.policy.snapshot import Snapshot
 
 __all__ = ["InboundKey", "OutboundKey", "Workload", "inbound_labels", "outbound_labels"]
 
 UNKNOWN = "unknown"
-LATEST = "latest"  # Istio's revision of a workload that bears no version
 
 
 class InboundKey(msgspec.Struct, frozen=True, gc=False):  # made for each call, as the next
@@ -59,30 +59,21 @@ class Workload(NamedTuple):
     app: str = UNKNOWN
     version: str = UNKNOWN
     service: str = UNKNOWN  # Istio's canonical service
-    revision: str = LATEST
+    revision: str = canonical_revision({})
 
     @classmethod
     def of(
         cls, namespace: str, name: str | None, labels: Mapping[str, str], principal: str | None
     ) -> Workload:
-        """Return a workload by its labels. Source: Istio, "Canonical service labels"."""
-        app = labels.get("app", UNKNOWN)
-        service = (
-            labels.get("service.istio.io/canonical-name")
-            or labels.get("app.kubernetes.io/name")
-            or labels.get("app")
-            or name
-            or UNKNOWN
-        )
-        version = labels.get("version", UNKNOWN)
-        revision = (
-            labels.get("service.istio.io/canonical-revision")
-            or labels.get("app.kubernetes.io/version")
-            or labels.get("version")
-            or LATEST
-        )
+        """Return a workload by its labels."""
         return cls(
-            name or UNKNOWN, namespace, principal or UNKNOWN, app, version, service, revision
+            name=name or UNKNOWN,
+            namespace=namespace,
+            principal=principal or UNKNOWN,
+            app=labels.get("app", UNKNOWN),
+            version=labels.get("version", UNKNOWN),
+            service=canonical_service(labels, name or UNKNOWN),
+            revision=canonical_revision(labels),
         )
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from meshware.call import ExchangeInfo, HeaderLookup
 from meshware.events import InboundEvent, OutboundEvent, Try
-from meshware.policy.labels import canonical_service
+from meshware.policy.labels import canonical_revision, canonical_service
 from meshware.policy.telemetry_plan import TracingPlan
 from meshware.telemetry.redaction import without_secrets, without_tokens
 from meshware.telemetry.span_ring import Value
@@ -39,10 +39,7 @@ class Workload:
     @property
     def revision(self) -> str:
         """Istio's canonical revision."""
-        for label in ("service.istio.io/canonical-revision", "app.kubernetes.io/version"):
-            if self.labels.get(label):
-                return self.labels[label]
-        return self.labels.get("version") or "latest"
+        return canonical_revision(self.labels)
 
     @property
     def resource(self) -> dict[str, str]:

@@ -7,7 +7,7 @@ import ssl
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
-from meshware.dashboard.access import COOKIE
+from meshware.dashboard.access import COOKIE, to_open
 from meshware.errors import SettingsError, SyncError
 from meshware.legible import legible
 from meshware.terminal.edges import Edges, read_edges
@@ -16,7 +16,6 @@ __all__ = ["Dashboard", "parsed"]
 
 _PATIENCE_S = 5.0
 _MOST_BYTES = 64 * 1024 * 1024  # 4,000 edges take two
-_ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # where it listens is not always where it is
 
 
 def parsed(url: str) -> SplitResult:
@@ -88,8 +87,7 @@ class Dashboard:
 
     def _get(self, path: str) -> tuple[int, bytes]:
         parts = self.address
-        host = parts.hostname or ""
-        host = _ANYWHERE.get(host, host)
+        host = to_open(parts.hostname or "")
         connection: http.client.HTTPConnection
         if parts.scheme == "https":
             connection = http.client.HTTPSConnection(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 
+import dashboard_made
+import dashboard_world
 import pytest
 
 from meshware.clock import SystemClock
@@ -246,3 +248,21 @@ def test_no_more_may_watch_than_there_are_places():
     with pytest.raises(TooManyError):
         for _ in range(1000):
             live.join()
+
+
+def test_what_tests_of_the_page_are_shown_has_the_shapes_of_what_is_told():
+    """Else the page would learn shapes that no daemon tells."""
+    known = Known()
+    live = Live(known, lambda: 100.0)
+    for requests in (0, 10, 20):
+        known.requests = requests
+        live.tick()
+    told, made = live.view(60), dashboard_made.shop()
+    assert made.graph.keys() == told.keys()
+    for kind in ("nodes", "edges"):
+        assert {frozenset(each) for each in made.graph[kind]} == {frozenset(told[kind][0])}
+    (edge,) = live.graph.edges
+    detail = dashboard_world.detail(made.graph["edges"][0], made)
+    assert detail["series"].keys() == live.series([edge], 60).keys()
+    (endpoint,) = live.endpoints.of(["cart.shop.svc.cluster.local"])
+    assert {frozenset(each) for each in detail["endpoints"]} == {frozenset(endpoint)}

@@ -37,7 +37,11 @@ def resource(kind: str, spec: str, namespace: str = "shop") -> dict:
     [
         ("VirtualService", "shop", "{hosts: [cart]}", True),
         ("VirtualService", "web", "{hosts: [cart]}", False),
-        ("VirtualService", "web", "{hosts: [cart.shop]}", True),
+        ("VirtualService", "web", "{hosts: [cart.shop]}", False),  # a host of its own: `names`
+        ("VirtualService", "shop", "{hosts: [CART]}", True),
+        ("VirtualService", "web", "{hosts: ['*t.shop.svc.cluster.local']}", True),
+        ("VirtualService", "web", "{hosts: ['*p.svc.cluster.local']}", True),
+        ("VirtualService", "web", "{hosts: ['*.web.svc.cluster.local']}", False),
         ("VirtualService", "web", "{hosts: [cart.shop.svc.cluster.local]}", True),
         ("VirtualService", "web", "{hosts: ['*.shop.svc.cluster.local']}", True),
         ("VirtualService", "web", "{hosts: ['*']}", True),
@@ -58,6 +62,40 @@ def resource(kind: str, spec: str, namespace: str = "shop") -> dict:
 )
 def test_what_may_have_a_say_in_calls_from_web_to_cart(kind, namespace, spec, expected):
     assert may_concern(resource(kind, spec, namespace), CART, HOSTS, WEB) is expected
+
+
+@pytest.mark.parametrize(
+    ("target", "host", "expected"),
+    [
+        (CART, "cart", True),
+        (CART, "cart.shop.svc.cluster.local", True),
+        (CART, "cart.shop.svc.example", False),
+        (Node("outside/cart", "cart", "", "outside"), "cart", False),  # which means the service
+        (Node("outside/a.example", "a.example", "", "outside"), "A.example", True),
+        (Node("outside/a.example", "a.example", "", "outside"), "'*.example'", True),
+        (Node("unknown", "unknown", "", "unknown"), "'*'", True),
+        (Node("unknown", "unknown", "", "unknown"), "unknown", False),
+    ],
+)
+def test_what_nobody_calls_by_a_host_has_its_own(target, host, expected):
+    found = resource("VirtualService", f"{{hosts: [{host}]}}")
+    assert may_concern(found, target, set(), WEB) is expected
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ("app: cart", True),
+        ("app.kubernetes.io/name: cart", True),
+        ("app: old, app.kubernetes.io/name: cart", True),
+        ("app: cart, service.istio.io/canonical-name: basket", False),
+        ("tier: back", True),
+    ],
+)
+def test_a_selector_means_the_service_that_telemetry_would_call_it(labels, expected):
+    """Istio's canonical service: the same order of labels by which the graph has its names."""
+    found = resource("AuthorizationPolicy", f"{{selector: {{matchLabels: {{{labels}}}}}}}")
+    assert may_concern(found, CART, HOSTS) is expected
 
 
 @pytest.mark.parametrize(("version", "expected"), [("v1", False), ("v2", True)])

@@ -53,10 +53,10 @@ def test_keys_go_through_the_calls_of_a_service(page, visit, complaints):
     width = into.locator(".line").evaluate("line => getComputedStyle(line).strokeWidth")
     assert width == "5px", "focus is visible"
     page.keyboard.press("ArrowRight")
-    out = page.locator('.edge[data-id="checkout/payments->/api.bank.example"]')
+    out = page.locator('.edge[data-id="checkout/payments->outside/api.bank.example"]')
     expect(out).to_be_focused()
     page.keyboard.press("Enter")
-    expect(page.locator(".panel h2")).to_have_text("checkout/payments → /api.bank.example")
+    expect(page.locator(".panel h2")).to_have_text("checkout/payments → outside/api.bank.example")
 
 
 def test_escape_goes_from_a_call_back_to_its_service(page, visit):
@@ -184,3 +184,65 @@ def test_a_tap_selects_a_finger_pans_and_two_pinch(touched):
         touched.locator('.node[data-id="shop/productpage"]').tap()
         expect(touched.locator(".panel h2")).to_have_text("shop/productpage")
         touched.close()
+
+
+SHOWN = """() => {
+  const stage = document.querySelector(".stage").getBoundingClientRect();
+  const legend = document.querySelector(".legend").getBoundingClientRect();
+  const boxes = [...document.querySelectorAll(".node:not(.gone)")].map((node) => [node.dataset.id, node.querySelector("rect").getBoundingClientRect()]);
+  const meets = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+  const inside = (box) => box.left >= stage.left && box.right <= stage.right && box.top >= stage.top && box.bottom <= stage.bottom && !meets(box, legend);
+  return {
+    inside: boxes.filter(([, box]) => inside(box)).map(([id]) => id),
+    overlapping: boxes.filter(([id, box]) => boxes.some(([other, its]) => id !== other && meets(box, its))).length,
+    text: Math.min(...[...document.querySelectorAll(".node:not(.gone) .name")].map((text) => parseFloat(getComputedStyle(text).fontSize) * text.getScreenCTM().a)),
+  };
+}"""  # noqa: E501
+
+
+def at_rest(page):
+    """Wait until the drawing stands where the camera is."""
+    expect(page.locator(".world")).to_have_attribute("transform", re.compile("scale"))
+    expect(page.locator(".drawing")).to_have_css("transform", "none")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_starts_with_all_of_a_small_mesh(page, visit, scheme):
+    """All services in view, apart, beside the legend, and with names that can be read."""
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.emulate_media(color_scheme=scheme)
+    visit(dashboard_made.still(dashboard_made.shop()))
+    expect(page.locator(".node")).to_have_count(12)
+    at_rest(page)
+    found = page.evaluate(SHOWN)
+    assert len(found["inside"]) == 12
+    assert found["overlapping"] == 0
+    assert found["text"] >= 6.5
+
+
+def test_a_phone_starts_with_the_busiest_part_of_a_large_mesh_and_stays_there(page, visit):
+    """Names can be read; who comes elsewhere moves nothing; all of it is a touch away."""
+    world = dashboard_made.still(dashboard_made.crowd())
+    for node in world.graph["nodes"]:
+        node["rate"] = 5000 if node["id"] == "team-3/service-117" else 1
+    page.set_viewport_size({"width": 390, "height": 844})
+    visit(world)
+    expect(page.locator(".node")).to_have_count(200)
+    at_rest(page)
+    found = page.evaluate(SHOWN)
+    assert "team-3/service-117" in found["inside"]
+    assert 1 < len(found["inside"]) < 200
+    assert found["text"] >= 6.5
+    before = seen_at(page)
+    placed = page.locator('.node[data-id="team-3/service-117"]').get_attribute("transform")
+    world.graph["nodes"].append(dashboard_made.node("new", x=24, y=60, rate=90_000))
+    world.tell("layout", {})
+    expect(page.locator('.node[data-id="shop/new"]')).to_be_attached()
+    at_rest(page)
+    assert seen_at(page) == before
+    there = page.locator('.node[data-id="team-3/service-117"]')
+    assert there.get_attribute("transform") == placed
+    page.get_by_role("button", name="Show all").click()
+    scale = re.compile(f"scale\\({before[2]}\\)")
+    expect(page.locator(".world")).not_to_have_attribute("transform", scale)
+    assert len(page.evaluate(SHOWN)["inside"]) == 201

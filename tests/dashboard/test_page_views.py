@@ -61,11 +61,17 @@ def test_a_broken_policy_shows_its_finding_and_a_good_one_moves_the_generation(p
         "name": "reviews", "field": "spec.http[0]", "file": "reviews.yaml", "line": 20,
         "message": "weights add up to 90; make them 100",
     }  # fmt: skip
-    world.publish(refused={"since": time.time(), "reason": "1 error", "problems": [problem]})
+    world.publish(
+        refused={
+            "since": dashboard_made.iso(time.time()),
+            "reason": "1 error",
+            "problems": [problem],
+        }
+    )
     expect(page.locator(".alert")).to_contain_text("weights add up to 90")
     world.publish()
     expect(page.locator(".alert")).to_have_count(0)
-    expect(page.locator('[data-generation="8"]')).to_contain_text("VirtualService shop/reviews")
+    expect(page.locator('[data-generation="8"]')).to_contain_text("VirtualService/shop/reviews")
     expect(page.locator("#generation")).to_have_text("generation 8")
 
 
@@ -74,7 +80,7 @@ def test_a_refused_call_shows_why(page, visit, complaints):
     visit(world, "calls")
     expect(page.locator(".calls details")).to_have_count(3)
     world.calls.insert(0, dashboard_made.refusal(time.time(), path="/ratings/9"))
-    world.tell("call", {})
+    world.tell("call", {"count": 1, "newest": world.calls[0]})
     newest = page.locator(".calls details").first
     expect(newest).to_contain_text("/ratings/9")
     newest.locator("summary").click()

@@ -1,7 +1,8 @@
 """What a dashboard shows in tests: three worlds, made up.
 
 `shop` (the services of examples/, one of them failing, a refused call, a broken policy), `crowd`
-(200 services, 2,000 edges) and `empty`.
+(200 services, 2,000 edges) and `empty`. Policy, workers, calls and traces get their shapes from the
+daemon's own code.
 """
 
 from __future__ import annotations
@@ -9,13 +10,23 @@ from __future__ import annotations
 import itertools
 import random
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from meshware.dashboard.layout import lay_out
 from meshware.dashboard.traces import Placed, join
+from meshware.policy.parse import parse_text
+from meshware.runtime.reporter import Refusal, Report
+from meshware.runtime.vitals import Certificate, Vitals
+from meshware.syncd.changes import Changes, shown
 from meshware.syncd.rings import SeenCall
+from meshware.syncd.status import Finding, RefusedPolicy
 from meshware.syncd.told_calls import call_told
+from meshware.syncd.workers import worker_seen
 from meshware.telemetry.call_record import CallRecord, TryRecord
 from meshware.telemetry.span_ring import SpanRecord
 
@@ -47,22 +58,32 @@ class World:
         if refused is None:
             self.policy["generation"] += 1
             self.graph["generation"] = self.workers["generation"] = self.policy["generation"]
-            self.policy["changes"].append(
-                {
-                    "generation": self.policy["generation"], "at": time.time(), "added": [],
-                    "changed": ["VirtualService shop/reviews"], "removed": [],
-                }
-            )  # fmt: skip
-        self.policy["findings"] = list(findings)
-        self.policy["refused"] = refused
+            change = {
+                "generation": self.policy["generation"], "at": iso(time.time()), "added": [],
+                "changed": ["VirtualService/shop/reviews"], "removed": [],
+            }  # fmt: skip
+            self.policy["changes"] = [change, *self.policy["changes"]]
+        self.policy["findings"] = [_as(Finding, each) for each in findings]
+        self.policy["refused"] = None if refused is None else _as(RefusedPolicy, refused)
         self.tell("policy", {"generation": self.policy["generation"]})
 
 
+def iso(at: float) -> str:
+    """An instant as the daemon writes it."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
+
+
+def _as(shape: type, told: object) -> Any:
+    return msgspec.to_builtins(msgspec.convert(told, shape))
+
+
 def node(
-    name: str, x: float, y: float, health: str = "good", *, kind: str = "service", rate: float = 20,
-    errors: float = 0.0, version: str | None = None, namespace: str = "shop",
+    name: str, health: str = "good", *, x: float = 0, y: float = 0, kind: str = "service",
+    rate: float = 20, errors: float = 0.0, version: str | None = None, namespace: str = "shop",
 ) -> dict[str, Any]:  # fmt: skip
     ident = f"{namespace}/{name}" + (f"@{version}" if version else "")
+    if kind in ("outside", "unknown"):
+        ident = f"outside/{name}" if kind == "outside" else name
     return {
         "id": ident, "name": name, "namespace": namespace, "kind": kind, "version": version,
         "x": x, "y": y, "layer": int(x), "health": health, "rate": rate, "error_share": errors,
@@ -83,25 +104,32 @@ def edge(
     }  # fmt: skip
 
 
+def placed(nodes: list[dict[str, Any]], edges: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same nodes, where the daemon would draw them."""
+    pairs = [(each["source"], each["target"]) for each in edges]
+    places = lay_out([each["id"] for each in nodes], pairs)
+    return [each | asdict(places[each["id"]]) for each in nodes]
+
+
 def shop() -> World:
     """The shop of examples/, after a release of reviews that fails now and then."""
     nodes = [
-        node("ingress", 0, 1, kind="ingress", rate=42),
-        node("productpage", 2, 1, "good", rate=42, errors=0.002),
-        node("details", 4, 0.2, rate=41),
-        node("reviews", 4, 1.1, "warn", rate=41, errors=0.034),
-        node("cart", 4, 2.0, rate=9.4, namespace="checkout"),
-        node("reviews", 6, 0.5, kind="version", version="v1", rate=28),
-        node("reviews", 6, 1.1, "warn", kind="version", version="v2", rate=13, errors=0.11),
-        node("payments", 6, 2.0, "bad", rate=6.1, errors=0.27, namespace="checkout"),
-        node("ratings", 8, 0.8, rate=13),
-        node("api.bank.example", 8, 2.0, "bad", kind="outside", rate=6, errors=0.26, namespace=""),
-        node("nightly-report", 2, 2.2, "idle", rate=0, namespace="jobs"),
-        node("unknown", 0, 0.2, kind="unknown", rate=0.4, namespace=""),
+        node("ingress", kind="ingress", rate=42),
+        node("productpage", "good", rate=42, errors=0.002),
+        node("details", rate=41),
+        node("reviews", "warn", rate=41, errors=0.034),
+        node("cart", rate=9.4, namespace="checkout"),
+        node("reviews", kind="version", version="v1", rate=28),
+        node("reviews", "warn", kind="version", version="v2", rate=13, errors=0.11),
+        node("payments", "bad", rate=6.1, errors=0.27, namespace="checkout"),
+        node("ratings", rate=13),
+        node("api.bank.example", "bad", kind="outside", rate=6, errors=0.26, namespace=""),
+        node("nightly-report", "idle", rate=0, namespace="jobs"),
+        node("unknown", kind="unknown", rate=0.4, namespace=""),
     ]  # fmt: skip
     edges = [
         edge("shop/ingress", "shop/productpage", 42, 88, mtls=False, errors=0.002),
-        edge("/unknown", "shop/details", 0.4, 4, mtls=None),
+        edge("unknown", "shop/details", 0.4, 4, mtls=None),
         edge("shop/productpage", "shop/details", 41, 7.2),
         edge("shop/productpage", "shop/reviews", 41, 52, errors=0.034, health="warn"),
         edge("shop/productpage", "checkout/cart", 9.4, 31),
@@ -109,13 +137,19 @@ def shop() -> World:
         edge("shop/reviews", "shop/reviews@v2", 13, 58, errors=0.11, health="warn"),
         edge("shop/reviews@v2", "shop/ratings", 13, 9.1),
         edge("checkout/cart", "checkout/payments", 6.1, 1240, errors=0.27, health="bad"),
-        edge("checkout/payments", "/api.bank.example", 6, 1180, errors=0.2, health="bad",
+        edge("checkout/payments", "outside/api.bank.example", 6, 1180, errors=0.2, health="bad",
              mtls=False),
         edge("jobs/nightly-report", "checkout/cart", 0, 0, health="idle"),
     ]  # fmt: skip
     now = time.time()
     return World(
-        graph={"at": now, "generation": 7, "window_s": 60, "nodes": nodes, "edges": edges},
+        graph={
+            "at": now,
+            "generation": 7,
+            "window_s": 60,
+            "nodes": placed(nodes, edges),
+            "edges": edges,
+        },
         workers=_workers(now),
         policy=_policy(now),
         calls=_calls(now),
@@ -124,82 +158,73 @@ def shop() -> World:
 
 
 def _workers(now: float) -> dict[str, Any]:
-    def worker(workload: str, pid: int, left_s: float = 2400, **changes: object) -> dict[str, Any]:
-        return {
-            "namespace": "shop", "workload": workload, "id": f"{workload}-{pid}", "pid": pid,
-            "version": "0.1.0", "python": "3.13.1", "server": "gunicorn/23.0.0", "generation": 7,
-            "state": "current", "applied_at": now - 95, "policy_age_s": 95,
-            "certificate": {
-                "id": SPIFFE + workload.rpartition("-")[0], "source": "embedded",
-                "since": now + left_s - 3600, "until": now + left_s, "left_s": left_s,
-            },
-            "memory_bytes": 48_300_000 + pid * 900, "lag_s": 0.0012, "lag_of": "loop",
-            "in_flight": 2, "address": "127.0.0.1", "port": 9080, "started_at": now - 5400,
-            "refusals": [], "troubles": [],
-        } | changes  # fmt: skip
+    def worker(
+        workload: str, pid: int, left_s: float = 2400, *, generation: int = 7,
+        lag_s: float = 0.0012, lag_of: str = "loop", refusals: tuple[Refusal, ...] = (),
+    ) -> dict[str, Any]:  # fmt: skip
+        certificate = Certificate(
+            id=SPIFFE + workload.rpartition("-")[0], source="embedded",
+            from_s=now + left_s - 3600, until_s=now + left_s,
+        )  # fmt: skip
+        vitals = Vitals(
+            version="0.1.0", python="3.13.1", server="gunicorn/23.0.0", applied_s=now - 95,
+            certificate=certificate, memory_bytes=48_300_000 + pid * 900, lag_s=lag_s,
+            lag_of=lag_of, in_flight=2,
+        )  # fmt: skip
+        return seen(
+            workload, pid, generation=generation, address="127.0.0.1", port=9080,
+            vitals=vitals, refusals=refusals,
+        )  # fmt: skip
 
-    refusal = {"reason": "no such subset: v9", "generation": 6, "subject": "policy"}
-    bare = dict.fromkeys(("version", "python", "server", "applied_at", "certificate", "lag_s",
-                          "lag_of", "memory_bytes", "in_flight", "address", "port"))  # fmt: skip
+    def seen(workload: str, pid: int, generation: int = 7, **told: Any) -> dict[str, Any]:
+        report = Report(
+            namespace="shop", workload=workload, id=f"{workload}-{pid}", pid=pid,
+            generation=generation, started_at=iso(now - 5400), **told,
+        )  # fmt: skip
+        return msgspec.to_builtins(worker_seen(report, 7, now))
+
     return {
         "generation": 7,
         "workers": [
             worker("productpage-v1", 4101),
             worker("productpage-v1", 4102),
-            worker("reviews-v1", 4203, **bare),
+            seen("reviews-v1", 4203),
+            worker("reviews-v2", 4207, generation=5, lag_s=0.34),
+            worker("ratings-v1", 4301, 240),
             worker(
-                "reviews-v2", 4207, generation=5, state="behind", lag_s=0.34,
-                troubles=["2 behind", "event loop lags"],
-            ),
-            worker("ratings-v1", 4301, 240, troubles=["certificate ends soon"]),
-            worker(
-                "details-v1", 4304, state="refuses", refusals=[refusal], lag_of="thread",
-                troubles=["refuses policy"],
+                "details-v1", 4304, lag_of="thread",
+                refusals=(Refusal(reason="no such subset: v9", generation=6),),
             ),
         ],
     }  # fmt: skip
 
 
 def _policy(now: float) -> dict[str, Any]:
-    resources = []
+    found = []
     for path in sorted(POLICY.glob("*.yaml")):
-        line = 1
-        for text in path.read_text(encoding="utf-8").split("\n---\n"):
-            words = dict(
-                part.strip().split(": ", 1)
-                for part in text.splitlines()
-                if part.strip().startswith(("kind: ", "name: "))
-            )
-            if "kind" in words:
-                resources.append(
-                    {
-                        "kind": words["kind"], "namespace": "shop", "name": words.get("name", ""),
-                        "file": path.name, "line": line, "text": text,
-                    }
-                )  # fmt: skip
-            line += text.count("\n") + 2
+        parsed, problems = parse_text(path.read_text(encoding="utf-8"), str(path))
+        assert not problems
+        found += parsed
+    resources = [{**each, "file": Path(each["file"]).name} for each in shown(found)]
+    changes = Changes()
+    changes.note(5, iso(now - 3000), [{**_SMALL, "name": "old"}])
+    changes.note(6, iso(now - 900), [{**_SMALL, "name": "old"}, _SMALL])
+    changes.note(7, iso(now - 95), [{**_SMALL, "text": "weights"}])
+    finding = Finding(
+        severity="warning", code="unreachable-rule", kind="VirtualService", namespace="shop",
+        name="reviews", field="spec.http[2]", file="reviews.yaml", line=31,
+        message="no call comes here: http[1] matches all; move this before it",
+    )  # fmt: skip
     return {
         "generation": 7,
         "resources": resources,
-        "findings": [
-            {
-                "severity": "warning", "code": "unreachable-rule", "kind": "VirtualService",
-                "namespace": "shop", "name": "reviews", "field": "spec.http[2]",
-                "file": "reviews.yaml", "line": 31,
-                "message": "no call comes here: http[1] matches all; move this before it",
-            }
-        ],
+        "findings": [msgspec.to_builtins(finding)],
         "refused": None,
-        "changes": [
-            {"generation": 6, "at": now - 900, "added": ["DestinationRule shop/reviews"],
-             "changed": [], "removed": []},
-            {"generation": 7, "at": now - 95, "added": [],
-             "changed": ["VirtualService shop/reviews"],
-             "removed": ["EnvoyFilter shop/old"]},
-        ],
-    }  # fmt: skip
+        "changes": changes.newest_first,
+    }
 
 
+_SMALL = {"kind": "VirtualService", "namespace": "shop", "name": "reviews", "text": "routes"}
 _numbers = itertools.count(1)
 
 
@@ -298,12 +323,12 @@ def _traces(now: float) -> list[dict[str, Any]]:
 
 
 def crowd(services: int = 200, edges: int = 2000) -> World:
-    """A mesh as large as the page has to bear."""
+    """A mesh as large as the page has to bear, in layers as far apart as the daemon's."""
     chance = random.Random(7)
     layers = 8
     nodes = [
         node(
-            f"service-{i:03}", (i % layers) * 2.4, (i // layers) * 0.55, namespace=f"team-{i % 6}",
+            f"service-{i:03}", x=i % layers * 3, y=i // layers * 1.5, namespace=f"team-{i % 6}",
             health="bad" if i % 41 == 7 else "warn" if i % 23 == 5 else "good",
             rate=chance.uniform(1, 90),
         )

@@ -17,7 +17,6 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -28,14 +27,11 @@ from starlette.responses import FileResponse, JSONResponse, Response, StreamingR
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-__all__ = ["application", "served"]
+from meshware.dashboard.access import HEADERS
+from meshware.dashboard.api import STATIC
+from meshware.dashboard.listing import cursor
 
-STATIC = Path(__file__).resolve().parents[2] / "meshware" / "dashboard" / "static"
-HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Cache-Control": "no-store",
-}
+__all__ = ["application", "detail", "served"]
 
 
 def application(world: World) -> Starlette:
@@ -48,8 +44,8 @@ def application(world: World) -> Starlette:
         ident = request.query_params.get("id", "")
         found = next((item for item in world.graph[kind] if item["id"] == ident), None)
         if found is None:
-            return answer({"error": f"{ident} is not in the graph"}, 404)
-        return answer(_detail(found, world))
+            return answer({"message": f"there is no such {kind[:-1]}"}, 404)
+        return answer(detail(found, world))
 
     async def page(_: Request) -> Response:
         return FileResponse(STATIC / "index.html")
@@ -70,10 +66,10 @@ def application(world: World) -> Starlette:
         return answer(world.policy)
 
     async def calls(_: Request) -> Response:
-        return answer({"calls": world.calls, "cursor": "", "is_whole": True})
+        return answer(_listed("calls", world.calls))
 
     async def traces(_: Request) -> Response:
-        return answer({"traces": world.traces, "cursor": "", "is_whole": True})
+        return answer(_listed("traces", world.traces))
 
     async def why(request: Request) -> Response:
         ident = request.query_params.get("id")
@@ -85,14 +81,14 @@ def application(world: World) -> Starlette:
     async def history(request: Request) -> Response:
         if not world.history:
             return answer(
-                {"error": "no history is kept here; start the daemon with --prometheus URL"}, 404
+                {"message": "history is not kept here: start the daemon with --prometheus URL"}, 404
             )
         item = {"id": request.query_params["id"], "rate": 5, "error_share": 0}
-        return answer(_detail(item, world)["series"])
+        return answer({"series": detail(item, world)["series"]})
 
     async def events(_: Request) -> Response:
         if not world.listening:
-            return answer({"error": "not now"}, 503)
+            return answer({"message": "too many watch already; close another page"}, 503)
         return StreamingResponse(_stream(world), media_type="text/event-stream")
 
     routes = [
@@ -115,7 +111,14 @@ def application(world: World) -> Starlette:
     return with_headers  # type: ignore[return-value]
 
 
-def _detail(item: dict[str, Any], world: World) -> dict[str, Any]:
+def _listed(name: str, items: list[dict[str, Any]]) -> dict[str, Any]:
+    """All of them, told as to a reader that asks for the first time."""
+    newest = max((item["seen"] for item in items), default=0)
+    return {name: items, "cursor": cursor("world", newest), "is_whole": True, "left_out": 0}
+
+
+def detail(item: dict[str, Any], world: World) -> dict[str, Any]:
+    """What the API tells of a node or an edge."""
     chance = random.Random(item["id"])
     count, rate, share = 120, item["rate"], item["error_share"]
     waves = [1 + 0.15 * math.sin(i / 9) + chance.uniform(-0.06, 0.06) for i in range(count)]

@@ -55,7 +55,7 @@ def test_a_namespace_has_the_calls_from_it_and_to_it():
     edges = read_edges(answered()).edges
     assert pairs(chosen(edges, namespace="checkout", sort="source")) == [
         ("checkout/cart", "checkout/payments"),
-        ("checkout/payments", "/api.bank.example"),
+        ("checkout/payments", "outside/api.bank.example"),
         ("jobs/nightly-report", "checkout/cart"),
         ("shop/productpage", "checkout/cart"),
     ]

@@ -30,8 +30,7 @@ async function reason(answer) {
   }
   const text = await answer.text();
   try {
-    const body = JSON.parse(text);
-    return String(body.error ?? body.message ?? body.detail ?? text);
+    return String(JSON.parse(text).message ?? text); // others may answer, as a proxy in between
   } catch {
     return text.slice(0, 500) || `The daemon answered ${answer.status}.`;
   }

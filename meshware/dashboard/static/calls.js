@@ -69,8 +69,8 @@ export class Calls {
   #take(answer) {
     const before = this.#rows;
     if (!this.#cursor || answer.is_whole) this.#rows = new Map();
-    this.#cursor = answer.cursor ?? "";
-    this.#leftOut = answer.left_out ?? 0;
+    this.#cursor = answer.cursor;
+    this.#leftOut = answer.left_out;
     for (const call of answer.calls) this.#rows.set(call.id, before.get(call.id) ?? { call, element: row(call), text: words(call) }); // what stands open stays so
     const newest = [...this.#rows.entries()].sort(([, a], [, b]) => b.call.at - a.call.at || b.call.seen - a.call.seen);
     this.#rows = new Map(newest.slice(0, AT_MOST));

@@ -4,7 +4,7 @@
 // `onChange`, which is called at most once for each frame.
 
 const NEAREST = 3;
-const FARTHEST = 0.08;
+const FARTHEST = 0.08; // by hand; all of a larger mesh is shown smaller still
 
 export class Camera {
   x = 0;
@@ -54,14 +54,24 @@ export class Camera {
     };
   }
 
-  /** Show all of a box, no larger than life; or its middle, where that would be below `least`. */
-  fit(box, least = 0, padding = 36) {
+  /** What is left of the stage within margins: `around` it, and `below` for what lies there. */
+  room({ around, below }) {
+    return { width: this.width - 2 * around, height: this.height - 2 * around - below };
+  }
+
+  /** How large a box can be shown within margins; a little larger than life at the most. */
+  scaleOf(box, margins) {
+    const room = this.room(margins);
     const width = Math.max(1, box.right - box.left);
     const height = Math.max(1, box.bottom - box.top);
-    const k = Math.min((this.width - 2 * padding) / width, (this.height - 2.6 * padding) / height, 1.15);
-    this.k = clamp(Math.max(k, least), FARTHEST, NEAREST);
-    this.x = (this.width - width * this.k) / 2 - box.left * this.k;
-    this.y = (this.height - 0.6 * padding - height * this.k) / 2 - box.top * this.k;
+    return Math.min(room.width / width, room.height / height, 1.15);
+  }
+
+  /** Show all of a box, in the middle of the room within margins. */
+  fit(box, margins) {
+    this.k = this.scaleOf(box, margins);
+    this.x = (this.width - (box.left + box.right) * this.k) / 2;
+    this.y = (this.height - margins.below - (box.top + box.bottom) * this.k) / 2;
     this.changed();
   }
 
@@ -81,7 +91,7 @@ export class Camera {
   }
 
   zoom(factor, atX = this.width / 2, atY = this.height / 2) {
-    const k = clamp(this.k * factor, FARTHEST, NEAREST);
+    const k = clamp(this.k * factor, Math.min(FARTHEST, this.k), NEAREST);
     this.x = atX - ((atX - this.x) * k) / this.k;
     this.y = atY - ((atY - this.y) * k) / this.k;
     this.k = k;

@@ -5,9 +5,14 @@ export const UNIT = 168; // pixels
 export const NODE_WIDTH = 150;
 export const NODE_HEIGHT = 44;
 
+// Rows of the server are 1.5 units apart at least, and layers 3. On a phone neighbours in a layer
+// stand side by side with a gap of 16 pixels, and layers below one another with room for a label.
+const BESIDE = 0.66;
+const BELOW = 0.36;
+
 /** The middle of a node; `upright` turns the layers, so that they go down a narrow stage. */
 export function place(node, upright = false) {
-  if (upright) return { x: node.y * UNIT * 1.9, y: node.x * UNIT * 0.5 };
+  if (upright) return { x: node.y * UNIT * BESIDE, y: node.x * UNIT * BELOW };
   return { x: node.x * UNIT, y: node.y * UNIT };
 }
 

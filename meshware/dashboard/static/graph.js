@@ -13,7 +13,9 @@ import { Scene } from "./scene.js";
 import { controls, legend } from "./graphcontrols.js";
 import { edgeAt, nearest } from "./neighbours.js";
 
-const LEGIBLE = 0.55; // on a phone the rest is a swipe away; smaller, nothing could be read
+const LEGIBLE = 0.5; // on a phone: smaller, names could not be read, so a part is shown to start with
+const WIDE = { around: 36, below: 22 }; // pixels that stay free of the graph
+const NARROW = { around: 12, below: 36 }; // the legend lies below
 
 const MANY = 400; // edges: drawing more in each frame of a gesture is felt (130 ms for 2,000)
 const RESTS_MS = 140;
@@ -33,6 +35,7 @@ export class Graph {
   #fetching = 0;
   #meanwhile = []; // changes that were told since the first of those was asked for
   #moved = false; // whether the reader chose the view, which is then left alone
+  #partly = false; // whether a part is shown that was chosen once, and stays while services come and go
 
   constructor(live) {
     this.#live = live;
@@ -86,13 +89,13 @@ export class Graph {
   }
 
   #apply(change) {
-    for (const [id, rate, errors, health] of change.nodes ?? []) {
+    for (const [id, rate, errors, health] of change.nodes) {
       const node = this.#scene.nodes.get(id);
       if (!node) continue;
       Object.assign(node.data, { rate, error_share: errors, health });
       this.#dirty.nodes.add(id);
     }
-    for (const [id, rate, errors, p50, p95, p99, health] of change.edges ?? []) {
+    for (const [id, rate, errors, p50, p95, p99, health] of change.edges) {
       const edge = this.#scene.edges.get(id);
       if (!edge) continue;
       Object.assign(edge.data, { rate, error_share: errors, p50_ms: p50, p95_ms: p95, p99_ms: p99, health });
@@ -132,8 +135,7 @@ export class Graph {
     } else {
       this.#message.hidden = true;
     }
-    this.#filter();
-    if (first || !this.#moved) this.#fit();
+    this.#filter(first || !this.#partly);
     this.#makeCurrent(this.#scene.nodes.get(this.#current) ?? this.#scene.nodes.values().next().value);
     this.#highlight();
   }
@@ -165,7 +167,7 @@ export class Graph {
         this.#moved = true;
         this.#camera.zoom(factor);
       },
-      fit: () => this.#fit(),
+      fit: () => this.#fit(true),
     });
     this.#root = el("div", { class: "graph" }, this.#controls.element, el("div", { class: "split" }, this.#stage, this.#table.element, this.#panel.element));
     this.#listen();
@@ -231,7 +233,7 @@ export class Graph {
     else if (node && event.key.toLowerCase() === "e") this.#edgeKeys.enter(node);
     else if (event.key === "+" || event.key === "=") this.#camera.zoom(1.25);
     else if (event.key === "-") this.#camera.zoom(0.8);
-    else if (event.key === "0") this.#fit();
+    else if (event.key === "0") this.#fit(true);
     else return;
     this.#moved = event.key !== "0";
     event.preventDefault();
@@ -269,13 +271,21 @@ export class Graph {
     return this.#stage.clientWidth < 600;
   }
 
-  #fit() {
+  /** Show the whole graph; on a phone, where names could not be read, the part that is called most. */
+  #fit(whatever = false) {
     const box = this.#scene.bounds();
     this.#moved = false;
-    if (box) this.#camera.fit(box, this.#isNarrow() ? LEGIBLE : 0);
+    this.#partly = false;
+    if (!box) return;
+    const margins = this.#isNarrow() ? NARROW : WIDE;
+    this.#partly = this.#isNarrow() && !whatever && this.#camera.scaleOf(box, margins) < LEGIBLE;
+    const { width, height } = this.#camera.room(margins);
+    const shown = this.#partly ? this.#scene.busiest({ width: width / LEGIBLE, height: height / LEGIBLE }) : box;
+    this.#camera.fit(shown, margins);
   }
 
-  #filter() {
+  /** Show what the controls choose; `anew` where the view is to follow, unless the reader chose it. */
+  #filter(anew = true) {
     const { namespace, query } = this.#controls.values();
     const keep = (node) =>
       (!namespace || node.namespace === namespace) && (!query || node.id.toLowerCase().includes(query) || node.name.toLowerCase().includes(query));
@@ -283,7 +293,7 @@ export class Graph {
     this.#table.filter((edge) => !this.#scene.edges.get(edge.id)?.hidden);
     const shown = [...this.#scene.nodes.values()].filter((node) => keep(node.data)).length;
     this.#controls.count(shown, this.#scene.nodes.size);
-    if (!this.#moved) this.#fit();
+    if (anew && !this.#moved) this.#fit();
     this.#camera.changed();
   }
 

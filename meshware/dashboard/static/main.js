@@ -86,7 +86,7 @@ for (const kind of ["tick", "graph", "layout", "policy", "call"]) {
       setText(document.getElementById("generation"), `generation ${event.detail.generation}`);
     }
     if (kind === "policy" && shown !== views.policy) badge("policy", missed.policy + 1);
-    if (kind === "call" && shown !== views.calls) badge("calls", missed.calls + (event.detail?.count ?? 1));
+    if (kind === "call" && shown !== views.calls) badge("calls", missed.calls + event.detail.count);
   });
 }
 setInterval(() => {

@@ -89,7 +89,7 @@ export class Panel {
   async #showHistory(id, signal) {
     const to = Math.floor(Date.now() / 1000);
     const history = await get("history", { id, from: to - this.#range, to }, signal);
-    if (!signal.aborted) this.#showCharts(history.series ?? history);
+    if (!signal.aborted) this.#showCharts(history.series);
   }
 
   #showFacts() {
@@ -132,8 +132,8 @@ export class Panel {
   #showRest(detail, kind, id, whole) {
     const open = new Set([...this.#rest.querySelectorAll("details[open]")].map((item) => item.dataset.key));
     this.#rest.replaceChildren(
-      ...section("Endpoints", detail.endpoints ?? [], endpoints, "No caller of the mesh tells of one yet."),
-      ...section("Policies that apply", detail.policies ?? [], (policies) => el("div", {}, ...policies.map((policy) => policyText(policy))), "No policy names this: Istio's defaults hold."),
+      ...section("Endpoints", detail.endpoints, endpoints, "No caller of the mesh tells of one yet."),
+      ...section("Policies that apply", detail.policies, (policies) => el("div", {}, ...policies.map((policy) => policyText(policy))), "No policy names this: Istio's defaults hold."),
       ...this.#neighbours(kind, id),
     );
     if (!whole) for (const item of this.#rest.querySelectorAll("details")) item.open = open.has(item.dataset.key);

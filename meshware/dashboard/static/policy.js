@@ -42,7 +42,7 @@ export class Policy {
       this.#top.replaceChildren(empty("No policy to show", error.message));
       return;
     }
-    this.#top.replaceChildren(...refused(answer.refused), ...findings(answer.findings ?? []), ...changes(answer.changes ?? [], answer.generation));
+    this.#top.replaceChildren(...refused(answer.refused), ...findings(answer.findings), ...changes(answer.changes, answer.generation));
     const told = JSON.stringify(answer.resources);
     if (told === this.#told) return; // what is unfolded stays so
     this.#told = told;
@@ -68,11 +68,11 @@ export class Policy {
 
 function refused(refusal) {
   if (!refusal) return [];
-  const problems = refusal.problems ?? [];
+  const { problems } = refusal;
   return [el("section", { class: "alert", role: "alert" },
     el("h2", {}, "The newest policy was refused"),
-    el("p", {}, "Since ", format.time(refusal.since), refusal.reason ? `: ${refusal.reason}` : "", ". The one before it is still in force. Mend what is named here and save."),
-    problems.length ? el("ul", {}, ...problems.map((problem) => el("li", {}, typeof problem === "string" ? problem : `${where(problem)}: ${problem.message}`))) : null)];
+    el("p", {}, "Since ", format.time(refusal.since), `: ${refusal.reason}. The one before it is still in force. Mend what is named here and save.`),
+    problems.length ? el("ul", {}, ...problems.map((problem) => el("li", {}, `${where(problem)}: ${problem.message}`))) : null)];
 }
 
 function findings(found) {
@@ -99,6 +99,6 @@ function changes(list, generation) {
   const newest = [...list].sort((a, b) => b.generation - a.generation);
   return [head, el("ol", { class: "changes card" }, ...newest.slice(0, 20).map((change) =>
     el("li", { "data-generation": change.generation }, el("b", {}, `${change.generation}`), format.time(change.at),
-      el("span", {}, ...["added", "changed", "removed"].flatMap((what) => (change[what] ?? []).map((item) =>
-        el("span", { class: `change ${what}` }, el("b", {}, { added: "+", changed: "~", removed: "−" }[what]), `${typeof item === "string" ? item : where(item)}`, el("small", {}, ` ${what}`))))))))];
+      el("span", {}, ...["added", "changed", "removed"].flatMap((what) => change[what].map((item) =>
+        el("span", { class: `change ${what}` }, el("b", {}, { added: "+", changed: "~", removed: "−" }[what]), item, el("small", {}, ` ${what}`))))))))];
 }

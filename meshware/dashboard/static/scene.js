@@ -124,14 +124,26 @@ export class Scene {
 
   /** The box around what is shown; null where nothing is. */
   bounds() {
-    const shown = [...this.nodes.values()].filter((node) => !node.hidden);
-    if (!shown.length) return null;
-    const xs = shown.map((node) => node.at.x);
-    const ys = shown.map((node) => node.at.y);
-    return {
-      left: Math.min(...xs) - NODE_WIDTH / 2, right: Math.max(...xs) + NODE_WIDTH / 2,
-      top: Math.min(...ys) - NODE_HEIGHT / 2, bottom: Math.max(...ys) + NODE_HEIGHT / 2,
-    };
+    const shown = this.#shown();
+    return shown.length ? around(shown) : null;
+  }
+
+  /** The box around as much of what is shown as a room of graph units holds: where most is called. */
+  busiest({ width, height }) {
+    const shown = this.#shown();
+    let best = [];
+    let most = -1;
+    for (const { at } of shown) {
+      const near = shown.filter((other) =>
+        2 * Math.abs(other.at.x - at.x) + NODE_WIDTH <= width && 2 * Math.abs(other.at.y - at.y) + NODE_HEIGHT <= height);
+      const rate = near.reduce((sum, node) => sum + (node.data.rate || 0), 0);
+      if (rate > most) [best, most] = [near, rate];
+    }
+    return around(best);
+  }
+
+  #shown() {
+    return [...this.nodes.values()].filter((node) => !node.hidden);
   }
 
   /** Hide what a filter leaves out: `keep` says of each node's data whether it stays. */
@@ -150,6 +162,16 @@ export class Scene {
     }
     for (const edge of this.edges.values()) edge.group.classList.toggle("gone", edge.hidden);
   }
+}
+
+/** The box around some nodes. */
+function around(nodes) {
+  const xs = nodes.map((node) => node.at.x);
+  const ys = nodes.map((node) => node.at.y);
+  return {
+    left: Math.min(...xs) - NODE_WIDTH / 2, right: Math.max(...xs) + NODE_WIDTH / 2,
+    top: Math.min(...ys) - NODE_HEIGHT / 2, bottom: Math.max(...ys) + NODE_HEIGHT / 2,
+  };
 }
 
 /** Whether an edge is mutual TLS, and between whom. */

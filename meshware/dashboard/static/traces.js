@@ -3,7 +3,7 @@
 import { get } from "./api.js";
 import { el, empty } from "./dom.js";
 import * as format from "./format.js";
-import { isBad, ordered, table, title, waterfall } from "./waterfall.js";
+import { ordered, table, waterfall } from "./waterfall.js";
 
 const EVERY = 2; // ticks between two fetches
 const AT_MOST = 200;
@@ -52,7 +52,7 @@ export class Traces {
     try {
       const answer = await get("traces", { limit: AT_MOST, ...(this.#cursor ? { since: this.#cursor } : {}) });
       if (!this.#cursor || answer.is_whole) this.#traces.clear();
-      this.#cursor = answer.cursor ?? "";
+      this.#cursor = answer.cursor;
       for (const trace of answer.traces) this.#traces.set(trace.trace_id, trace);
       const newest = [...this.#traces.values()].sort((a, b) => b.at - a.at).slice(0, AT_MOST);
       this.#traces = new Map(newest.map((trace) => [trace.trace_id, trace]));
@@ -115,9 +115,9 @@ export class Traces {
 
   #entry(trace) {
     const root = ordered(trace.spans)[0]?.span;
-    const failed = trace.is_failed ?? trace.spans.some((span) => isBad(span));
+    const failed = trace.is_failed;
     return el("li", {}, el("button", { type: "button", "data-trace": trace.trace_id, "aria-pressed": String(trace.trace_id === this.#chosen), onclick: () => (location.hash = `#/traces/${trace.trace_id}`) },
-      el("b", {}, root ? `${root.workload}: ${title(root)}` : trace.trace_id), el("span", {}, format.ms(trace.duration_s * 1000)),
+      el("b", {}, root ? `${root.workload}: ${root.label}` : trace.trace_id), el("span", {}, format.ms(trace.duration_s * 1000)),
       el("small", {}, format.time(trace.at), ` · ${count(trace.spans.length, "span")}`),
       failed ? el("small", { class: "mark bad" }, el("span", { class: "glyph", "aria-hidden": "true" }, "◆"), "error") : el("small", {}, "")));
   }

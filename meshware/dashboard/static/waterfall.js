@@ -18,7 +18,7 @@ export function table(trace) {
     el("caption", {}, "Spans in the order of their tree"),
     el("thead", {}, el("tr", {}, ...heads.map((head) => el("th", { scope: "col" }, head)))),
     el("tbody", {}, ...ordered(trace.spans).map(({ span, depth }) => {
-      const name = el("th", { scope: "row" }, isBad(span) ? "◆ " : "", title(span));
+      const name = el("th", { scope: "row" }, isBad(span) ? "◆ " : "", span.label);
       name.style.paddingLeft = `${indent(depth) + 12}px`;
       return el("tr", { class: isBad(span) ? "out" : "" }, name, ...[
         `${span.namespace ? `${span.namespace}/` : ""}${span.workload}`, span.kind, span.attempt ?? "–", format.ms(span.start_s * 1000), format.ms(span.duration_s * 1000),
@@ -36,7 +36,7 @@ function line(span, depth, start, length) {
     ...[0, 25, 50, 75, 100].map((part) => svg("line", { class: "guide", x1: `${part}%`, x2: `${part}%`, y1: 0, y2: 22 })),
     svg("rect", { class: `bar-${kind}${isNumber(span.attempt) ? " attempt" : ""}`, x: `${left / 10}%`, width: `${width / 10}%`, y: 5, height: 12, rx: 2 }),
     svg("text", { x: `${(after ? left + width : left) / 10}%`, dx: after ? 5 : -5, y: 15, "text-anchor": after || left < 80 ? "start" : "end" }, after || left >= 80 ? format.ms(span.duration_s * 1000) : ""));
-  const name = el("span", { title: `${span.workload}: ${span.name}` }, isBad(span) ? el("span", { class: "bad", "aria-hidden": "true" }, "◆ ") : "", title(span), ...tags(span), el("small", {}, ` ${span.workload} · ${span.kind}`));
+  const name = el("span", { title: `${span.workload}: ${span.name}` }, isBad(span) ? el("span", { class: "bad", "aria-hidden": "true" }, "◆ ") : "", span.label, ...tags(span), el("small", {}, ` ${span.workload} · ${span.kind}`));
   name.style.paddingLeft = `${indent(depth)}px`;
   const button = el("button", { type: "button", class: "row", "aria-expanded": "false", "data-depth": depth, "data-span": span.span_id, "aria-label": label(span) }, name, bar);
   const facts = el("dl", { hidden: true }, ...Object.entries({ name: span.name, status: span.status, ...span.attributes }).flatMap(([key, value]) => [el("dt", {}, key), el("dd", {}, String(value ?? "–"))]));
@@ -47,11 +47,6 @@ function line(span, depth, start, length) {
   return el("li", {}, button, facts);
 }
 
-/** What a person calls it. */
-export function title(span) {
-  return span.label ?? span.name;
-}
-
 /** What stands beside the name: answer, flags and error, where there are any. */
 function tags(span) {
   const words = [span.code, span.flags, span.error && String(span.error) !== String(span.code) ? span.error : null];
@@ -59,7 +54,7 @@ function tags(span) {
 }
 
 function label(span) {
-  const words = [`${span.workload}: ${title(span)}`, span.kind];
+  const words = [`${span.workload}: ${span.label}`, span.kind];
   words.push(`starts at ${format.ms(span.start_s * 1000)}`, `takes ${format.ms(span.duration_s * 1000)}`);
   if (span.code) words.push(`answer ${span.code}`);
   if (span.flags) words.push(`flags ${span.flags}`);

@@ -8,9 +8,9 @@ const FACTS = [
   ["Reason", (c) => c.reason], ["Policy", (c) => c.policy], ["Rule", (c) => c.rule], ["Written at", (c) => c.place],
   ["Exception", (c) => c.exception], ["Caller", (c) => c.principal && `${c.principal}${c.proved_by ? ` (by ${c.proved_by})` : ""}`],
   ["User", (c) => c.request_principal], ["Address", (c) => c.source_ip], ["Request", (c) => `${c.method} ${c.scheme}://${c.host}${c.path}`],
-  ["Paths decided on", (c) => (c.candidates ?? []).join("\n")], ["Handler", (c) => c.direction === "inbound" && c.route],
+  ["Paths decided on", (c) => c.candidates.join("\n")], ["Handler", (c) => c.direction === "inbound" && c.route],
   ["Service", (c) => c.service], ["Route", (c) => c.direction === "outbound" && c.route], ["Cluster", (c) => c.cluster], ["Endpoint", (c) => c.endpoint],
-  ["Audited by", (c) => (c.audited ?? []).join(", ")], ["On trial", (c) => c.shadow && `${c.shadow}${c.shadow_policy ? ` by ${c.shadow_policy}` : ""}`],
+  ["Audited by", (c) => c.audited.join(", ")], ["On trial", (c) => c.shadow && `${c.shadow}${c.shadow_policy ? ` by ${c.shadow_policy}` : ""}`],
   ["Generation", (c) => c.generation], ["Took", (c) => format.ms(c.duration_s * 1000)], ["Request id", (c) => c.request_id],
   ["Told by", (c) => `${c.namespace}/${c.workload}, worker ${c.worker}`],
 ];
@@ -22,7 +22,7 @@ export function record(call) {
     el("dl", {}, el("dt", {}, "At"), el("dd", {}, format.absolute(call.at)),
       ...facts.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, String(value))]),
       ...(call.trace_id ? [el("dt", {}, "Trace"), el("dd", {}, el("a", { href: `#/traces/${encodeURIComponent(call.trace_id)}` }, call.trace_id))] : [])),
-    ...attempts(call.tries ?? []),
+    ...attempts(call.tries),
   ];
 }
 
@@ -40,8 +40,8 @@ function attempts(tries) {
 export function explanation(answer) {
   const changed = answer.is_same_policy === false;
   return [
-    el("ul", { class: "notes" }, ...(answer.notes ?? []).map((note, i) => el("li", { class: i === 0 && changed ? "changed" : "" }, note))),
-    ...(answer.text?.length ? [el("pre", { tabindex: "0", role: "region", "aria-label": "Answer of meshware explain" }, answer.text.join("\n"))] : []),
+    el("ul", { class: "notes" }, ...answer.notes.map((note, i) => el("li", { class: i === 0 && changed ? "changed" : "" }, note))),
+    ...(answer.text.length ? [el("pre", { tabindex: "0", role: "region", "aria-label": "Answer of meshware explain" }, answer.text.join("\n"))] : []),
     el("details", { class: "question" }, el("summary", {}, "The question, for meshware explain"),
       el("pre", { tabindex: "0" }, JSON.stringify(answer.question))),
   ];

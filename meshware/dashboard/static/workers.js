@@ -89,13 +89,8 @@ function address({ address, port }) {
 }
 
 function refusals(worker) {
-  if (!worker.refusals?.length) return null;
-  return el("details", {}, el("summary", {}, "What it refused"), el("ul", {}, ...worker.refusals.map((item) => el("li", {}, text(item)))));
-}
-
-function text(item) {
-  if (typeof item !== "object" || item === null) return String(item);
-  return item.message ?? item.reason ?? JSON.stringify(item);
+  if (!worker.refusals.length) return null;
+  return el("details", {}, el("summary", {}, "What it refused"), el("ul", {}, ...worker.refusals.map((item) => el("li", {}, item.reason))));
 }
 
 function name(worker) {
