@@ -40,7 +40,9 @@ def mesh(place, *arguments: str):
     (place / "mesh").mkdir()
     (place / "mesh/p.yaml").write_text(POLICY)
     with running(place, *arguments) as daemon:
-        daemon.wait_for(lambda: daemon.generation() and daemon.status() and daemon.status().listen)
+        daemon.wait_for(
+            lambda: daemon.generation() and (said := daemon.status_yet()) and said.listen
+        )
         server = Server(APP, place, {"MESH_CONFIG": str(daemon.policy_file), **ENVIRON})
         try:
             server.wait_until_up()

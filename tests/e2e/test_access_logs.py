@@ -184,7 +184,9 @@ def test_what_is_lost_is_in_the_metrics(tmp_path):
     (tmp_path / "mesh").mkdir()
     (tmp_path / "mesh/p.yaml").write_text(POLICY)
     with running(tmp_path) as daemon:
-        daemon.wait_for(lambda: daemon.generation() and daemon.status() and daemon.status().listen)
+        daemon.wait_for(
+            lambda: daemon.generation() and (said := daemon.status_yet()) and said.listen
+        )
         plan = logs({"path": "/dev/full", "text": LINE})
         environ = {"MESH_CONFIG": str(daemon.policy_file), "LOGS": plan, **ENVIRON}
         server = Server(GUNICORN, tmp_path, environ)

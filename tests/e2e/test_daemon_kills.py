@@ -110,7 +110,7 @@ def survived(tmp_path_factory):
         with running(root) as daemon:
             newest = b"mark-%d" % editor.version
             daemon.wait_for(lambda: newest in daemon.records())
-            daemon.wait_for(lambda: (said := daemon.status()) and said.pid == daemon.popen.pid)
+            daemon.wait_for(lambda: (said := daemon.status_yet()) and said.pid == daemon.popen.pid)
             left = temporaries(root)
             code = daemon.end()
     return daemon, watcher, hits, (left, code)

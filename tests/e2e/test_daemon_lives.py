@@ -98,7 +98,7 @@ def test_it_starts_with_the_last_policy_where_the_source_cannot_be_used(
     else:
         shutil.rmtree(root / "mesh")
     with running(root) as daemon:
-        daemon.wait_for(lambda: (said := daemon.status()) and said.refused)
+        daemon.wait_for(lambda: (said := daemon.status_yet()) and said.refused)
         assert b"shop.example.com" in daemon.records()
         assert daemon.generation() == (2 if is_run_dir_lost else 1)
         daemon.wait_for(lambda: "the sources cannot be used" in daemon.out())
@@ -148,7 +148,7 @@ def test_a_port_that_is_taken_is_one_sentence(root):
 def test_a_signal_ends_it_in_good_order(root, sign):
     """It ends with 0 and without a word, its files stay, and the status says that it ended."""
     with running(root) as daemon:
-        daemon.wait_for(lambda: (said := daemon.status()) and said.generation == 1)
+        daemon.wait_for(lambda: (said := daemon.status_yet()) and said.generation == 1)
         published = daemon.records()
         assert daemon.end(sign) == 0
         assert daemon.err() == ""
@@ -171,7 +171,7 @@ def test_a_signal_at_any_instant_of_the_start_is_silent(root):
             assert daemon.end() in {0, -signal.SIGTERM}
         assert daemon.err() == ""
     with running(root) as daemon:
-        daemon.wait_for(lambda: (said := daemon.status()) and said.pid == daemon.popen.pid)
+        daemon.wait_for(lambda: (said := daemon.status_yet()) and said.pid == daemon.popen.pid)
         assert daemon.generation() == 1
         assert daemon.end() == 0
     assert temporaries(root) == []
@@ -180,7 +180,7 @@ def test_a_signal_at_any_instant_of_the_start_is_silent(root):
 def test_a_killed_daemon_is_told_by_status(root):
     """Nobody can write that they were killed; who asks is told all the same."""
     with running(root) as daemon:
-        daemon.wait_for(lambda: (said := daemon.status()) and said.generation == 1)
+        daemon.wait_for(lambda: (said := daemon.status_yet()) and said.generation == 1)
         daemon.end(signal.SIGKILL)
     done = meshware("status", "--run-dir", root / "run")
     assert done.returncode == 1

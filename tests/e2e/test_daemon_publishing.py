@@ -79,7 +79,7 @@ def test_an_invalid_edit_is_refused_whole_and_its_fix_goes_through(root):
         daemon.wait_for(daemon.generation)
         before = daemon.records()
         put(broken, BROKEN)
-        daemon.wait_for(lambda: (said := daemon.status()) and said.refused, EDIT_S)
+        daemon.wait_for(lambda: (said := daemon.status_yet()) and said.refused, EDIT_S)
         [problem] = [line for line in daemon.err().splitlines() if str(broken) in line]
         assert problem.startswith(f"{broken}:{BROKEN_LINE}: ")
         assert "htpp" in problem
@@ -99,7 +99,7 @@ def test_an_invalid_edit_is_refused_whole_and_its_fix_goes_through(root):
         put(broken, service("fixed"))
         daemon.wait_for(lambda: b"fixed.example.com" in daemon.records(), EDIT_S)
         assert b"10.9.9.9" in daemon.records()
-        daemon.wait_for(lambda: (said := daemon.status()) and not said.refused)
+        daemon.wait_for(lambda: (said := daemon.status_yet()) and not said.refused)
         assert status_of(root)[0] == 0
 
 
@@ -151,7 +151,7 @@ def test_healthz_tells_whether_there_is_policy(root):
     """It is 503 before the first publish, and 200 with the generation from then on."""
     (root / "mesh" / "shop.yaml").write_text(BROKEN, encoding="utf-8")
     with running(root) as daemon:
-        daemon.wait_for(lambda: (said := daemon.status()) and said.listen)
+        daemon.wait_for(lambda: (said := daemon.status_yet()) and said.listen)
         address = daemon.status().listen
         assert get(address, "/healthz") == (503, b'{"generation":null,"refused":true}')
         (root / "mesh" / "shop.yaml").write_text(service("shop"), encoding="utf-8")

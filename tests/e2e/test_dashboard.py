@@ -104,7 +104,9 @@ def test_who_is_not_on_the_machine_needs_the_token(place, forge):
 def test_the_commands_say_that_there_is_none_without_a_token(place, forge, host):
     run_dir = ("--run-dir", str(place / "run"))
     with daemon(forge, "--listen", f"{host}:0") as made:
-        made.wait_for(lambda: made.generation() == 1 and made.status().listen)
+        made.wait_for(
+            lambda: made.generation() == 1 and (said := made.status_yet()) and said.listen
+        )
         assert made.status().has_dashboard is False
         for command in (("dashboard", "--no-open"), ("top", "--once")):
             done = forge.run(*command, *run_dir)
@@ -121,7 +123,9 @@ def test_the_commands_name_an_address_that_can_be_opened(place, forge, host, ope
     run_dir = ("--run-dir", str(place / "run"))
     known = ("--dashboard-token-file", str(token))
     with daemon(forge, "--listen", f"{host}:0", *known) as made:
-        made.wait_for(lambda: made.generation() == 1 and made.status().listen)
+        made.wait_for(
+            lambda: made.generation() == 1 and (said := made.status_yet()) and said.listen
+        )
         port = made.status().listen.rpartition(":")[2]
         done = forge.run("dashboard", "--no-open", *run_dir)
         assert (done.code, done.out) == (0, f"http://{opened}:{port}/\n")

@@ -235,7 +235,9 @@ def test_a_daemon_with_watchers_ends_in_good_order(tmp_path):
     write(tmp_path / "mesh" / "shop.yaml", service("shop"))
     with forging(tmp_path) as forge:
         made = Daemon(forge, "--listen", "127.0.0.1:0")
-        made.wait_for(lambda: made.generation() == 1 and made.status().listen)
+        made.wait_for(
+            lambda: made.generation() == 1 and (said := made.status_yet()) and said.listen
+        )
         with connected(made) as watching:
             watching.sendall(b"GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert b"200 OK" in watching.recv(65536)

@@ -329,7 +329,7 @@ def test_addresses_are_followed_while_the_sources_are_refused(source, server, tm
     with sync(tmp_path, server) as daemon:
         server.say("api.test", says("127.0.0.3", ttl_s=1))
         daemon.wait_for(lambda: b'"127.0.0.3"' in daemon.records())
-        daemon.wait_for(lambda: daemon.status().refused is not None)
+        daemon.wait_for(lambda: (said := daemon.status_yet()) and said.refused is not None)
 
 
 def test_names_that_policy_drops_are_asked_for_no_more(source, server, tmp_path):

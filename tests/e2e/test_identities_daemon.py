@@ -194,7 +194,7 @@ def test_a_daemon_whose_sources_are_refused_goes_on_renewing(tmp_path):
     assert once(tmp_path).returncode == 0
     path.write_text("kind: [", encoding="utf-8")
     with running(tmp_path) as daemon:
-        daemon.wait_for(lambda: daemon.status() and daemon.status().refused)
+        daemon.wait_for(lambda: daemon.status_yet() and daemon.status_yet().refused)
         before = svid_in(tmp_path / "run").digest
         daemon.wait_for(lambda: svid_in(tmp_path / "run").digest != before, most_s=5.0)
 

@@ -61,7 +61,7 @@ def test_keys_are_fetched_once_and_published(source, server, tmp_path):
     with running(tmp_path) as daemon:
         # The first daemon of this process compiles all of its modules, on a machine that is busy.
         daemon.wait_for(lambda: published_ids(daemon.policy_file, server.uri()) == ["a"], 60.0)
-        daemon.wait_for(lambda: daemon.status() and daemon.status().listen)
+        daemon.wait_for(lambda: (said := daemon.status_yet()) and said.listen)
         assert metrics(daemon) == {
             "jwks_sources": 1,
             "jwks_sources_failing": 0,
@@ -153,7 +153,7 @@ def test_the_last_good_keys_go_on(answer, source, server, tmp_path):
         write(source, service("other"), "other.yaml")
         daemon.wait_for(lambda: b"other.example.com" in daemon.records())
         assert published_ids(daemon.policy_file, uri) == ["a"]
-        daemon.wait_for(lambda: daemon.status() and daemon.status().keys)
+        daemon.wait_for(lambda: daemon.status_yet() and daemon.status_yet().keys)
         [found] = daemon.status().keys
         assert (found.uri, "those fetched before go on" in found.message) == (uri, True)
         told = meshware("status", "--run-dir", daemon.run_dir)
@@ -236,7 +236,7 @@ def test_an_issuer_that_refuses_connections_is_told_with_its_place(source, tmp_p
         uri = f"https://localhost:{listener.getsockname()[1]}/keys"
     write(source, users(f"{uri}?token=hush") + fetching())
     with running(tmp_path) as daemon:
-        daemon.wait_for(lambda: daemon.status() and daemon.status().keys)
+        daemon.wait_for(lambda: daemon.status_yet() and daemon.status_yet().keys)
         [found] = daemon.status().keys
         assert found.uri == f"{uri}?..."
         assert "connection refused; tokens that need them are refused with 401" in found.message

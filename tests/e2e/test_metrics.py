@@ -31,7 +31,9 @@ def daemon(tmp_path):
     (tmp_path / "mesh").mkdir()
     (tmp_path / "mesh/p.yaml").write_text(POLICY)
     with running(tmp_path) as daemon:
-        daemon.wait_for(lambda: daemon.generation() and daemon.status() and daemon.status().listen)
+        daemon.wait_for(
+            lambda: daemon.generation() and (said := daemon.status_yet()) and said.listen
+        )
         yield daemon
 
 
@@ -122,8 +124,8 @@ def test_no_call_is_lost_and_no_sum_falls(tmp_path, daemon, options):
     # A daemon that is killed and comes again counts nothing twice.
     daemon.end(signal.SIGKILL)
     with running(tmp_path) as again:
-        again.wait_for(lambda: again.status() and again.status().pid == again.popen.pid)
-        again.wait_for(lambda: again.status().listen)
+        again.wait_for(lambda: again.status_yet() and again.status_yet().pid == again.popen.pid)
+        again.wait_for(lambda: (said := again.status_yet()) and said.listen)
         assert totals(scrape(again)) == sent
 
 

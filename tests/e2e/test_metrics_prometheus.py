@@ -35,7 +35,9 @@ def scraped(tmp_path, engine):
     (tmp_path / "mesh").mkdir()
     (tmp_path / "mesh/p.yaml").write_text(POLICY)
     with running(tmp_path) as daemon:
-        daemon.wait_for(lambda: daemon.generation() and daemon.status() and daemon.status().listen)
+        daemon.wait_for(
+            lambda: daemon.generation() and (said := daemon.status_yet()) and said.listen
+        )
         server = Server(APP, tmp_path, {"MESH_CONFIG": str(daemon.policy_file), **ENVIRON})
         prometheus = Prometheus(program, tmp_path / "prometheus", daemon.status().listen)
         try:

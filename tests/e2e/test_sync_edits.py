@@ -34,7 +34,9 @@ def test_a_burst_of_edits_settles_into_few_publishes(place, forge):
         assert made.says("s000.") and made.says("s099.")
         assert made.generation() <= 4
         published = header_of(made.policy_file).generation
-        made.wait_for(lambda: made.status().generation == published)  # which is written last
+        made.wait_for(
+            lambda: (said := made.status_yet()) and said.generation == published
+        )  # which is written last
 
 
 def test_half_an_edit_that_is_mended_at_once_is_not_told(place, forge):
@@ -70,7 +72,7 @@ def test_a_name_that_is_no_utf_8_refuses_the_edit_and_not_the_daemon(place, forg
         made.wait_for(lambda: "refused" in made.out())
         [event] = [json.loads(line) for line in made.out().splitlines() if "refused" in line]
         assert event["problems"][0]["file"] == "mesh/caf\\udce9.yaml"
-        made.wait_for(lambda: made.status().refused is not None)
+        made.wait_for(lambda: (said := made.status_yet()) and said.refused is not None)
         assert forge.run("status", "--run-dir", "run", "--format", "json").json()["ok"] is False
         (place / "mesh" / name.decode(errors="surrogateescape")).unlink()
-        made.wait_for(lambda: made.status().refused is None)
+        made.wait_for(lambda: (said := made.status_yet()) and said.refused is None)

@@ -132,8 +132,8 @@ def world(request, tmp_path):
             APP + upstream(receiver.port) + mesh_config(receiver.port, tmp_path / "access.log")
         )
         with running(tmp_path) as daemon:
-            daemon.wait_for(lambda: daemon.generation() and daemon.status())
-            daemon.wait_for(lambda: daemon.status().listen)
+            daemon.wait_for(lambda: daemon.generation() and daemon.status_yet())
+            daemon.wait_for(lambda: (said := daemon.status_yet()) and said.listen)
             environ = {
                 "MESH_CONFIG": str(daemon.policy_file),
                 "OTEL_BSP_SCHEDULE_DELAY": "50",

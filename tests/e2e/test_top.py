@@ -186,7 +186,7 @@ def test_a_daemon_that_goes_is_told_of_and_found_again(tmp_path, terminal):
     (tmp_path / "mesh/p.yaml").write_text(POLICY.format(port=1))
     words = ("top", "--run-dir", str(tmp_path / "run"), "--interval", "0.2")
     with running(tmp_path) as daemon:
-        daemon.wait_for(lambda: daemon.status() and daemon.status().listen)
+        daemon.wait_for(lambda: (said := daemon.status_yet()) and said.listen)
         shown = terminal(*words)
         shown.wait_for("no calls yet")
     shown.wait_for("what you see is old: no daemon is running")
@@ -226,7 +226,7 @@ def test_a_token_is_asked_for_and_known_again(mesh, tmp_path):
     (tmp_path / "open").chmod(0o644)
     right = ("--dashboard-token-file", str(tmp_path / "right"))
     with running(tmp_path, "--listen", "0.0.0.0:0", *right) as daemon:
-        daemon.wait_for(lambda: daemon.status() and daemon.status().listen)
+        daemon.wait_for(lambda: (said := daemon.status_yet()) and said.listen)
         words = ("top", "--once", "--run-dir", str(tmp_path / "run"))
         option = "--dashboard-token-file"
         assert mesh.meshware(*words, *right).returncode == 0

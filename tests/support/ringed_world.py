@@ -148,7 +148,9 @@ def ringed(root: Path, commands: Callable[[str], list[str]] = lambda _: APPS) ->
             server.wait_until_up()
         (root / "mesh" / "shop.yaml").write_text(POLICY.format(port=servers["orders"].port))
         daemon = stack.enter_context(running(root))
-        daemon.wait_for(lambda: daemon.generation() and daemon.status() and daemon.status().listen)
+        daemon.wait_for(
+            lambda: daemon.generation() and (said := daemon.status_yet()) and said.listen
+        )
         made = Ringed(daemon, servers["web"], servers["orders"])
         daemon.wait_for(made.is_followed)
         yield made

@@ -44,9 +44,13 @@ class Daemon:
 
     def status(self) -> Status:
         """What its status file says."""
-        status = read_status(self.run_dir / "status.json")
+        status = self.status_yet()
         assert status is not None
         return status
+
+    def status_yet(self) -> Status | None:
+        """The same; None: it has written none so far."""
+        return read_status(self.run_dir / "status.json")
 
     def generation(self) -> int:
         """The generation of the policy file; 0 for none."""

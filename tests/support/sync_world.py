@@ -203,8 +203,14 @@ class RunningDaemon:
         """What it complained about."""
         return (self.root / "err.log").read_text(encoding="utf-8")
 
-    def status(self) -> Status | None:
+    def status(self) -> Status:
         """What its status file says."""
+        status = self.status_yet()
+        assert status is not None
+        return status
+
+    def status_yet(self) -> Status | None:
+        """The same; None: it has written none so far."""
         return read_status(self.run_dir / "status.json")
 
     def generation(self) -> int:

@@ -151,7 +151,9 @@ def world(root: Path, also: str = "") -> Iterator[World]:
     if also:
         (root / "mesh/also.yaml").write_text(also)
     with running(root) as daemon:
-        daemon.wait_for(lambda: daemon.generation() and daemon.status() and daemon.status().listen)
+        daemon.wait_for(
+            lambda: daemon.generation() and (said := daemon.status_yet()) and said.listen
+        )
         app = [
             "gunicorn", "--no-control-socket", "-w", "2", "--timeout", "120", "-k", "gthread",
             "--threads", "4", "-b", f"127.0.0.1:{port}", "vital_app:application",

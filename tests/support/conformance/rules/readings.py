@@ -37,7 +37,7 @@ _ESCAPED_SLASH = re.compile(r"%2[fF]|%5[cC]")
 _DOTS = re.compile(r"/((?:\.|%2[eE]){1,2});[^/]*")
 
 
-def _one_path(head: InboundHead, mode: Normalization | None) -> Meaning | str:
+def _one_path(head: InboundHead, mode: Normalization | None, _: str | None) -> Meaning | str:
     """The one path that Envoy decides on and hands to the app."""
     mode = mode or DEFAULT_NORMALIZATION
     path = split_target(head.target or "/")
@@ -95,7 +95,7 @@ def _of_path_letters(template: PathTemplate, path: str) -> bool:
     return _PATH.fullmatch(path) is not None and _TEMPLATE(template, path)
 
 
-def _nothing(*_: Any) -> None:
+def _nothing(*_: Any, **__: Any) -> None:
     return None
 
 

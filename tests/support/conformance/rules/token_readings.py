@@ -48,7 +48,7 @@ def _one_good_will_do(
     sanitised = tuple([name for name in rules.outputs if name in head.names])
     if authn.is_preflight(head.method, head.headers) or not found:
         return Identified(None, sanitised)
-    now = users._now().timestamp()
+    now = users._now()
     asked = [authn._Asked(place, users._ask(token, place, rules, now)) for place, token in found]
     for position in range(len(rules.rules)):
         own = [outcome for one in asked if (outcome := one.by(position)) is not None]
