@@ -50,7 +50,7 @@ def sync(root, server):
 
 def _is_up(daemon) -> bool:
     """Say whether the status file is this daemon's, and not what one before it left."""
-    status = daemon.status()
+    status = daemon.status_yet()
     return status is not None and status.pid == daemon.popen.pid
 
 
