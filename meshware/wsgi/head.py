@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from typing import Any
 
 from meshware.handlers.template import template_of_environ
@@ -21,6 +22,7 @@ _CGI = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
 _HONEST_SERVERS = ("Werkzeug", "waitress", "WSGIServer")
 
 
+@lru_cache(maxsize=1024)  # policy asks for few; callers may make up any number of them
 def header_key(name: str) -> str:
     """Return the key of a header in an environ."""
     return _CGI.get(name) or _PREFIX + name.upper().replace("-", "_")
@@ -54,29 +56,33 @@ def inbound_head(
     source_ip, source_port, destination_ip, port = _addresses(environ)
     target = environ.get("RAW_URI") or environ.get("REQUEST_URI")
     return InboundHead(
-        method=environ["REQUEST_METHOD"],
-        scheme=environ.get("wsgi.url_scheme", "http"),
-        version=environ.get("SERVER_PROTOCOL", "HTTP/1.1").rpartition("/")[2],
-        target=target or None,
-        query=environ.get("QUERY_STRING", ""),
-        paths=paths,
-        partial_paths=partial,
-        prefixes=_texts(*prefixes),
-        unclear=unclear,
-        headers=headers,
-        names=tuple(
-            key[5:].lower().replace("_", "-") for key in environ if key.startswith(_PREFIX)
-        ),
-        source_ip=source_ip,
-        source_port=source_port,
-        destination_ip=destination_ip,
-        port=mesh_port if port is None else port,
-        chain=chain_of(environ),
-        sni=server_name_of(environ),
+        environ["REQUEST_METHOD"],
+        environ.get("wsgi.url_scheme", "http"),
+        environ.get("SERVER_PROTOCOL", "HTTP/1.1").rpartition("/")[2],
+        target or None,
+        paths,
+        headers,
+        tuple([_name(key) for key in environ if key.startswith(_PREFIX)]),
+        source_ip,
+        destination_ip,
+        mesh_port if port is None else port,
+        source_port,
+        partial,
+        _texts(*prefixes),
+        chain_of(environ),
+        server_name_of(environ),
+        environ.get("QUERY_STRING", ""),
         # Flask forgets it before the body is made; it is remembered from the response's start.
-        route_of=RouteOf(template_of_environ, environ),
-        handlers_of=handlers_of,
+        RouteOf(template_of_environ, environ),
+        handlers_of,
+        unclear,
     )
+
+
+@lru_cache(maxsize=1024)
+def _name(key: str) -> str:
+    """Return the name of a header, in lower case, by its key in an environ."""
+    return key.removeprefix(_PREFIX).lower().replace("_", "-")
 
 
 def _claimed(prefix: str, claim: str) -> tuple[tuple[str, ...], str | None]:
