@@ -31,7 +31,7 @@ from meshware.policy.user_matchers import claim_texts
 __all__ = ["RuleIndex"]
 
 _FEW = 8
-"""So many entries are asked one after the other: a look-up costs as much."""
+"""So many entries that share a place are asked one after the other: a look-up costs as much."""
 
 _MANY_NAMES = 8
 """With more names of headers or claims in use, those of the call are gone through instead."""
@@ -117,7 +117,7 @@ class _Build:
         return known
 
     def _node(self, numbers: Numbers, without: frozenset[Dimension]) -> _Node:
-        if len(numbers) <= _FEW:
+        if len(numbers) <= (_FEW if without else 1):
             return _Node((), numbers, [])
         weights = self._weights(numbers, without)
         places: dict[Dimension, Values] = {}
