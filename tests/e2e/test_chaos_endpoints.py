@@ -63,7 +63,10 @@ def test_without_retries_a_lost_endpoint_is_the_meshs_own_503():
     with echoes(2) as (a, b):
         mesh = TestMesh([orders(a, b), NO_RETRIES])
         with loaded(mesh, target="/5/1/0") as outcomes:
-            for flap in range(FLAPS):
+            for flap in range(10 * FLAPS):
+                # Whether a call is under way just then is chance, on a busy machine more than ever.
+                if flap >= FLAPS and {o.flags for o in outcomes if not o.error} >= {"UF", "UC"}:
+                    break
                 place = (a, b)[flap % 2]
                 place.tell("cut")
                 time.sleep(EVERY_S)

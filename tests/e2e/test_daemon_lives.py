@@ -164,7 +164,7 @@ def test_a_signal_ends_it_in_good_order(root, sign):
 def test_a_signal_at_any_instant_of_the_start_is_silent(root):
     """Service managers may end what they have just begun; the next start is as good as any."""
     with running(root) as daemon:
-        start_s = daemon.wait_for(daemon.status)
+        start_s = daemon.wait_for(daemon.status_yet)
     for share in (0.2, 0.5, 0.8, 0.95):
         with running(root) as daemon:
             time.sleep(share * start_s)

@@ -200,7 +200,7 @@ def test_without_a_daemon_or_an_authority_it_is_one_sentence(tmp_path):
     assert "no daemon runs" in done.stderr.decode()
     made_mesh(tmp_path, spec="  identity: {provider: workload-api}\n")
     with running(tmp_path) as daemon:
-        daemon.wait_for(daemon.status)
+        daemon.wait_for(daemon.status_yet)
         done, said = rotate(tmp_path)
         assert done.returncode == 1
         assert "identities come from elsewhere" in said["reason"]
