@@ -18,7 +18,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from meshware.handlers.apps import Kind, class_of
 from meshware.handlers.dispatcher import as_text, chosen
@@ -49,14 +49,39 @@ class Place:
     before: str = ""  # the path in front of those: the server's, or of what nobody knows
 
 
-@dataclass(frozen=True, slots=True)
-class Trace:
-    """What is left in an environ by what mounts."""
+class Step(NamedTuple):
+    """A call of a dispatcher, as it began."""
+
+    call: Callable[..., Any]  # the dispatcher's own method
+    dispatcher: Any
+    script: str  # SCRIPT_NAME
+    path: str  # PATH_INFO
+
+
+class Trace(NamedTuple):
+    """What is left in an environ by what mounts; what it means is worked out when asked."""
 
     before: str  # SCRIPT_NAME in front of the first
-    mounts: str | None  # as text; None: something between them has put in another prefix
-    script: str  # SCRIPT_NAME as it is handed on
+    steps: tuple[Step, ...] = ()
     scope: Mapping[str, Any] | None = None  # from which a bridge made the environ
+
+    def followed(self, environ: Mapping[str, Any]) -> tuple[str, str] | None:
+        """Return the mounts of the dispatchers as text, and SCRIPT_NAME as the last hands it on.
+
+        None: they are not known. Something between them has put in another prefix, or one of them
+        cannot be asked.
+        """
+        mounts, script = "", self.before
+        for step in self.steps:
+            if step.script != script:
+                return None
+            asked = {**environ, "SCRIPT_NAME": step.script, "PATH_INFO": step.path}
+            try:
+                _, given, mount = chosen(step.dispatcher, asked, step.call)
+            except Exception:  # its mistake, if it is one, is the app's to tell
+                return None
+            mounts, script = mounts + mount, given["SCRIPT_NAME"]
+        return mounts, script
 
 
 def place_in_scope(scope: Mapping[str, Any], app: object, walk: Walk) -> Place:
@@ -105,14 +130,16 @@ def place_in_environ(environ: Mapping[str, Any], walk: Walk) -> Place:
     trace = environ.get(_KEY)
     if not isinstance(trace, Trace):
         return Place(None) if is_late and script else Place("", script.rstrip("/"))
-    if trace.mounts is None or environ.get("SCRIPT_NAME", "") != trace.script:
+    followed = trace.followed(environ)
+    if followed is None or environ.get("SCRIPT_NAME", "") != followed[1]:
         return Place(None)  # callers may choose what has been put in
+    mounts = followed[0]
     if trace.scope is None:
-        return Place(trace.mounts, as_text(trace.before).rstrip("/"))
+        return Place(mounts, as_text(trace.before).rstrip("/"))
     bridge = _place(trace.scope, walk, lambda kind, _: kind is Kind.BRIDGE)
     if bridge.mounts is None:
         return bridge
-    return Place(bridge.mounts + trace.mounts, bridge.before)
+    return Place(bridge.mounts + mounts, bridge.before)
 
 
 def placed(handler: Handler, place: Place) -> Handler:
@@ -159,7 +186,10 @@ def mounts_in_environ(environ: Mapping[str, Any], walk: Walk) -> str | None:
         return ""
     if trace.scope is not None and trace.scope.get("path_params"):
         return place_in_environ(environ, walk).mounts  # with the names of parameters
-    return ("" if trace.scope is None else mounts_of(trace.scope)) + (trace.mounts or "")
+    followed = trace.followed(environ)
+    if followed is None:
+        return None
+    return ("" if trace.scope is None else mounts_of(trace.scope)) + followed[0]
 
 
 # --- traces ---------------------------------------------------------------------------------------
@@ -192,17 +222,12 @@ def trace_mounts() -> bool:
 
 def _tracing(call: Callable[..., Any]) -> Callable[..., Any]:
     def call_with_trace(self: Any, environ: dict[str, Any], start_response: Any) -> Any:
-        _, given, mount = chosen(self, environ, call)
-        script = environ.get("SCRIPT_NAME", "")
-        last = environ.get(_KEY)
+        script, last = environ.get("SCRIPT_NAME", ""), environ.get(_KEY)
         if not isinstance(last, Trace):
-            last = Trace(script, "", script)
-        is_whole = last.mounts is not None and last.script == script
-        environ[_KEY] = replace(
-            last,
-            mounts=f"{last.mounts}{mount}" if is_whole else None,
-            script=given["SCRIPT_NAME"],
-        )
+            last = Trace(script)
+        # Which mount it chooses is asked by whoever wants to know: most calls have nobody who does.
+        step = Step(call, self, script, environ.get("PATH_INFO", ""))
+        environ[_KEY] = Trace(last.before, (*last.steps, step), last.scope)
         return call(self, environ, start_response)
 
     return call_with_trace
@@ -212,8 +237,7 @@ def _tracing_environ(build: Callable[..., dict[str, Any]]) -> Callable[..., dict
     @functools.wraps(build)
     def build_with_trace(scope: Mapping[str, Any], *arguments: Any) -> dict[str, Any]:
         environ = build(scope, *arguments)
-        script = environ.get("SCRIPT_NAME", "")
-        environ[_KEY] = Trace(script, "", script, scope)
+        environ[_KEY] = Trace(environ.get("SCRIPT_NAME", ""), (), scope)
         return environ
 
     return build_with_trace

@@ -19,6 +19,7 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from meshware.asgi import MeshMiddleware as AsgiMesh
+from meshware.handlers import mounts
 from meshware.testing import TestMesh
 from meshware.wsgi import MeshMiddleware as WsgiMesh
 
@@ -435,6 +436,48 @@ def test_a_prefix_that_callers_choose_moves_no_route(prefix):
     assert status("ALLOW", "/public/items/{id}") == 403
     assert status("ALLOW", "/items/{id}") == 403
     assert status("ALLOW", "/api/items/{id}") == (403 if is_moved else 200)
+
+
+class Fixed(DispatcherMiddleware):
+    """A dispatcher whose mounts cannot be put in another's place."""
+
+    mounts = property(lambda self: self.fixed)
+
+    def __init__(self, app, mounts):
+        self.app, self.fixed = app, mounts
+
+
+def test_a_dispatcher_that_cannot_be_asked_serves_its_calls():
+    """What refuses holds for what may be meant; what allows by route does not."""
+
+    def make(mesh):
+        return Fixed(sub_flask(), {"/api": meshed_flask(mesh)})
+
+    def status(action, value):
+        app = make(TestMesh(ours(action, by_handler(routes=[value]))))
+        return wsgi_call(app, environ=environ_of("/api/items/5")).status
+
+    assert status("DENY", "/other") == 200
+    assert status("DENY", "/api/items/{id}") == 403
+    assert status("DENY", "*/items/{id}") == 403
+    assert status("ALLOW", "/api/items/{id}") == 403
+    assert status("ALLOW", "/items/{id}") == 403
+    assert status("ALLOW", "*") == 200
+
+
+def test_a_dispatcher_is_not_asked_where_nobody_wants_to_know(monkeypatch):
+    """A call takes its way through it once."""
+    asked = []
+    rehearsed = mounts.chosen
+    monkeypatch.setattr(mounts, "chosen", lambda *a: asked.append(a) or rehearsed(*a))
+    plain = DispatcherMiddleware(sub_flask(), {"/api": sub_flask()})
+    WsgiMesh(plain)  # from here on dispatchers leave traces
+    assert wsgi_call(plain, environ=environ_of("/api/items/5")).status == 200
+    assert not asked
+    rule = ours("DENY", by_handler(routes=["/api/items/{id}"]))
+    told = DispatcherMiddleware(sub_flask(), {"/api": meshed_flask(TestMesh(rule))})
+    assert wsgi_call(told, environ=environ_of("/api/items/5")).status == 403
+    assert asked
 
 
 LATE = """
