@@ -13,14 +13,13 @@
     primary    = NAME [ "(" list ")" ] / "(" expression ")" / "[" list "]" / "{" pairs "}" / literal
 
 What names and functions mean is `meshware.policy.cel`'s matter. Size and depth are bounded: whoever
-evaluates the tree goes as deep as it is. Source: the CEL specification, "Syntax".
+evaluates the tree goes as deep as it is. Words are `cel_tokens`' matter. Source: the CEL
+specification, "Syntax".
 """
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-
+from meshware.policy.cel_tokens import END, LARGEST_INT, LITERALS, MOST_SHOWN, Token, tokens
 from meshware.policy.cel_tree import (
     All,
     Any,
@@ -35,29 +34,13 @@ from meshware.policy.cel_tree import (
     Name,
     Node,
     Select,
-    Uint,
     Unary,
 )
 
 __all__ = ["MOST_CHARACTERS", "parse"]
 
 MOST_CHARACTERS = 4096
-_MOST_TOKENS = 1000
 _DEEPEST = 32
-_MOST_SHOWN = 40
-
-_TOKEN = re.compile(
-    r"""
-    (?P<space>(?:[\ \t\r\n\f]+|//[^\n]*)+)
-  | (?P<float>(?:[0-9]+\.[0-9]+|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[0-9]+[eE][+-]?[0-9]+)
-  | (?P<int>0x[0-9a-fA-F]+|[0-9]+)(?P<unsigned>[uU]?)
-  | (?P<string>(?:[rR][bB]?|[bB][rR]?)?(?:\"\"\"|'''|"|'))
-  | (?P<name>[A-Za-z_][A-Za-z0-9_]*)
-  | (?P<sign>\|\||&&|[<>=!]=|[-+*/%!<>?:.,()\[\]{}])
-    """,
-    re.VERBOSE,
-)
-_LITERALS = {"true": True, "false": False, "null": None}
 _RESERVED = frozenset(
     (
         "as", "break", "const", "continue", "else", "for", "function", "if", "import", "let",
@@ -65,22 +48,6 @@ _RESERVED = frozenset(
     )
 )  # fmt: skip
 _RELATIONS = frozenset(("<", "<=", ">", ">=", "==", "!=", "in"))
-_ESCAPES = {
-    "a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v",
-    "\\": "\\", "?": "?", '"': '"', "'": "'", "`": "`",
-}  # fmt: skip
-_NUMBERED = {"x": 2, "X": 2, "u": 4, "U": 8}
-_LARGEST_INT = 2**63 - 1
-_LARGEST_UINT = 2**64 - 1
-_END = "end"
-
-
-@dataclass(frozen=True, slots=True)
-class _Token:
-    at: int
-    kind: str  # "literal", "name", "sign", "end"
-    text: str
-    value: object = None
 
 
 def parse(text: str) -> Node:
@@ -97,114 +64,16 @@ def parse(text: str) -> Node:
         )
     if not text.strip():
         raise CelError(text, 0, "it is empty; write an expression")
-    parser = _Parser(text, _tokens(text))
+    parser = _Parser(text, tokens(text))
     tree = parser.expression()
     parser.end()
     return tree
 
 
-def _tokens(text: str) -> list[_Token]:
-    tokens: list[_Token] = []
-    at = 0
-    while at < len(text):
-        found = _TOKEN.match(text, at)
-        if found is None:
-            raise CelError(text, at, _unreadable(text[at]))
-        begin, at = at, found.end()
-        if found["space"] is not None:
-            continue
-        if len(tokens) >= _MOST_TOKENS:
-            raise CelError(text, begin, f"it has more than {_MOST_TOKENS} parts; make it shorter")
-        if found["string"] is not None:
-            value, at = _string(text, begin, found["string"])
-            tokens.append(_Token(begin, "literal", text[begin:at], value))
-        elif found["float"] is not None:
-            tokens.append(_Token(begin, "literal", found[0], float(found["float"])))
-        elif found["int"] is not None:
-            tokens.append(_Token(begin, "literal", found[0], _integer(text, begin, found)))
-        elif found["name"] is not None:
-            tokens.append(_name(text, begin, found["name"]))
-        else:
-            tokens.append(_Token(begin, "sign", found[0]))
-        if tokens[-1].kind == "literal" and re.match(r"[A-Za-z0-9_]", text[at : at + 1]):
-            raise CelError(text, at, "something is missing here; write an operator between the two")
-    tokens.append(_Token(len(text), _END, ""))
-    return tokens
-
-
-def _unreadable(sign: str) -> str:
-    if sign == "=":
-        return "a single `=` compares nothing; write =="
-    if sign in "&|":
-        return f"a single `{sign}` is no operator; write {sign}{sign}"
-    return f"{sign!r} has no place in an expression; remove it, or put the text into quotes"
-
-
-def _name(text: str, at: int, name: str) -> _Token:
-    if name in _LITERALS:
-        return _Token(at, "literal", name, _LITERALS[name])
-    if name == "in":
-        return _Token(at, "sign", name)
-    return _Token(at, "name", name)
-
-
-def _integer(text: str, at: int, found: re.Match[str]) -> int:
-    digits = found["int"]
-    # Python refuses to read thousands of digits, and none of them would fit.
-    value = int(digits, 0 if digits.startswith("0x") else 10) if len(digits) < 40 else 2**64
-    # The smallest number has no opposite: it is read with its sign behind this, and then checked.
-    if value > (_LARGEST_UINT if found["unsigned"] else _LARGEST_INT + 1):
-        raise CelError(text, at, f"{digits[:_MOST_SHOWN]} does not fit into 64 bits; write another")
-    return Uint(value) if found["unsigned"] else value
-
-
-def _string(text: str, begin: int, opening: str) -> tuple[str | bytes, int]:
-    """Return the value of a string, and where it ends."""
-    prefix = opening.rstrip("\"'").lower()
-    quote = opening[len(prefix) :]
-    at = begin + len(opening)
-    parts: list[str] = []
-    while not text.startswith(quote, at):
-        if at >= len(text) or (len(quote) == 1 and text[at] in "\r\n"):
-            raise CelError(
-                text, begin, f"the text that begins here has no end; close it by {quote}"
-            )
-        if text[at] == "\\" and "r" not in prefix:
-            part, at = _escape(text, at, is_bytes="b" in prefix)
-            parts.append(part)
-        else:
-            parts.append(text[at] if "b" not in prefix else text[at].encode().decode("latin-1"))
-            at += 1
-    value = "".join(parts)
-    return (value.encode("latin-1") if "b" in prefix else value), at + len(quote)
-
-
-def _escape(text: str, at: int, *, is_bytes: bool) -> tuple[str, int]:
-    sign = text[at + 1 : at + 2]
-    if sign in _ESCAPES and sign:
-        return _ESCAPES[sign], at + 2
-    digits, base, begin = "", 16, at + 2
-    if sign in _NUMBERED and sign and not (is_bytes and sign in "uU"):
-        digits = text[begin : begin + _NUMBERED[sign]]
-        wanted = _NUMBERED[sign]
-    else:
-        begin, base, wanted = at + 1, 8, 3
-        digits = text[begin : begin + 3] if sign and sign in "0123" else ""
-    alphabet = "01234567" if base == 8 else "0123456789abcdefABCDEF"
-    if len(digits) != wanted or any(digit not in alphabet for digit in digits):
-        raise CelError(
-            text, at, f"there is no escape {text[at : at + 2]!r}; write \\\\ for a backslash"
-        )
-    number = int(digits, base)
-    if number > 0x10FFFF or 0xD800 <= number <= 0xDFFF:
-        raise CelError(text, at, "there is no such character; write another")
-    return chr(number), begin + wanted
-
-
 class _Parser:
     """Goes through the tokens of one expression."""
 
-    def __init__(self, text: str, tokens: list[_Token]) -> None:
+    def __init__(self, text: str, tokens: list[Token]) -> None:
         self._text, self._tokens = text, tokens
         self._next = 0
         self._depth = 0
@@ -212,7 +81,7 @@ class _Parser:
     def end(self) -> None:
         """Raise where something is left over."""
         token = self._tokens[self._next]
-        if token.kind != _END:
+        if token.kind != END:
             raise self._unexpected(token, "write an operator before it, or remove it")
 
     def expression(self) -> Node:
@@ -284,7 +153,7 @@ class _Parser:
             if self._takes("."):
                 self._deeper(token.at)
                 name = self._tokens[self._next]
-                if name.kind != "name" and name.text not in _LITERALS and name.text != "in":
+                if name.kind != "name" and name.text not in LITERALS and name.text != "in":
                     raise self._unexpected(name, "write the name of a field behind the dot")
                 self._next += 1
                 if self._takes("("):
@@ -302,9 +171,9 @@ class _Parser:
 
     def _primary(self) -> Node:
         token = self._tokens[self._next]
-        self._next += token.kind != _END
+        self._next += token.kind != END
         if token.kind == "literal":
-            if type(token.value) is int and token.value > _LARGEST_INT:
+            if type(token.value) is int and token.value > LARGEST_INT:
                 raise CelError(self._text, token.at, f"{token.text} does not fit into 64 bits")
             return Literal(token.at, token.value)
         if token.kind == "name":
@@ -361,11 +230,11 @@ class _Parser:
         if self._depth > _DEEPEST:
             raise CelError(self._text, at, f"it is nested deeper than {_DEEPEST}; make it flatter")
 
-    def _unexpected(self, token: _Token, remedy: str) -> CelError:
-        what = "it ends too early" if token.kind == _END else _shown(token.text)
+    def _unexpected(self, token: Token, remedy: str) -> CelError:
+        what = "it ends too early" if token.kind == END else _shown(token.text)
         return CelError(self._text, token.at, f"{what}; {remedy}")
 
 
 def _shown(text: str) -> str:
-    short = text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
+    short = text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
     return f"there is {short} where it has no place"

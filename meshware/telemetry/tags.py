@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 
 from meshware.events import Event
-from meshware.policy.cel_values import shown
+from meshware.policy.cel_functions import shown
 from meshware.policy.telemetry_plan import METRICS, Expression, MetricsPlan
 from meshware.telemetry.attributes import attributes_of
 from meshware.telemetry.series import ALL, Labels
