@@ -13,7 +13,9 @@ find the queue full are lost and counted.
    by a lock on it.
 2. Where only a part of some lines went out before a failure, a line end goes before the next one.
 3. Before each writing the path is looked at: has it been rotated away, another file is opened.
-   One that is truncated goes on at its new end by itself.
+   One that is truncated goes on at its new end by itself. A file that nothing is written to is let
+   go of after a while, with its thread: it may have been rotated away, or policy names it no more.
+   What was inherited is kept, and so is a pipe, whose reader would take that for its end.
 4. What fails is told once for each kind of failure, by a thread that may block in turn; the lines
    are lost and counted, and the next ones try again.
 5. A child process begins with an empty queue and opens files of its own: lines that wait in the
@@ -55,6 +57,7 @@ _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOCTTY | os.O_CLOEXEC
 _STANDARD = {"/dev/stdout": 1, "/dev/stderr": 2}
 _DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/([0-9]{1,4})")
 _PIPE_WAIT_MS = 1000
+_IDLE_S = 10.0  # then a file and its thread are let go of
 
 _log = logging.getLogger("meshware")
 
@@ -81,7 +84,10 @@ class LogFile:
 
     def __init__(self, path: str) -> None:
         self.path = path
+        numbered = _DESCRIPTOR.fullmatch(path)
+        self._inherited = _STANDARD.get(path) if numbered is None else int(numbered[1])
         self._descriptor = -1
+        self._is_kept = self._inherited is not None  # however long nothing is written to it
         self._begin()
 
     def _begin(self) -> None:
@@ -102,7 +108,6 @@ class LogFile:
 
     def put(self, line: bytes) -> None:
         """Have a line written soon; its end is in it."""
-        self.start()  # in a child process, there is none yet
         size = len(line)
         if (
             self._put_lines - self._done_lines >= MOST_WAITING
@@ -113,6 +118,7 @@ class LogFile:
         self._put_lines += 1
         self._put_bytes += size
         self._queue.put(line)
+        self.start()  # afterwards: a thread that ends looks once more whether something waits
 
     def start(self) -> None:
         """Start the thread that writes, unless there is one."""
@@ -139,7 +145,12 @@ class LogFile:
 
     def _run(self, queue: SimpleQueue[bytes]) -> None:
         while True:
-            lines = [queue.get()]
+            try:
+                lines = [queue.get(True, None if self._is_kept else _IDLE_S)]
+            except Empty:
+                if self._rests(queue):
+                    return
+                continue
             size = len(lines[0])
             while size < _BATCH_BYTES:
                 try:
@@ -155,6 +166,19 @@ class LogFile:
                 self._tell(type(error), f"{error}")
             self._done_lines += len(lines)
             self._done_bytes += size
+
+    def _rests(self, queue: SimpleQueue[bytes]) -> bool:
+        """Let go of the file and of this thread, unless a line has come by now. Returns which."""
+        with self._starting:
+            self._is_running = False
+            if not queue.empty():
+                self._is_running = True
+                return False
+            if self._descriptor >= 0:
+                self._close()
+        if not queue.empty():
+            self.start()  # a call that ended here, in garbage collection, could not
+        return True
 
     def _write(self, lines: list[bytes]) -> None:
         try:
@@ -211,14 +235,10 @@ class LogFile:
             # Not before: in the middle of a turn the number might be another file's at its end.
             self._is_stale = False
             self._close()
-        inherited = _STANDARD.get(self.path)
-        numbered = _DESCRIPTOR.fullmatch(self.path)
-        if numbered is not None:
-            inherited = int(numbered[1])
-        if inherited is not None:
+        if self._inherited is not None:
             if self._descriptor < 0:
                 # A copy: should the app close its own, the number may be another file's.
-                self._descriptor = os.dup(inherited)
+                self._descriptor = os.dup(self._inherited)
             return self._descriptor, not _takes_pieces(self._descriptor)
         if self._descriptor >= 0:
             held = os.fstat(self._descriptor)
@@ -230,6 +250,7 @@ class LogFile:
                 self._close()
         if self._descriptor < 0:
             self._descriptor = os.open(self.path, _FLAGS, _MODE)
+            self._is_kept = not stat.S_ISREG(os.fstat(self._descriptor).st_mode)
             self._is_torn = False
         return self._descriptor, not _takes_pieces(self._descriptor)
 

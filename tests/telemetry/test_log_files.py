@@ -441,3 +441,71 @@ os._exit(0)
 """
     subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT, timeout=60)
     assert (tmp_path / "a.log").read_text().split() == [str(number) for number in range(10)]
+
+
+def held(path: Path) -> int:
+    """How many descriptors of this process are of a file."""
+    found = 0
+    for each in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            found += os.path.samefile(each, path)
+    return found
+
+
+def writers() -> int:
+    """How many threads write."""
+    return sum(thread.name == "meshware-log" for thread in threading.enumerate())
+
+
+def test_a_file_that_nothing_is_written_to_is_let_go_of(tmp_path, monkeypatch):
+    """With its thread; the next line opens it again, in whatever stands at its path by then."""
+    monkeypatch.setattr(log_files, "_IDLE_S", 0.05)
+    path, away, before = tmp_path / "a.log", tmp_path / "a.log.1", writers()
+    file = LogFile(str(path))
+    write(file, "one")
+    assert held(path) == 1
+    path.rename(away)
+    eventually(lambda: held(away) == 0 and writers() == before, "let go of")
+    write(file, "two")
+    assert (away.read_text(), path.read_text()) == ("one\n", "two\n")
+    eventually(lambda: held(path) == 0 and writers() == before, "let go of again")
+
+
+def test_no_line_is_lost_between_letting_go_and_coming_back(tmp_path, monkeypatch):
+    """From many threads, each of which meets the end of the writer now and then."""
+    monkeypatch.setattr(log_files, "_IDLE_S", 0.0005)
+    path = tmp_path / "a.log"
+    file = LogFile(str(path))
+
+    def put(number: int) -> None:
+        for count in range(400):
+            file.put(f"{number} {count}\n".encode())
+            time.sleep(0.0005 * (count % 4))
+
+    threads = [threading.Thread(target=put, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    expected = {f"{number} {count}" for number in range(4) for count in range(400)}
+    eventually(lambda: len(path.read_text().splitlines()) >= len(expected), "written")
+    lines = path.read_text().splitlines()
+    assert set(lines) == expected
+    assert len(lines) == len(expected)
+    assert file.lost == 0
+
+
+def test_a_pipe_is_kept_for_its_reader(tmp_path, monkeypatch):
+    """Who reads it would take its being closed for the end."""
+    monkeypatch.setattr(log_files, "_IDLE_S", 0.05)
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    file = LogFile(str(fifo))
+    write(file, "one")
+    time.sleep(0.3)
+    write(file, "two")
+    assert os.read(reader, 100) == b"one\ntwo\n"
+    with pytest.raises(BlockingIOError):
+        os.read(reader, 1)
+    os.close(reader)
