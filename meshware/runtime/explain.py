@@ -32,7 +32,8 @@ from meshware.policy.places import Name, Places
 from meshware.policy.snapshot import Snapshot, build_snapshot
 from meshware.policy.view import Client, View
 from meshware.runtime.explain_outbound import OutboundWorld, at_rest, explain_outbound
-from meshware.runtime.outbound_answer import OutboundAnswer
+from meshware.runtime.explain_policies import telemetries_of
+from meshware.runtime.outbound_answer import OutboundAnswer, PolicyAnswer
 
 __all__ = ["Answer", "Explainer", "Handling", "Question", "Source"]
 
@@ -108,6 +109,7 @@ class InboundAnswer(msgspec.Struct, frozen=True, kw_only=True):
     # Authorizers that would be asked, and are not. A refusal holds whatever they say; a call that
     # is let in is if each of them allows it.
     asks: tuple[str, ...] = ()
+    telemetries: tuple[PolicyAnswer, ...] = ()  # that may say what is told of the call
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -164,6 +166,7 @@ class Explainer:
         self._world_for = lru_cache(maxsize=64)(self._compile)
         self.snapshot: Snapshot = self._world_for(client.namespace, None).snapshot
         self._claimed = _Claimed()
+        self._of_telemetry: tuple[PolicyAnswer, ...] | None = None  # looked up when first asked
         self._gate = Gate(
             lambda: self.snapshot,
             monotonic=at_rest,
@@ -247,7 +250,14 @@ class Explainer:
             detail=admitted.detail,
             **admitted.marks._asdict(),
             asks=tuple(asks),
+            telemetries=self._telemetries(),
         )
+
+    def _telemetries(self) -> tuple[PolicyAnswer, ...]:
+        if self._of_telemetry is None:
+            view = View(self._records, self.snapshot.client)
+            self._of_telemetry = telemetries_of(view, self._places)
+        return self._of_telemetry
 
     def _place(self, decided: Passage) -> str | None:
         if decided.policy is None:

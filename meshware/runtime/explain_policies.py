@@ -1,8 +1,8 @@
-"""Explain which resources took part in an outbound call, which did not, and where they stand."""
+"""Explain which resources took part in a call, which did not, and where they stand."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from meshware.call import RequestHead
@@ -24,7 +24,7 @@ from meshware.policy.survey import (
 from meshware.policy.view import View
 from meshware.runtime.outbound_answer import PolicyAnswer
 
-__all__ = ["policies_about", "why_unknown"]
+__all__ = ["policies_about", "telemetries_of", "why_unknown"]
 
 
 def policies_about(
@@ -48,8 +48,22 @@ def policies_about(
     found: dict[Name, Considered] = {}
     for each in _considered(view, places, table, dialled, chosen):
         found.setdefault(each.name, each)
+    return _placed(found.values(), places)
+
+
+def telemetries_of(view: View, places: Places) -> tuple[PolicyAnswer, ...]:
+    """Return the Telemetries that may be for a workload, those that hold first.
+
+    Args:
+        view: what the workload sees.
+        places: where resources are written.
+    """
+    return _placed(survey_telemetries(view), places)
+
+
+def _placed(found: Iterable[Considered], places: Places) -> tuple[PolicyAnswer, ...]:
     answers = []
-    for each in found.values():
+    for each in found:
         place = places.find(each.name)
         answers.append(
             PolicyAnswer(

@@ -47,6 +47,7 @@ def _inbound(answer: InboundAnswer, name: str) -> Iterator[str]:
         if answer.shadow_policy is not None:
             said += f" by {answer.shadow_policy}, rule {answer.shadow_rule}"
         yield f"  were the policies on trial enforced: {said}"
+    yield from _section("what is told of the call", map(_policy, answer.telemetries))
 
 
 def _outbound(answer: OutboundAnswer, name: str) -> Iterator[str]:

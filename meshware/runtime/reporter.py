@@ -91,6 +91,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     started_at: str = ""
     unknown_keys: dict[str, int] = {}  # noqa: RUF012 - times of each `jwks/` record, by its digest
     vitals: Vitals | None = None
+    heard_at: float | None = None  # unix time at which it was heard of last; the reader says that
 
 
 class Counted(Protocol):
@@ -282,6 +283,8 @@ class Reporter:
         if self._rings is not None:
             self._rings.write(directory, self._id)
         self._write_counts(directory, counts)
+        if self._lock_descriptor is not None:
+            os.utime(self._lock_descriptor)  # a process that hangs would seem well for ever
         return is_new
 
     def _counts(self) -> bytes:

@@ -242,7 +242,7 @@ class ReportReader:
                 namespace,
                 workload,
             ):
-                yield report
+                yield msgspec.structs.replace(report, heard_at=_changed_at(directory, entry))
 
     def _directories(self) -> Iterator[tuple[str, str, int]]:
         """Yield each workload's namespace, name, and directory as an open descriptor."""
@@ -325,6 +325,14 @@ class ReportReader:
         except OSError:
             self._unreadable += 1
             return None
+
+
+def _changed_at(directory: int, name: str) -> float | None:
+    """Return when a file was touched last, in unix time; None: it is gone."""
+    try:
+        return os.stat(name, dir_fd=directory, follow_symlinks=False).st_mtime
+    except OSError:
+        return None
 
 
 class _Shares(Generic[_T]):

@@ -19,6 +19,7 @@ __all__ = ["CertificateSeen", "WorkerSeen", "worker_seen", "worker_state"]
 
 _OVERDUE = 0.25  # of a certificate's life: who renews at half of it, or two thirds, has by then
 _SLOW_S = 0.1  # a call that waits this long before its next step runs is felt
+_SILENT_S = 10.0  # workers write each second
 
 
 class CertificateSeen(msgspec.Struct, frozen=True, kw_only=True):
@@ -155,6 +156,8 @@ def _troubles(
             found.append("certificate has ended")
         elif left_s < _OVERDUE * (shown.until_s - shown.from_s):
             found.append("certificate ends soon")
+    if report.heard_at is not None and now_s - report.heard_at > _SILENT_S:
+        found.append(f"not heard of for {now_s - report.heard_at:.0f} s")
     if vitals.lag_s is not None and vitals.lag_s > _SLOW_S:
         what = "event loop lags" if vitals.lag_of == "loop" else "threads wait"
         found.append(what)

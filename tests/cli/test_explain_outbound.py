@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from explained import RULES, SERVICE, line_of
 
@@ -223,6 +225,10 @@ spec: {}
         "own": ("in-force", line_of(policy, "metadata: {name: own") - 2),
         "second": ("comes-after", line_of(policy, "metadata: {name: second") - 2),
     }
+    question = {"direction": "inbound", "host": "app", "path": "/"}
+    _, out, _ = explain(question, policy, "--format", "json")
+    inbound = json.loads(out)["inbound"]
+    assert {p["name"]: (p["state"], p["line"]) for p in inbound["telemetries"]} == found
 
 
 # --- mistakes, and people -------------------------------------------------------------------------

@@ -45,6 +45,21 @@ def test_a_live_worker_is_seen(places, reader, worker):
     assert reader.read().generations == (5,)
 
 
+def test_a_worker_is_heard_of_by_the_moment_it_wrote(places, reader, worker):
+    """A stopped process says nothing more, and what it claims of that moment is not taken."""
+    made = worker(places.run_dir, generation=4)
+    [report] = reader.read().live
+    assert report.heard_at is not None
+    [lock] = places.reports.glob("default/web/*.lock")
+    os.utime(lock, (1_000_000_000, 1_000_000_000))
+    claim = next(places.reports.glob("default/web/*.json"))
+    said = msgspec.json.decode(claim.read_bytes())
+    claim.write_bytes(msgspec.json.encode({**said, "heard_at": 4e9}))
+    assert reader.read().live[0].heard_at == 1_000_000_000
+    made.tell("apply 5")
+    assert reader.read().live[0].heard_at > 1_000_000_000
+
+
 def test_a_worker_without_a_workload_is_seen(places, reader, worker):
     """MESH_WORKLOAD need not be set for outbound calls."""
     worker(places.run_dir, workload="")

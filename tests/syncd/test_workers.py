@@ -69,6 +69,13 @@ def test_what_is_amiss_is_said_in_words(told, published, state, troubles):
     assert (seen.state, list(seen.troubles)) == (state, troubles)
 
 
+@pytest.mark.parametrize(("silent_s", "said"), [(9.9, ()), (61, ("not heard of for 61 s",))])
+def test_a_worker_that_says_nothing_any_more_is_not_well(silent_s, said):
+    """Whatever it said last."""
+    told = msgspec.structs.replace(report(), heard_at=NOW_S - silent_s)
+    assert worker_seen(told, 7, NOW_S).troubles == said
+
+
 def test_numbers_are_those_of_now():
     seen = worker_seen(
         report(applied_s=NOW_S - 90.25, certificate=certificate(1800), in_flight=3), 7, NOW_S
