@@ -94,13 +94,15 @@ class MeshMiddleware:
             passage.exception = type(error).__qualname__
             if not response.status:
                 passage.finish(500)  # so the server answers in the app's place
+            elif response.is_whole:
+                passage.finish(response.status)
             elif not response.is_gone:
                 passage.finish(response.status, Flag.UPSTREAM_TERMINATION)
             raise
         finally:
             if not passage.is_finished:
                 # A WebSocket ends when either side has had enough.
-                is_usual = response.status == 101
+                is_usual = response.status == 101 or response.is_whole
                 passage.finish(response.status, None if is_usual else Flag.DOWNSTREAM_CLOSED)
             if leave is not None:
                 leave()

@@ -17,6 +17,7 @@ _ANSWERS = (
     "http.response.start", "websocket.http.response.start", "websocket.accept", "websocket.close",
 )  # fmt: skip
 
+_SERVER_ERROR = 500
 _CLOSE = MessageEdit(frozenset({"connection"}), (("connection", "close"),))
 """Asks a server of HTTP/1 to close the connection behind a response (RFC 9112, 9.6)."""
 
@@ -29,6 +30,7 @@ class Response(msgspec.Struct, eq=False):  # made for each call
         admission: of the call.
         status: of the response; 0: there is none yet. Of a WebSocket that was accepted, 101.
         is_gone: nobody listens any more.
+        is_whole: it has ended, and its call has not: what the app raises is to be told of it.
     """
 
     sends: Send
@@ -36,6 +38,7 @@ class Response(msgspec.Struct, eq=False):  # made for each call
     status: int = 0
     has_trailers: bool = False
     is_gone: bool = False
+    is_whole: bool = False
 
     async def send(self, message: Message) -> None:
         """Pass on one message."""
@@ -56,7 +59,11 @@ class Response(msgspec.Struct, eq=False):  # made for each call
             raise
         if is_last:
             # What the app does behind its response (background tasks) is not the caller's.
-            admission.finish(self.status)
+            if self.status < _SERVER_ERROR:
+                admission.finish(self.status)
+            else:  # whoever has caught an exception of the app's answers, and raises it again
+                self.is_whole = True
+                admission.ends()
 
     def _begins(self, message: Message, kind: str) -> Message:
         """Note what a response begins with. Returns it as it goes out."""

@@ -7,7 +7,7 @@ for: the page connects anew and fetches everything.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -20,7 +20,7 @@ from meshware.dashboard.tellers import Tellers
 from meshware.dashboard.unnamed import Unnamed
 from meshware.dashboard.window import Figures, Rises, Window, figures_of
 
-__all__ = ["Live", "Reader", "TooManyError"]
+__all__ = ["Live", "Reader", "TooManyError", "to_mend"]
 
 _MOST_READERS = 32
 _MOST_WAITING = 32  # events of one reader
@@ -92,12 +92,12 @@ class Live:
             self._places = lay_out(found.nodes, pairs, self._places)
         if not self._readers:
             return
-        generation = self._console.generation()
-        self._tell("tick", {"at": self._now(), "generation": generation})
+        generation, policy = self._console.generation(), self._console.policy()
+        said = {"at": self._now(), "generation": generation, "findings": to_mend(policy)}
+        self._tell("tick", said)
         if is_other:
             self._tell("layout", {})
         self._tell_numbers()
-        policy = self._console.policy()
         if (generation, policy["refused"]) != (self._generation, self._refused):
             self._generation, self._refused = generation, policy["refused"]
             self._tell("policy", {"generation": generation})
@@ -210,6 +210,9 @@ class Live:
     def series(self, edges: list[str], window_s: int) -> dict[str, Any]:
         """Return what edges together come to, step by step."""
         step_s, steps = self.window.series(edges, window_s)
+        # Who attempts does not know which version will answer.
+        kinds = {self.graph.edges[name].target.kind for name in edges if name in self.graph.edges}
+        has_attempts = kinds != {"version"}
         return {
             "step_s": step_s,
             "start": self._now() - step_s * len(steps),
@@ -218,7 +221,7 @@ class Live:
             "p50_ms": [step.p50_ms for step in steps],
             "p95_ms": [step.p95_ms for step in steps],
             "p99_ms": [step.p99_ms for step in steps],
-            "attempts": [step.attempts_rate * step_s for step in steps],
+            "attempts": [step.attempts_rate * step_s if has_attempts else None for step in steps],
             "calls": [step.calls for step in steps],
         }
 
@@ -239,3 +242,9 @@ def _edge(name: str, edge: Edge, figures: Figures) -> dict[str, Any]:
         "health": health_of(figures.rate, figures.error_share),
         "attempts_rate": figures.attempts_rate,
     }
+
+
+def to_mend(policy: Mapping[str, Any]) -> int:
+    """Return how much there is to mend: findings, and problems of policy that was refused."""
+    refused = policy["refused"]
+    return len(policy["findings"]) + (max(len(refused["problems"]), 1) if refused else 0)

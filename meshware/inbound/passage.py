@@ -56,6 +56,7 @@ class Passage(msgspec.Struct, eq=False):  # made for each call, by position: tha
     received_bytes: int = 0  # of the request's body
     sent_bytes: int = 0  # of the response's body
     answered_at: float | None = None  # monotonic seconds, when the response began
+    ended_at: float | None = None  # likewise, when it ended; None: when it is told
     response_headers: HeaderLookup | None = None
     exception: str | None = None  # the type of what the app raised
     decided_s: float = 0.0  # how long that took, without waits for authorizers
@@ -95,6 +96,10 @@ class Passage(msgspec.Struct, eq=False):  # made for each call, by position: tha
         self.response_headers = headers
         self.answered_at = self.teller.monotonic()
 
+    def ends(self) -> None:
+        """Note that the response has ended, and `finish` comes later."""
+        self.ended_at = self.teller.monotonic()
+
     def finish(self, status: int, flag: Flag | None = None) -> None:
         """Tell that the response has ended. A second time is ignored.
 
@@ -110,7 +115,8 @@ class Passage(msgspec.Struct, eq=False):  # made for each call, by position: tha
                 calls.pop()
         teller = self.teller
         self.head.route_of.settle()
-        duration_s = teller.monotonic() - self.started_at
+        ended_at = teller.monotonic() if self.ended_at is None else self.ended_at
+        duration_s = ended_at - self.started_at
         event = InboundEvent(self, status, flag or self.flag, duration_s)
         try:
             teller.sink(event)

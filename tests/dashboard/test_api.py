@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 
 import dashboard_made
 import dashboard_world
@@ -266,3 +267,26 @@ def test_what_tests_of_the_page_are_shown_has_the_shapes_of_what_is_told():
     assert detail["series"].keys() == live.series([edge], 60).keys()
     (endpoint,) = live.endpoints.of(["cart.shop.svc.cluster.local"])
     assert {frozenset(each) for each in detail["endpoints"]} == {frozenset(endpoint)}
+
+
+class Versions(Known):
+    """The same, of two versions."""
+
+    def counted(self):
+        counted = super().counted()
+        [sample] = counted.samples
+        versions = [LABELS | {"destination_version": version} for version in ("v1", "v2")]
+        samples = [replace(sample, labels=labels) for labels in versions]
+        return Counted(samples, counted.endpoints)
+
+
+def test_attempts_are_of_no_version():
+    """Who attempts does not know which one will answer."""
+    console = Versions()
+    live = Live(console, lambda: 1000.0)
+    live.tick()
+    console.requests = 60.0
+    live.tick()
+    of = {edge.target.kind: name for name, edge in live.graph.edges.items()}
+    assert set(live.series([of["version"]], 60)["attempts"]) == {None}
+    assert None not in live.series([of["service"]], 60)["attempts"]

@@ -69,6 +69,18 @@ def test_escape_goes_from_a_call_back_to_its_service(page, visit):
     expect(node).to_be_focused()
 
 
+def test_escape_leads_from_the_panel_of_a_call_back_to_the_service_it_came_from(page, visit):
+    """Not to the top of the page."""
+    visit(dashboard_made.still(dashboard_made.shop()))
+    node = page.locator('.node[data-id="shop/details"]')
+    node.focus()
+    page.keyboard.press("e")
+    page.keyboard.press("Enter")
+    expect(page.locator(".panel h2")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(node).to_be_focused()
+
+
 CONTRAST = """() => {
     const channel = (value) => {
         const part = value / 255;

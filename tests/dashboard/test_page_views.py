@@ -8,6 +8,8 @@ import time
 import dashboard_made
 from playwright.sync_api import expect
 
+from meshware.dashboard.live import to_mend
+
 
 def test_a_worker_that_is_out_of_step_stands_out_and_comes_first(page, visit, complaints):
     visit(dashboard_made.shop(), "workers")
@@ -50,6 +52,20 @@ def test_what_a_worker_claims_is_text(page, visit, complaints):
     expect(page.locator("tbody tr")).to_contain_text(markup)
     expect(page.locator("tbody img")).to_have_count(0)
     assert complaints == []
+
+
+def test_beside_policy_stands_how_much_there_is_to_mend(page, visit):
+    """Findings and refusals, not edits; whoever hears the page hears what is counted."""
+    world = dashboard_made.shop()
+    visit(world)
+    badge = page.locator('nav a[data-view="policy"] .badge')
+    count = to_mend(world.policy)
+    assert count >= 1
+    expect(badge).to_have_text(f"{count} findings and refusals of policy")
+    page.get_by_role("link", name="Policy").click()
+    expect(badge).to_be_visible()  # looking does not mend it
+    world.publish()
+    expect(badge).to_be_hidden()
 
 
 def test_a_broken_policy_shows_its_finding_and_a_good_one_moves_the_generation(page, visit):

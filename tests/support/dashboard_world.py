@@ -30,6 +30,7 @@ from starlette.staticfiles import StaticFiles
 from meshware.dashboard.access import HEADERS
 from meshware.dashboard.api import STATIC
 from meshware.dashboard.listing import cursor
+from meshware.dashboard.live import to_mend
 
 __all__ = ["application", "detail", "served"]
 
@@ -155,7 +156,9 @@ async def _stream(world: World) -> AsyncIterator[str]:
         told = len(world.events)
         if time.monotonic() >= due:
             due = time.monotonic() + world.pace_s
-            tick = {"at": time.time(), "generation": world.policy["generation"]}
+            policy = world.policy
+            tick = {"at": time.time(), "generation": policy["generation"]}
+            tick["findings"] = to_mend(policy)
             yield f"event: tick\ndata: {json.dumps(tick)}\n\n"
             if world.moving and world.graph["nodes"]:
                 yield f"event: graph\ndata: {json.dumps(_drift(world, chance))}\n\n"

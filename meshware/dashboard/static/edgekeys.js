@@ -60,7 +60,8 @@ export class EdgeKeys {
     // Names are given when somebody comes by: a name on each would be written anew each second.
     group.setAttribute("tabindex", "-1");
     group.setAttribute("role", "button");
-    group.setAttribute("aria-label", `${data.source} calls ${data.target}: ${WORDS[data.health] ?? data.health}, ${format.rate(data.rate)}, ${format.share(data.error_share)} errors. ${security(data)}`);
+    const does = this.#scene.nodes.get(data.target)?.data.kind === "version" ? "has calls answered by" : "calls";
+    group.setAttribute("aria-label", `${data.source} ${does} ${data.target}: ${WORDS[data.health] ?? data.health}, ${format.rate(data.rate)}, ${format.share(data.error_share)} errors. ${security(data)}`);
     group.focus();
     this.#node = node;
     this.#at = data.id;

@@ -356,7 +356,8 @@ export class Graph {
     if (selection) this.#panel.open(selection.kind, selection.id);
     else {
       this.#panel.close();
-      this.#scene.nodes.get(was?.id ?? this.#current)?.group.focus({ preventScroll: true });
+      const nodes = this.#scene.nodes; // of an edge, where one came from
+      (nodes.get(was?.id) ?? nodes.get(this.#current))?.group.focus({ preventScroll: true });
     }
     this.#highlight();
   }

@@ -4,7 +4,7 @@
 // `on<Kind>(detail)` for server-sent events. Only the one that is shown hears of events.
 
 import { Calls } from "./calls.js";
-import { setText } from "./dom.js";
+import { el, setText } from "./dom.js";
 import * as format from "./format.js";
 import { Graph } from "./graph.js";
 import { Live } from "./live.js";
@@ -24,7 +24,7 @@ const views = {
   traces: new Traces(),
 };
 let shown = null;
-let missed = { policy: 0, calls: 0 };
+let missed = 0; // calls that were refused or failed since they were looked at
 
 function route() {
   const [name, ...path] = location.hash.replace(/^#\/?/, "").split("/").map(decode);
@@ -34,7 +34,7 @@ function route() {
     if (current) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  badge(key, 0);
+  if (key === "calls") badge("calls", (missed = 0));
   if (shown !== views[key]) {
     shown?.hide();
     main.replaceChildren();
@@ -53,13 +53,16 @@ function decode(part) {
   }
 }
 
+const BADGES = { policy: "findings and refusals of policy", calls: "refused or failed since you looked" };
+
 function badge(key, count) {
-  missed[key] = count;
   const element = document.querySelector(`nav a[data-view="${key}"] .badge`);
-  if (!element) return;
+  const text = count > 99 ? "99+" : String(count);
+  if (element.dataset.count === text) return;
+  element.dataset.count = text;
   element.hidden = count === 0;
-  setText(element, count > 99 ? "99+" : String(count));
-  element.title = key === "calls" ? "refused or failed since you looked" : "changes since you looked";
+  element.title = BADGES[key];
+  element.replaceChildren(text, el("span", { class: "unseen" }, ` ${BADGES[key]}`));
 }
 
 function showState() {
@@ -84,9 +87,9 @@ for (const kind of ["tick", "graph", "layout", "policy", "call"]) {
     shown?.[method]?.(event.detail);
     if (kind === "tick" && event.detail) {
       setText(document.getElementById("generation"), `generation ${event.detail.generation}`);
+      badge("policy", event.detail.findings);
     }
-    if (kind === "policy" && shown !== views.policy) badge("policy", missed.policy + 1);
-    if (kind === "call" && shown !== views.calls) badge("calls", missed.calls + event.detail.count);
+    if (kind === "call" && shown !== views.calls) badge("calls", (missed += event.detail.count));
   });
 }
 setInterval(() => {

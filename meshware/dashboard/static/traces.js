@@ -75,7 +75,7 @@ export class Traces {
     if (!all.length) {
       this.#drawn = null;
       this.#detail.replaceChildren(this.#message === null
-        ? empty("No traces yet", "Calls are sampled as a Telemetry resource says: set `tracing: [{randomSamplingPercentage: 10}]`, then send some traffic.")
+        ? empty("No traces yet", "Calls are sampled as a Telemetry resource says. Kept here, sent nowhere: `tracing: [{providers: [{name: meshware}], randomSamplingPercentage: 10}]`. Then send some traffic.")
         : empty("No traces to show", this.#message));
       return;
     }

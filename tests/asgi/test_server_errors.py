@@ -1,0 +1,45 @@
+"""Calls whose app fails and whose framework answers: what is told of them."""
+
+from __future__ import annotations
+
+import pytest
+from inbound_drive import asgi_call
+from inbound_world import NOTHING
+from starlette.applications import Starlette
+from starlette.background import BackgroundTask
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+from meshware.asgi import MeshMiddleware
+from meshware.testing import TestMesh
+
+
+def boom(request):
+    """A mistake of the app's."""
+    raise KeyError(request.path_params["id"])
+
+
+def test_an_exception_that_a_framework_answers_is_told_of_all_the_same():
+    """It raises it again behind its answer, for the server's log."""
+    mesh = TestMesh(NOTHING)
+    app = MeshMiddleware(Starlette(routes=[Route("/boom/{id}", boom)]), mesh)
+    with pytest.raises(KeyError):
+        asgi_call(app, "/boom/1")
+    [event] = mesh.events
+    assert (event.status, event.exception, event.flags, event.route) == (
+        500, "KeyError", "-", "/boom/{id}",
+    )  # fmt: skip
+    assert mesh.gate.in_flight == 0
+
+
+def test_what_an_app_does_behind_a_failure_is_not_the_callers():
+    """It is told when that is over, and not counted in."""
+    mesh = TestMesh(NOTHING)
+
+    async def down(_):
+        behind = BackgroundTask(mesh.clock.advance, 5)
+        return PlainTextResponse("later", 503, background=behind)
+
+    asgi_call(MeshMiddleware(Starlette(routes=[Route("/down", down)]), mesh), "/down")
+    [event] = mesh.events
+    assert (event.status, event.exception, event.flags, event.duration_s) == (503, None, "-", 0)
