@@ -11,6 +11,7 @@ __all__ = [
     "IMPATIENT",
     "RETRIES",
     "TESTERS",
+    "TRACED",
     "V1_ONLY",
     "V2_ONLY",
     "workloads",
@@ -77,6 +78,15 @@ spec:
       timeout: 10s
       retries: {attempts: 2, perTryTimeout: 5s, retryOn: 5xx}
 """
+
+TRACED = """\
+apiVersion: telemetry.istio.io/v1
+kind: Telemetry
+metadata: {name: traced}
+spec:
+  tracing: [{providers: [{name: meshware}], randomSamplingPercentage: 20}]
+"""
+"""One call of five is sampled, and kept for the dashboard."""
 
 IMPATIENT_TIMEOUT_S = 1.0
 IMPATIENT = RETRIES.replace("10s", "1s").replace("5s,", "400ms,")

@@ -47,6 +47,8 @@ def run_demo(report: Report, *, keep: bool = False) -> bool:
                 if step is STEPS[0]:
                     report.edit(stage.current)
                 stage.current.rows += step.run(stage)
+                if not stage.current.edits and step is not STEPS[0]:
+                    report.edit(stage.current)  # its title, which comes with an edit elsewhere
                 report.table(stage.current)
                 processes.check()
             report.end(steps, time.monotonic() - began)
@@ -102,6 +104,7 @@ class _Stage:
         self._save("workloads.yaml", policies.workloads(self._shop.ports, ratings=("ratings",)))
         self._save("reviews.yaml", policies.V1_ONLY)
         self._save("ratings.yaml", policies.RETRIES)
+        self._save("telemetry.yaml", policies.TRACED)
         self._report.say(
             "a daemon, one Flask app on gunicorn and six FastAPI apps on uvicorn, in "
             f"{self.source.parent}"

@@ -79,6 +79,8 @@ def test_the_traffic_is_on_the_right_edges_with_the_right_rates(page, kept, comp
         assert re.match(r"(idle|[<0.]*[01]\.?[01]?/s)", each.text_content() or ""), each
     page.get_by_role("link", name="Calls").click()
     expect(page.locator(".calls details").first).to_contain_text("403")  # strangers who knock
+    page.get_by_role("link", name="Traces").click()
+    expect(page.locator(".trace-list button").first).to_contain_text("span")  # of one call in five
     assert complaints == []
     page.close()
     demo.send_signal(signal.SIGINT)
