@@ -97,8 +97,15 @@ class Passage(msgspec.Struct, eq=False):  # made for each call, by position: tha
         self.answered_at = self.teller.monotonic()
 
     def ends(self) -> None:
-        """Note that the response has ended, and `finish` comes later."""
+        """Note that the response has ended: the call is under way no more. `finish` comes later."""
         self.ended_at = self.teller.monotonic()
+        self._leave()
+
+    def _leave(self) -> None:
+        for calls in self.counted:
+            if calls:  # there are none in a child that this call has forked
+                calls.pop()
+        self.counted = ()
 
     def finish(self, status: int, flag: Flag | None = None) -> None:
         """Tell that the response has ended. A second time is ignored.
@@ -110,9 +117,7 @@ class Passage(msgspec.Struct, eq=False):  # made for each call, by position: tha
         if self.is_finished:
             return
         self.is_finished = True
-        for calls in self.counted:
-            if calls:  # there are none in a child that this call has forked
-                calls.pop()
+        self._leave()
         teller = self.teller
         self.head.route_of.settle()
         ended_at = teller.monotonic() if self.ended_at is None else self.ended_at

@@ -33,13 +33,18 @@ def test_an_exception_that_a_framework_answers_is_told_of_all_the_same():
 
 def test_what_an_app_does_behind_a_failure_is_not_the_callers():
     """It is told when that is over, and not counted in."""
-    clock = FakeClock()
+    clock, under_way = FakeClock(), []
     mesh = TestMesh(NOTHING, clock=clock)
 
+    def work() -> None:
+        clock.advance(5)
+        under_way.append(mesh.gate.in_flight)
+
     async def down(_):
-        behind = BackgroundTask(clock.advance, 5)
+        behind = BackgroundTask(work)
         return PlainTextResponse("later", 503, background=behind)
 
     asgi_call(MeshMiddleware(Starlette(routes=[Route("/down", down)]), mesh), "/down")
     [event] = mesh.events
     assert (event.status, event.exception, event.flags, event.duration_s) == (503, None, "-", 0)
+    assert under_way == [0], "it takes no place among those that count for a limit"
