@@ -59,6 +59,7 @@ OUTBOUND = ["route", "destination", "subset", "port", "endpoints", "timeout_s", 
 # What is told besides the contract's fields, for people who ask why.
 MORE_INBOUND = [
     "reason", "place", "audited", "shadow", "shadow_policy", "shadow_rule", "asks", "detail",
+    "telemetries",
 ]  # fmt: skip
 MORE_OUTBOUND = [
     "safe_to_repeat", "status", "service", "virtual_service", "why", "rules", "destinations",
