@@ -68,7 +68,7 @@ class Response(msgspec.Struct, eq=False):  # made for each call
     def _begins(self, message: Message, kind: str) -> Message:
         """Note what a response begins with. Returns it as it goes out."""
         admission = self.admission
-        if kind in ("http.response.start", "websocket.http.response.start"):
+        if kind == "http.response.start" or kind == "websocket.http.response.start":  # noqa: PLR1714
             self.status = message["status"]
             self.has_trailers = message.get("trailers", False)
             if admission.response is not None:

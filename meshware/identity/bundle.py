@@ -157,9 +157,6 @@ class Bundles(Mapping[str, Bundle]):
     def __getitem__(self, trust_domain: str) -> Bundle:
         return self._bundles[trust_domain]
 
-    def __contains__(self, trust_domain: object) -> bool:
-        return trust_domain in self._bundles  # of every call, and quicker than by what it has
-
     def __iter__(self) -> Iterator[str]:
         return iter(self._bundles)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import msgspec
 
 from meshware.policy.inbound_facts import Facts
 from meshware.policy.inbound_rules import InboundRules
@@ -10,7 +10,7 @@ from meshware.policy.inbound_rules import InboundRules
 __all__ = ["Verdict", "decide"]
 
 
-class Verdict(NamedTuple):
+class Verdict(msgspec.Struct, frozen=True, gc=False):  # made for each call
     """What the rules say, and which of them said it."""
 
     is_allowed: bool

@@ -6,7 +6,7 @@ has, by what MeshConfig says of paths and by what the server hands over.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import msgspec
 
 from meshware.inbound.head import InboundHead, is_below
 from meshware.inbound.wellformed import split_target
@@ -24,7 +24,7 @@ __all__ = ["Meaning", "meaning_of"]
 _NOT_NORMAL = "the path cannot be normalised"
 
 
-class Meaning(NamedTuple):  # made for each call, which a frozen dataclass is slow at
+class Meaning(msgspec.Struct, frozen=True, gc=False):  # made for each call
     """The paths that a request may mean, encoded."""
 
     candidates: tuple[str, ...]  # at least one, the likeliest first; ALLOW needs all of them

@@ -117,7 +117,8 @@ class Passage(msgspec.Struct, eq=False):  # made for each call, by position: tha
         if self.is_finished:
             return
         self.is_finished = True
-        self._leave()
+        if self.counted:
+            self._leave()
         teller = self.teller
         self.head.route_of.settle()
         ended_at = teller.monotonic() if self.ended_at is None else self.ended_at

@@ -202,7 +202,7 @@ class Peers:
         return Caller(found.id, Peer(id=str(found.id), proved_by="token", until=found.until))
 
     def _of_chain(self, chain: tuple[bytes, ...], snapshot: Snapshot) -> Caller:
-        bundles = self._bundles_of(snapshot)
+        bundles = snapshot.bundles if snapshot.is_believing else self._bundles_of(snapshot)
         key = (chain, bundles.digest)
         now = self._now()
         known = self._verified.get(key)

@@ -86,6 +86,7 @@ class Snapshot:
         inbound: what applies to calls of this workload; None: policy does not know the workload.
         outbound_mode: what happens to hosts that the mesh does not know.
         bundles: whose word on identities is believed, as policy says.
+        is_believing: policy says all of that, and no agent has to be asked.
         id: of the workload; None: policy gives it no service account.
         daemon_id: of the daemon, for its probes; None: it has none.
         look_ups: tells of services, endpoints and rules, to those who tell of calls.
@@ -126,6 +127,8 @@ class Snapshot:
         self.mesh: MeshRecord = seen.mesh
         self.outbound_mode: Literal["ALLOW_ANY", "REGISTRY_ONLY"] = seen.outbound_mode
         self.bundles = read_bundles(records.get, self.mesh, previous)
+        is_federated = self.mesh.identity_provider == "workload-api"
+        self.is_believing = self.mesh.trust_domain in self.bundles and not is_federated
         account = workload.service_account if workload is not None else None
         self.id: SpiffeID | None = (
             workload_id(self.mesh.trust_domain, client.namespace, account) if account else None

@@ -101,10 +101,8 @@ class Identity:
 
     def bundles_of(self, snapshot: Snapshot) -> Bundles:
         """Return whom this process believes under a certain policy."""
-        policy = snapshot.bundles
-        own = snapshot.mesh.trust_domain
-        is_federated = snapshot.mesh.identity_provider == "workload-api"
-        if own in policy and not is_federated:
+        policy, own = snapshot.bundles, snapshot.mesh.trust_domain
+        if snapshot.is_believing:
             return policy
         source = self._source_of(snapshot)
         beside = () if source is None else tuple(_beside(source, own, policy))

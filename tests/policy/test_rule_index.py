@@ -247,7 +247,9 @@ def test_the_index_decides_as_a_plain_reading_does(few, policies, facts, paths, 
     with made_for(few):
         rules = compile_inbound(policies, DOMAINS)
     verdict = decide(rules, facts, paths, partial)
-    assert tuple(verdict)[:3] == naive_rules.decide(policies, facts, paths, partial, DOMAINS)
+    assert (verdict.is_allowed, verdict.policy, verdict.rule) == naive_rules.decide(
+        policies, facts, paths, partial, DOMAINS
+    )
 
 
 def drawn_rule(rng: Random) -> Rule:
@@ -285,7 +287,9 @@ def test_many_rules_of_one_policy_decide_as_a_plain_reading_does(few, seed, fact
         with made_for(few):
             compiled = compile_inbound(policies, DOMAINS)
         verdict = decide(compiled, facts, paths)
-        assert tuple(verdict)[:3] == naive_rules.decide(policies, facts, paths, (), DOMAINS), action
+        assert (verdict.is_allowed, verdict.policy, verdict.rule) == naive_rules.decide(
+            policies, facts, paths, (), DOMAINS
+        ), action
 
 
 @settings(max_examples=30)
